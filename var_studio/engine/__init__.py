@@ -1,0 +1,1 @@
+"""Runs a loaded model: generates, records, intervenes."""

@@ -1,0 +1,73 @@
+"""What happens while a run goes on. Plain data and NumPy only: safe to hand to another thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.errors import VarStudioError
+from var_studio.recording.layout import VisualLayout
+from var_studio.recording.tokens import Token
+
+Stage = Literal["encoding", "discovering", "prefill", "generating", "closing"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The run has begun; its recording grows in the directory `path`."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A long stage goes on: `done` of `total` layers."""
+
+    stage: Stage
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptEncoded:
+    """The prompt is tokenised and laid out; nothing has been computed yet."""
+
+    tokens: tuple[Token, ...]
+    layout: VisualLayout
+
+
+@dataclass(frozen=True, slots=True)
+class TokenProduced:
+    """A token was generated. `query` is the index in `query_positions` of the row that
+    produced it; `visual_attention` (L, H, V) float32, read-only: that row on the visual tokens,
+    before any redistribution."""
+
+    token: Token
+    query: int
+    visual_attention: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run ended; `path` holds the whole recording."""
+
+    path: Path
+    reason: Literal["end", "length", "cancelled"]
+    seconds: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """The run stopped on an error; what was recorded so far is kept in `path`, if any."""
+
+    error: VarStudioError
+    path: Path | None = None
+
+
+Event = RunStarted | Progress | PromptEncoded | TokenProduced | RunFinished | RunFailed

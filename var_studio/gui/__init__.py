@@ -1,0 +1,1 @@
+"""The window. It draws and listens; numbers come from analysis."""

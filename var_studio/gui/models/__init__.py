@@ -1,0 +1,1 @@
+"""Qt objects without widgets: selection, settings, workspace, run controller."""

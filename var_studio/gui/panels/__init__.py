@@ -1,0 +1,1 @@
+"""One file for each panel of the window."""

@@ -1,0 +1,1 @@
+"""Loads models and describes each family: prompt, tokens, geometry."""

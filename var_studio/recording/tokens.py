@@ -1,0 +1,40 @@
+"""The tokens of a run, as the transcript shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "visual", "prompt", "generated"]
+"""`system`: text before the first image token. `visual`: image placeholders (patches, and
+separators that are no patch). `prompt`: text after the first image token. `generated`: the
+answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A candidate for the next token. `logprob` in nats."""
+
+    id: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One position of the sequence.
+
+    `text` is what this token adds to the decoded text, spaces included; joined over the generated
+    tokens (special ones left out) it is the answer. `logprob` (nats) and `top` are the model's
+    own, before temperature and top-p, at the step that produced the token; None and empty for
+    tokens that were given. `turn` counts the questions from 0.
+    """
+
+    position: int
+    id: int
+    text: str
+    role: Role
+    special: bool = False
+    logprob: float | None = None
+    top: tuple[Alternative, ...] = ()
+    turn: int = 0
