@@ -1,0 +1,24 @@
+"""Guards for the tests of the window: Qt objects die with the test that made them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+from PySide6 import QtCore, QtWidgets
+
+
+@pytest.fixture(autouse=True)
+def no_stray_window(request: pytest.FixtureRequest, qapp: QtWidgets.QApplication) -> Iterator[None]:
+    """Fail the test if a top-level window that it opened is still visible after it."""
+    before = {id(w) for w in qapp.topLevelWidgets()}
+    yield
+    qapp.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
+    gc.collect()  # In the GUI thread, where collecting widgets is safe.
+    stray = [w for w in qapp.topLevelWidgets() if id(w) not in before and w.isVisible()]
+    names = ", ".join(f"{type(w).__name__} {w.windowTitle()!r}" for w in stray)
+    for window in stray:
+        window.close()
+    if stray:
+        pytest.fail(f"stray window left open: {names}", pytrace=False)
