@@ -1,1 +1,41 @@
-"""One file for each panel of the window."""
+"""The panels, and where each one stands when the window opens for the first time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from var_studio.gui.panels.base import Panel
+
+Place = Literal["left", "top", "centre", "right", "bottom"]
+
+
+@dataclass(frozen=True, slots=True)
+class PanelEntry:
+    """A panel of the window: the module and class that hold it, and its first place.
+
+    Panels of the same place become tabs, in this order, except the first ones of `centre` and
+    `right`, which stand side by side.
+    """
+
+    module: str
+    class_name: str
+    place: Place
+    visible: bool = True
+
+    def create(self) -> Panel:
+        """Import the module and make the panel."""
+        panel: Panel = getattr(import_module(self.module), self.class_name)()
+        return panel
+
+
+PANELS: tuple[PanelEntry, ...] = (
+    PanelEntry("var_studio.gui.panels.setup", "SetupPanel", "left"),
+    PanelEntry("var_studio.gui.panels.transcript", "TranscriptPanel", "top"),
+    PanelEntry("var_studio.gui.panels.image", "ImagePanel", "centre"),
+    PanelEntry("var_studio.gui.panels.heads", "HeadsPanel", "right"),
+    PanelEntry("var_studio.gui.panels.phi_histogram", "PhiHistogramPanel", "bottom"),
+)
+"""Adding a panel is adding a line here."""

@@ -1,0 +1,127 @@
+"""Settings that can be undone: of the method (τ, ρ, p, ...) and of the generation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Generic, TypeVar
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QUndoCommand, QUndoStack
+
+from var_studio.recording.settings import Generation, Redistribution, Settings
+
+S = TypeVar("S", bound=Settings)
+
+
+class SettingsModel(QObject, Generic[S]):
+    """One frozen settings object; every change makes a new one, through the undo stack.
+
+    `changed` is emitted once per change, undo and redo included. While a slider is dragged its
+    steps (`drag=True`) merge into one undo step, until `end_drag`.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self, value: S, undo_stack: QUndoStack | None = None, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.undo_stack = undo_stack if undo_stack is not None else QUndoStack(self)
+        self._value = value
+        self._drag = 0
+
+    @property
+    def stored(self) -> S:
+        """The settings as the user made them (None still means: the model's default)."""
+        return self._value
+
+    def set(self, *, drag: bool = False, **changes: Any) -> None:
+        """Change fields. Raises pydantic.ValidationError (and changes nothing) out of bounds."""
+        kind = type(self._value)
+        new = kind.model_validate(self._value.model_dump() | changes)
+        if new == self._value:
+            return
+        fields = kind.model_fields
+        label = ", ".join(str(fields[name].title or name) for name in changes)
+        self.undo_stack.push(
+            _Change(self, self._value, new, f"change of {label}", self._drag if drag else None)
+        )
+
+    def end_drag(self) -> None:
+        """The slider was let go: the next change is an undo step of its own."""
+        self._drag += 1
+
+    def reset(self, value: S) -> None:
+        """Take these settings without an undo step (a session was opened)."""
+        if value != self._value:
+            self._value = value
+            self.changed.emit()
+
+    def _apply(self, value: S) -> None:
+        self._value = value
+        self.changed.emit()
+
+
+class _Change(QUndoCommand):
+    def __init__(
+        self, model: SettingsModel[S], before: S, after: S, text: str, drag: int | None
+    ) -> None:
+        super().__init__(text)
+        self._model, self._before, self._after, self._drag = model, before, after, drag
+
+    def id(self) -> int:
+        return -1 if self._drag is None else 1
+
+    def mergeWith(self, other: QUndoCommand) -> bool:
+        same = (
+            isinstance(other, _Change)
+            and other._model is self._model
+            and other._drag == self._drag
+            and other.text() == self.text()
+        )
+        if same:
+            self._after = other._after
+        return same
+
+    def redo(self) -> None:
+        self._model._apply(self._after)
+
+    def undo(self) -> None:
+        self._model._apply(self._before)
+
+
+class MethodModel(SettingsModel[Redistribution]):
+    """The redistribution's settings, with what the present model says about τ and layers."""
+
+    def __init__(self, undo_stack: QUndoStack | None = None, parent: QObject | None = None) -> None:
+        super().__init__(Redistribution(), undo_stack, parent)
+        self.tau_default = 20.0
+        self.tau_max = 64.0
+        self.n_layers = 0
+
+    @property
+    def current(self) -> Redistribution:
+        """The settings with τ resolved: never None."""
+        if self._value.tau is not None:
+            return self._value
+        return self._value.model_copy(update={"tau": self.tau_default})
+
+    @property
+    def tau(self) -> float:
+        """τ in force."""
+        return self.tau_default if self._value.tau is None else self._value.tau
+
+    def set_model(self, tau_default: float, hidden_size: int, n_layers: int) -> None:
+        """Tell the default τ, the hidden size D (φ ≤ √D) and the number of layers."""
+        tau_max = math.sqrt(hidden_size)
+        new = (float(tau_default), tau_max, n_layers)
+        if new != (self.tau_default, self.tau_max, self.n_layers):
+            self.tau_default, self.tau_max, self.n_layers = new
+            self.changed.emit()
+
+
+class GenerationModel(SettingsModel[Generation]):
+    """How the next answer is produced."""
+
+    def __init__(self, undo_stack: QUndoStack | None = None, parent: QObject | None = None) -> None:
+        super().__init__(Generation(max_new_tokens=64), undo_stack, parent)

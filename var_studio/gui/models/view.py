@@ -1,0 +1,63 @@
+"""How things are shown: no number depends on it, and a session remembers it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from PySide6.QtCore import QObject, Signal
+
+Shown = Literal["before", "after", "difference"]
+Scale = Literal["map", "token", "shared"]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """`shown`: map before, after or their difference. `sinks_boxed`: boxes around visual sinks.
+    `hide_sinks`: leave them out of the colours. `scale`: what the upper limit is taken over."""
+
+    shown: Shown = "before"
+    sinks_boxed: bool = True
+    hide_sinks: bool = False
+    opacity: float = 0.75
+    colour_map: str = "inferno"
+    smooth: bool = False
+    scale: Scale = "map"
+    robust: bool = True
+    gamma: float = 1.0
+    head_value: str = "non_sink_ratio"
+    thumbnails: bool = False
+
+
+class ViewModel(QObject):
+    """The present ViewSettings; `set(shown="after")` replaces fields; `changed` once per change."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.current = ViewSettings()
+
+    def set(self, **changes: Any) -> None:
+        """Replace some fields."""
+        new = replace(self.current, **changes)
+        if new != self.current:
+            self.current = new
+            self.changed.emit()
+
+    def flip(self) -> None:
+        """Before ↔ after (space). From the difference: back to before."""
+        self.set(shown="after" if self.current.shown == "before" else "before")
+
+    def toggle_sinks(self) -> None:
+        """Boxes around the visual sinks on or off (S)."""
+        self.set(sinks_boxed=not self.current.sinks_boxed)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, for the session file."""
+        return asdict(self.current)
+
+    def restore(self, document: dict[str, Any]) -> None:
+        """Read what `to_json` wrote; what is unknown (another version's) is left out."""
+        known = {field.name for field in fields(ViewSettings)}
+        self.set(**{name: value for name, value in document.items() if name in known})

@@ -1,0 +1,257 @@
+"""All that the window shows: the runs, the selection, the settings, and the reading of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtGui import QUndoStack
+
+from var_studio.errors import VarStudioError
+from var_studio.gui.models.method_settings import GenerationModel, MethodModel
+from var_studio.gui.models.selection import SelectionModel
+from var_studio.gui.models.view import ViewModel
+
+if TYPE_CHECKING:
+    from var_studio.analysis.reading import Reading
+    from var_studio.recording.recording import Recording
+
+
+class Workspace(QObject):
+    """The window's one model. Panels read it and listen; they never talk to each other.
+
+    `run` is the run being looked at: the baseline or, when the user clicked a word of the second
+    answer, the run with the intervention. However many changes happen in one turn of the event
+    loop, `reading_changed` comes once, after them; its argument is a Reading, or None while
+    nothing can be shown.
+    """
+
+    reading_changed = Signal(object)
+    run_changed = Signal()  # another run is looked at
+    runs_changed = Signal()  # runs were added, removed, finished, paired
+    tokens_appended = Signal()  # the growing run has new tokens
+    problem = Signal(object)  # a VarStudioError to show as a notice
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.undo_stack = QUndoStack(self)
+        self.selection = SelectionModel(self)
+        self.method = MethodModel(self.undo_stack, self)
+        self.generation = GenerationModel(self.undo_stack, self)
+        self.view = ViewModel(self)
+        self.runs: list[Recording] = []
+        self.run: Recording | None = None
+        self.baseline: Recording | None = None
+        self.paired: Recording | None = None
+        self.session_path: Path | None = None
+        self.session: Any = None
+        self.notes = ""
+        self.modified = False
+        self._reading: Reading | None = None
+        self._stale = True
+        self._broken: tuple[object, ...] | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._announce)
+        self.selection.changed.connect(self._selection_changed)
+        self.method.changed.connect(self.invalidate)
+
+    # ------------------------------------------------------------------------------- reading
+    @property
+    def reading(self) -> Reading | None:
+        """The reading of the present selection and settings; None when there is none."""
+        if self._stale:
+            self._stale = False
+            self._reading = self._build()
+        return self._reading
+
+    @property
+    def query(self) -> int | None:
+        """Index of the attention row that stands for the selected token; None: it has none."""
+        position = self.selection.position
+        if self.run is None or position is None:
+            return None
+        return self._query_of(position)
+
+    def invalidate(self) -> None:
+        """Something the reading depends on has changed: announce a new one soon, once."""
+        self._stale = True
+        self._timer.start()
+
+    def _announce(self) -> None:
+        self.reading_changed.emit(self.reading)
+
+    def _build(self) -> Reading | None:
+        query = self.query
+        if self.run is None or query is None:
+            return None
+        from var_studio.analysis.reading import Focus, Reading
+
+        selection = self.selection
+        focus = Focus(query, selection.layer, tuple(sorted(selection.heads)))
+        key = (self.run, focus, self.method.current)
+        if key == self._broken:
+            return None
+        previous = self._reading
+        if previous is not None and previous.run is not self.run:
+            previous = None
+        try:
+            return Reading(self.run, focus, self.method.current, previous)
+        except VarStudioError as error:
+            # Said once, not at every repaint of the same broken chunk.
+            self._broken = key
+            self.problem.emit(error)
+            return None
+
+    # ---------------------------------------------------------------------------------- runs
+    def add_run(self, run: Recording, *, look: bool = True) -> None:
+        """Add a run (it may still be growing), pair it with its baseline, and look at it."""
+        self.runs.append(run)
+        self.modified = True
+        self._pair(run)
+        self.runs_changed.emit()
+        if look or self.run is None:
+            self.look_at(run)
+
+    def look_at(self, run: Recording, position: int | None = None) -> None:
+        """Show this run; select the token at `position`, or the nearest thing to the old one."""
+        changed = run is not self.run
+        self.run = run
+        self._pair(run)
+        if changed:
+            self._reading = None
+            self.method.set_model(run.tau_default, self._hidden_size(run), run.n_layers)
+        self._update_range()
+        if position is None and self.selection.position is None:
+            position = self._first_interesting(run)
+        if position is not None:
+            self.selection.select_token(position)
+        if changed:
+            self.run_changed.emit()
+        self.invalidate()
+
+    def grow(self) -> None:
+        """The run on screen has new tokens on disk: read them."""
+        if self.run is None:
+            return
+        self.run.refresh()
+        self._update_range()
+        self.tokens_appended.emit()
+
+    def finish_run(self) -> None:
+        """The growing run is complete (or stopped): read its last tokens and provenance."""
+        self.grow()
+        self.runs_changed.emit()
+
+    def remove_run(self, run: Recording) -> None:
+        """Drop a run from the session; its files are left alone."""
+        if run in self.runs:
+            self.runs.remove(run)
+            self.modified = True
+        if run in (self.baseline, self.paired):
+            self.baseline = self.paired = None
+        if run is self.run:
+            self.run = None
+            if self.runs:
+                self.look_at(self.runs[-1])
+            else:
+                self.selection.set_range(0, 0, ())
+                self.run_changed.emit()
+                self.invalidate()
+        self.runs_changed.emit()
+
+    def replace_all(self, runs: list[Recording], session: Any = None) -> None:
+        """Show the runs of a session instead of the present ones."""
+        self.run = self.baseline = self.paired = None
+        self._reading = None
+        self._broken = None
+        self.runs = list(runs)
+        self.session = session
+        self.selection.set_range(0, 0, ())
+        self.selection.select_all()
+        if self.runs:
+            for run in self.runs:
+                self._pair(run)
+            self.look_at(self.baseline or self.runs[-1])
+        else:
+            self.run_changed.emit()
+            self.invalidate()
+        self.modified = False
+        self.runs_changed.emit()
+
+    def mark_saved(self, path: Path) -> None:
+        """All runs are in the session file at `path` now."""
+        self.session_path = path
+        self.modified = False
+        self.runs_changed.emit()
+
+    # ------------------------------------------------------------------------------ plumbing
+    def _pair(self, run: Recording) -> None:
+        """Set `baseline` and `paired` so that `run` is one of them."""
+        if run in (self.baseline, self.paired):
+            return
+        if run.intervention is None:
+            self.baseline, self.paired = run, self._partner(run, with_intervention=True)
+        else:
+            self.baseline, self.paired = self._partner(run, with_intervention=False), run
+
+    def _partner(self, run: Recording, *, with_intervention: bool) -> Recording | None:
+        """The latest run on the same image, question and sampling, with or without VAR."""
+        for other in reversed(self.runs):
+            if (
+                other is not run
+                and (other.intervention is not None) == with_intervention
+                and same_question(other, run)
+            ):
+                return other
+        return None
+
+    def _selection_changed(self) -> None:
+        if self.run is not None and set(self.selection.positions) != set(self._positions()):
+            self._update_range()
+        self.invalidate()
+
+    def _update_range(self) -> None:
+        run = self.run
+        if run is not None:
+            self.selection.set_range(run.n_layers, run.n_heads, self._positions())
+
+    def _positions(self) -> list[int]:
+        """Positions of tokens that have a row under the present `row_of`."""
+        assert self.run is not None
+        length = len(self.run.tokens)
+        shift = 0 if self.selection.row_of == "query" else 1
+        return [int(p) + shift for p in self.run.query_positions if int(p) + shift < length]
+
+    def _query_of(self, position: int) -> int | None:
+        assert self.run is not None
+        shift = 0 if self.selection.row_of == "query" else 1
+        return self.run.query_of(position - shift) if position >= shift else None
+
+    def _first_interesting(self, run: Recording) -> int | None:
+        """First word of the answer that has a row; before there is one, the last of the prompt."""
+        positions = self._positions()
+        generated = [p for p in positions if run.tokens[p].role == "generated"]
+        return next(iter(generated), positions[-1] if positions else None)
+
+    @staticmethod
+    def _hidden_size(run: Recording) -> int:
+        return int(run.hidden_size)
+
+
+def same_question(one: Recording, other: Recording) -> bool:
+    """Whether two runs asked the same of the same image: all tokens given to the model agree."""
+
+    def given(run: Recording) -> list[int]:
+        return [t.id for t in run.tokens if t.role != "generated"]
+
+    def pictures(run: Recording) -> object:
+        return run.provenance.get("images", run.provenance.get("image_sha256"))
+
+    return (
+        given(one) == given(other)
+        and pictures(one) == pictures(other)
+        and one.generation == other.generation
+    )
