@@ -1,0 +1,149 @@
+"""What a heat map lies on: one picture with some of its grids of visual tokens, or a bare strip."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PySide6 import QtCore, QtGui
+
+from var_studio.recording.layout import Box, View, VisualLayout
+
+STRIP_COLUMNS = 48
+
+
+@dataclass(frozen=True)
+class HeatScene:
+    """A picture (or none), the grids shown on it, and the parts that the model never saw.
+
+    Scene coordinates are pixels of the original picture. `bounds` holds the picture and every
+    grid: a grid reaches beyond the picture where the model saw padding.
+    """
+
+    title: str
+    views: tuple[View, ...]
+    size: tuple[int, int] = (0, 0)
+    picture: QtGui.QImage | None = None
+    unseen: tuple[Box, ...] = ()
+    strip: bool = False
+    view_indices: tuple[int, ...] = ()
+    _cells: dict[int, QtCore.QRectF] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for view in self.views:
+            xs, ys = view.edges()
+            for row, col in zip(*np.nonzero(view.tokens >= 0), strict=True):
+                self._cells[int(view.tokens[row, col])] = QtCore.QRectF(
+                    QtCore.QPointF(xs[col], ys[row]), QtCore.QPointF(xs[col + 1], ys[row + 1])
+                )
+
+    @property
+    def bounds(self) -> QtCore.QRectF:
+        """The rectangle that holds everything, in scene coordinates."""
+        bounds = QtCore.QRectF(0, 0, *self.size)
+        for view in self.views:
+            left, top, right, bottom = view.box
+            bounds = bounds.united(QtCore.QRectF(left, top, right - left, bottom - top))
+        return bounds
+
+    def cell(self, token: int) -> QtCore.QRectF | None:
+        """The cell of the k-th visual token; None where this scene does not show it."""
+        return self._cells.get(token)
+
+    def token_at(self, x: float, y: float) -> int | None:
+        """Visual token k whose cell holds a point of the scene."""
+        for view in self.views:
+            left, top, right, bottom = view.box
+            if left <= x < right and top <= y < bottom:
+                col = min(int((x - left) / (right - left) * view.cols), view.cols - 1)
+                row = min(int((y - top) / (bottom - top) * view.rows), view.rows - 1)
+                token = int(view.tokens[row, col])
+                if token >= 0:
+                    return token
+        return None
+
+    def neighbour(self, token: int, rows: int, cols: int) -> int | None:
+        """The token some rows down and columns right of one, in the same grid."""
+        for view in self.views:
+            places = np.argwhere(view.tokens == token)
+            if len(places):
+                row = min(max(int(places[0, 0]) + rows, 0), view.rows - 1)
+                col = min(max(int(places[0, 1]) + cols, 0), view.cols - 1)
+                found = int(view.tokens[row, col])
+                return found if found >= 0 else None
+        return None
+
+
+def scenes_of(layout: VisualLayout, pictures: list[QtGui.QImage | None]) -> list[HeatScene]:
+    """One scene for each picture and each set of its grids that do not overlap.
+
+    Tiles of a picture come together; a thumbnail of the whole picture is a scene of its own.
+    Where the geometry is not known: one strip.
+    """
+    if not layout.known or not layout.views:
+        return [strip_scene(layout.count)]
+    scenes = []
+    for image, size in enumerate(layout.image_sizes):
+        groups: list[list[int]] = []
+        for index, view in enumerate(layout.views):
+            if view.image != image:
+                continue
+            for group in groups:
+                if not any(_overlap(view.box, layout.views[other].box) for other in group):
+                    group.append(index)
+                    break
+            else:
+                groups.append([index])
+        for group in groups:
+            scenes.append(_scene(layout, image, size, group, pictures))
+    return scenes
+
+
+def _scene(
+    layout: VisualLayout,
+    image: int,
+    size: tuple[int, int],
+    group: list[int],
+    pictures: list[QtGui.QImage | None],
+) -> HeatScene:
+    names = [layout.views[index].name for index in group]
+    title = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    if len(layout.image_sizes) > 1:
+        title = f"image {image + 1}: {title}"
+    return HeatScene(
+        title=title,
+        views=tuple(layout.views[index] for index in group),
+        size=size,
+        picture=pictures[image] if image < len(pictures) else None,
+        unseen=layout.unseen[image] if image < len(layout.unseen) else (),
+        view_indices=tuple(group),
+    )
+
+
+def strip_scene(count: int) -> HeatScene:
+    """Visual tokens in reading order, in rows of equal cells that stand for no place."""
+    cols = max(1, min(STRIP_COLUMNS, count))
+    rows = max(1, math.ceil(count / cols))
+    tokens = np.full(rows * cols, -1, dtype=np.int64)
+    tokens[:count] = np.arange(count)
+    view = View("strip", 0, (0.0, 0.0, cols * 10.0, rows * 10.0), tokens.reshape(rows, cols))
+    return HeatScene(title="strip", views=(view,), strip=True)
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    # Neighbouring tiles may share a border up to rounding.
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return width > 1e-6 and height > 1e-6
+
+
+def to_qimage(image: Image.Image | npt.NDArray[np.uint8]) -> QtGui.QImage:
+    """A picture as a QImage that owns its pixels."""
+    rgb = np.ascontiguousarray(np.asarray(image if isinstance(image, np.ndarray) else image.convert("RGB")))
+    height, width = rgb.shape[:2]
+    return QtGui.QImage(
+        rgb.data, width, height, 3 * width, QtGui.QImage.Format.Format_RGB888
+    ).convertToFormat(QtGui.QImage.Format.Format_RGB32)
