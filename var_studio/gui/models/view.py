@@ -7,20 +7,24 @@ from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
-Shown = Literal["before", "after", "difference"]
+Shown = Literal["before", "after", "difference", "all"]
+Compare = Literal["local", "run"]
 Scale = Literal["map", "token", "shared"]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewSettings:
-    """`shown`: map before, after or their difference. `sinks_boxed`: boxes around visual sinks.
-    `hide_sinks`: leave them out of the colours. `scale`: what the upper limit is taken over."""
+    """`shown`: map before, after, their difference, or all three side by side. `compare`: after is
+    the same row redistributed ("local") or the paired run with VAR ("run").
+    `sinks_boxed`: boxes around visual sinks. `hide_sinks`: leave them out of the colours. `scale`: what the upper limit is taken over."""
 
     shown: Shown = "before"
+    compare: Compare = "local"
     sinks_boxed: bool = True
     hide_sinks: bool = False
     opacity: float = 0.75
     colour_map: str = "inferno"
+    difference_map: str = "RdBu_r"
     smooth: bool = False
     scale: Scale = "map"
     robust: bool = True
