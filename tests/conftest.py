@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.guards import (  # noqa: F401  (autouse fixtures, by being here)
+from tests.guards import (  # noqa: F401  (fixtures and hooks, by being here)
     monkeypatch_starts,
     no_stray_qthread,
     no_stray_thread,
     no_stray_timer,
+    pytest_addoption,
+    pytest_sessionfinish,
 )
 
 # Before anything imports NumPy, torch, transformers, matplotlib or Qt.

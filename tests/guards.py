@@ -1,6 +1,6 @@
 """Guards: a test that leaves a thread or a timer running fails and names where it was started.
 
-Fixtures only; tests/conftest.py makes them apply to every test. Nothing here imports Qt or torch,
+tests/conftest.py makes them apply to every test. Nothing here imports Qt or torch,
 so the guards work, and the Qt ones rest, where those are not installed.
 """
 
@@ -142,3 +142,28 @@ def monkeypatch_starts() -> Iterator[None]:
             patch.setattr(core.QTimer, "start", _remembering(core.QTimer.start))
         yield
     _started_at.clear()
+
+
+# ------------------------------------------------------------------------- tests that ran
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--at-least",
+        type=int,
+        default=0,
+        metavar="N",
+        help="fail unless N tests pass: a job that collected nothing has checked nothing",
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Turn a run in which fewer tests passed than --at-least asks for into a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    wanted = session.config.getoption("--at-least")
+    passed = len(reporter.stats.get("passed", [])) if reporter else 0
+    if passed < wanted and not session.config.option.collectonly:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if reporter:
+            reporter.write_line("")
+            reporter.write_line(
+                f"only {passed} tests passed; --at-least asks for {wanted}", red=True
+            )

@@ -12,8 +12,8 @@ from var_studio.errors import VarStudioError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFTEST = """
-from tests.guards import *
 from tests.guards import monkeypatch_starts, no_stray_qthread, no_stray_thread, no_stray_timer
+from tests.guards import pytest_addoption, pytest_sessionfinish
 """
 
 
@@ -177,6 +177,26 @@ def test_stray_window(guarded: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*stray window left open: QLabel*"])
 
 
+@pytest.mark.parametrize(("wanted", "code"), [(1, 0), (2, 1)])
+def test_a_run_with_too_few_tests_fails(guarded: pytest.Pytester, wanted: int, code: int) -> None:
+    guarded.makepyfile(
+        """
+        import pytest
+
+        def test_runs():
+            pass
+
+        @pytest.mark.skip
+        def test_skipped():
+            pass
+        """
+    )
+    result = guarded.runpytest_subprocess("--at-least", str(wanted))
+    assert result.ret == code
+    if code:
+        result.stdout.fnmatch_lines(["*only 1 tests passed; --at-least asks for 2*"])
+
+
 @pytest.mark.parametrize("module", ["PySide6", "torch"])
 def test_guards_need_neither_qt_nor_torch(guarded: pytest.Pytester, module: str) -> None:
     guarded.makepyfile(
@@ -205,7 +225,7 @@ def test_user_folder_without_the_variable(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_resource_is_found_or_named() -> None:
     assert resource("demo-model", "config.json").is_file()
-    with pytest.raises(ResourceMissingError, match="resources/no/such is missing.*Reinstall"):
+    with pytest.raises(ResourceMissingError, match=r"resources/no/such is missing.*Reinstall"):
         resource("no", "such")
 
 
