@@ -1,0 +1,130 @@
+"""Redistribution seen through four groups of keys: visual or text, sink or not.
+
+What the method does to a key depends only on its group, so the sums over the groups decide the
+image-centric heads, the budget and the ledger, and one factor for each group turns a row into the
+redistributed row. That makes thresholds cheap to move: one matrix product over (L, H, T), and
+everything else on (L, H, 4). The rules themselves are those of `var_studio.method`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.method import conventions, redistribution
+from var_studio.recording.settings import Redistribution
+
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+VISUAL_SINK, VISUAL, TEXT_SINK, TEXT = range(4)
+
+_IS_VISUAL = np.array([True, True, False, False])
+_IS_SINK = np.array([True, False, True, False])
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMasses:
+    """Attention of each row (L, H) on each group of keys.
+
+    `masses` (L, H, 4) float32 in the order VISUAL_SINK, VISUAL, TEXT_SINK, TEXT. `filled` (L, 4)
+    bool: whether the layer has a key in that group. `n_visual`: number of visual keys.
+    """
+
+    masses: Floats
+    filled: Bools
+    n_visual: int
+
+    @property
+    def visual_mass(self) -> Floats:
+        """(L, H) float32: attention on the image."""
+        return self.masses[..., VISUAL_SINK] + self.masses[..., VISUAL]
+
+    @property
+    def sink_mass(self) -> Floats:
+        """(L, H) float32: attention on all sinks, visual and text."""
+        return self.masses[..., VISUAL_SINK] + self.masses[..., TEXT_SINK]
+
+    @property
+    def non_sink_ratio(self) -> Floats:
+        """(L, H) float32: r of Eq. 3; 0 where the head does not look at the image."""
+        mass = self.visual_mass
+        return self.masses[..., VISUAL] / np.where(mass > 0, mass, np.float32(1))
+
+    def image_centric(self, settings: Redistribution) -> Bools:
+        """(L, H) bool: image-centric heads by the rules of `method.heads.image_centric`."""
+        rule = conventions.rules(settings.convention)
+        mass = self.visual_mass
+        selected = (mass >= settings.mass_min) & (mass > 0)
+        if rule.rho_bounds_sink_share:
+            padded = mass + np.float32(rule.epsilon_per_visual_token * self.n_visual)
+            share = self.masses[..., VISUAL_SINK] / np.where(padded > 0, padded, np.float32(1))
+            selected &= share <= settings.rho
+        else:
+            selected &= self.non_sink_ratio >= settings.rho
+        if not rule.selects_without_visual_sink:
+            selected &= self.filled[:, None, VISUAL_SINK]
+        return selected
+
+    def selected(self, settings: Redistribution, image_centric: Bools) -> Bools:
+        """(L, H) bool: heads that the settings touch, active layers only."""
+        n_layers = len(self.masses)
+        active = [
+            conventions.layer_active(
+                layer,
+                n_layers,
+                settings.convention,
+                first=settings.first_layer,
+                last=settings.last_layer,
+                exempt_last=settings.last_layer is None,
+            )
+            for layer in range(n_layers)
+        ]
+        chosen = image_centric if settings.heads == "selected" else np.ones_like(image_centric)
+        return chosen & np.array(active, dtype=bool)[:, None]
+
+    def moved(self, settings: Redistribution, selected: Bools) -> Floats:
+        """(L, H, 4) float32: the masses after redistribution (Eq. 4)."""
+        after = redistribution.redistribute(
+            self.masses[:, :, None, :],
+            _IS_VISUAL,
+            _IS_SINK,
+            selected[:, :, None],
+            p=settings.p,
+            target=settings.target,
+            convention=settings.convention,
+        )
+        return np.asarray(after[:, :, 0, :], dtype=np.float32)
+
+
+def group_weights(visual: Bools, sinks: Bools) -> Floats:
+    """(L, T, 4) float32 of 0 and 1: the group of each key, from (T,) and (L, T) masks."""
+    weights = np.empty((*sinks.shape, 4), dtype=np.float32)
+    weights[..., VISUAL_SINK] = visual & sinks
+    weights[..., VISUAL] = visual & ~sinks
+    weights[..., TEXT_SINK] = ~visual & sinks
+    weights[..., TEXT] = ~(visual | sinks)
+    return weights
+
+
+def group_masses(attention: Floats, visual: Bools, sinks: Bools) -> GroupMasses:
+    """Sum `attention` (L, H, T) over the groups that `visual` (T,) and `sinks` (L, T) make."""
+    weights = group_weights(visual, sinks)
+    return GroupMasses(
+        masses=np.matmul(attention, weights),
+        filled=weights.any(axis=1),
+        n_visual=int(visual.sum()),
+    )
+
+
+def growth(before: Floats, after: Floats) -> Floats:
+    """(L, H, 4) float32: what a key of each group is multiplied by, minus 1.
+
+    Zero where nothing moves, exactly, so that unchanged heads stay bit for bit.
+    """
+    wide = before.astype(np.float64)
+    change = (after.astype(np.float64) - wide) / np.where(wide > 0, wide, 1.0)
+    top = np.finfo(np.float32).max
+    return np.clip(change, -1.0, top).astype(np.float32)

@@ -1,0 +1,108 @@
+"""Who gave and who received attention, averaged over the heads in focus (Section 5.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.analysis.groups import TEXT, TEXT_SINK, VISUAL, VISUAL_SINK, Floats
+
+HeadIndex = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Attention mass of one kind of key, before and after redistribution."""
+
+    name: str
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float:
+        """What it received (positive) or gave (negative)."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Five accounts that together hold the whole row: first token (BOS), other text sinks, visual
+    sinks, visual non-sinks, other text. The first token has an account of its own, sink or not."""
+
+    bos: Account
+    text_sinks: Account
+    visual_sinks: Account
+    visual_non_sinks: Account
+    other_text: Account
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """All five, in reading order."""
+        return (
+            self.bos,
+            self.text_sinks,
+            self.visual_sinks,
+            self.visual_non_sinks,
+            self.other_text,
+        )
+
+    @property
+    def budget(self) -> float:
+        """Omega: what the receivers got, together."""
+        return sum(max(account.change, 0.0) for account in self.accounts)
+
+    @property
+    def sum_before(self) -> float:
+        """The whole row before: 1, up to the precision of the recording."""
+        return sum(account.before for account in self.accounts)
+
+    @property
+    def sum_after(self) -> float:
+        """The whole row after; equal to `sum_before`."""
+        return sum(account.after for account in self.accounts)
+
+
+def mean_ledger(
+    bos: Floats,
+    before: Floats,
+    after: Floats,
+    bos_visual: bool | np.bool_,
+    bos_sink: npt.NDArray[np.bool_],
+    growth: Floats,
+    heads: HeadIndex | None,
+) -> Ledger:
+    """Average over `heads` (None: all).
+
+    `bos` (L, H): attention on the first token. `before`, `after`, `growth` (L, H, 4): masses of
+    the groups and what a key of each group grows by. `bos_sink` (L,): whether it is a sink there.
+    """
+
+    def mean(values: Floats) -> float:
+        return float((values if heads is None else values[heads]).mean(dtype=np.float64))
+
+    sink_group, other_group = (VISUAL_SINK, VISUAL) if bos_visual else (TEXT_SINK, TEXT)
+    as_sink = bos * bos_sink[:, None]
+    as_other = bos - as_sink
+    as_sink_after = as_sink * (1 + growth[..., sink_group])
+    as_other_after = as_other * (1 + growth[..., other_group])
+
+    def account(name: str, group: int) -> Account:
+        inside: Floats | float = 0.0
+        inside_after: Floats | float = 0.0
+        if group == sink_group:
+            inside, inside_after = as_sink, as_sink_after
+        elif group == other_group:
+            inside, inside_after = as_other, as_other_after
+        return Account(
+            name, mean(before[..., group] - inside), mean(after[..., group] - inside_after)
+        )
+
+    return Ledger(
+        bos=Account("first token (BOS)", mean(bos), mean(as_sink_after + as_other_after)),
+        text_sinks=account("other text sinks", TEXT_SINK),
+        visual_sinks=account("visual sinks", VISUAL_SINK),
+        visual_non_sinks=account("visual non-sinks", VISUAL),
+        other_text=account("other text", TEXT),
+    )

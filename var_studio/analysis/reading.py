@@ -1,0 +1,504 @@
+"""One row of a recording under one choice of settings: every number on screen and in figures.
+
+A `Reading` computes lazily and remembers by what each quantity depends on, so a chain of readings
+(each given the previous one) recomputes only what a change of focus or settings touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.analysis.groups import (
+    TEXT,
+    TEXT_SINK,
+    VISUAL,
+    VISUAL_SINK,
+    Bools,
+    Floats,
+    GroupMasses,
+    group_masses,
+    growth,
+)
+from var_studio.analysis.ledger import Ledger, mean_ledger
+from var_studio.errors import VarStudioError
+from var_studio.method import sinks as method_sinks
+from var_studio.recording.layout import Box
+from var_studio.recording.settings import Redistribution
+
+if TYPE_CHECKING:
+    from var_studio.recording.recording import Recording
+
+HeadValue = Literal["non_sink_ratio", "visual_mass", "sink_mass", "entropy"]
+Moment = Literal["before", "after", "difference"]
+T = TypeVar("T")
+
+# Up to this many heads their rows are gathered; above it, whole layers are multiplied.
+_FEW_HEADS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """What is looked at: a row (`query`, index into the run's `query_positions`), the layer whose
+    phi and sinks are shown, and the (layer, head) pairs averaged in maps and ledger.
+
+    `heads` empty: the mean over all heads of all layers.
+    """
+
+    query: int
+    layer: int
+    heads: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReading:
+    """One visual token. `alpha` and `alpha_after` are means over the heads in focus; `rank` 1 is
+    the largest alpha; phi and sink are those of the layer in focus. `box` is None and view, row,
+    col are -1 for a token that is no patch."""
+
+    position: int
+    alpha: float
+    alpha_after: float
+    rank: int
+    phi: float
+    sink: bool
+    box: Box | None
+    view: int
+    row: int
+    col: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhiHistogram:
+    """Numbers of tokens by phi in one layer: `edges` (bins + 1,), counts (bins,) int64.
+
+    `bos` is the first token of the sequence; it is counted nowhere else. All layers of a run
+    share the edges, so that stepping through layers does not move the axis.
+    """
+
+    edges: npt.NDArray[np.float64]
+    visual: npt.NDArray[np.int64]
+    text: npt.NDArray[np.int64]
+    bos: npt.NDArray[np.int64]
+
+
+class Reading:
+    """Every number of one row under one choice of settings. L layers, H heads, T keys.
+
+    `settings.tau` None means the run's default; `settings` of the reading has it filled in.
+    Arrays are read-only. `previous`: a reading of the same run whose results are reused where
+    they depend on nothing that changed. Not safe for use by two threads at once.
+    Raises VarStudioError for a focus outside the run.
+    """
+
+    def __init__(
+        self,
+        run: Recording,
+        focus: Focus,
+        settings: Redistribution,
+        previous: Reading | None = None,
+    ) -> None:
+        if settings.tau is None:
+            settings = settings.model_copy(update={"tau": run.tau_default})
+        self.run = run
+        self.focus = focus
+        self.settings = settings
+        self.length = len(run.tokens)
+        self._memo: dict[str, tuple[Hashable, Any]] = (
+            previous._memo if previous is not None and previous.run is run else {}
+        )
+        self._check_focus()
+        s = settings
+        self._row_key = (focus.query, self.length)
+        self._phi_key = (s.sink_dims, self.length)
+        self._sink_key = (self._phi_key, s.tau, s.convention)
+        self._mass_key = (self._row_key, self._sink_key)
+        self._head_key = (self._mass_key, s.rho, s.mass_min)
+        self._move_key = (self._head_key, s.p, s.heads, s.target, s.first_layer, s.last_layer)
+
+    @property
+    def position(self) -> int:
+        """Position in the sequence of the token whose row this is."""
+        return int(self.run.query_positions[self.focus.query])
+
+    # --- what the row and phi alone decide
+
+    @property
+    def attention(self) -> Floats:
+        """(L, H, T) float32: the row as the model computed it, before any redistribution."""
+        return self._remember("row", self._row_key, lambda: self.run.attention(self.focus.query))
+
+    @property
+    def visual(self) -> Bools:
+        """(T,) bool: image patches."""
+        return self._remember("visual", self.length, lambda: self.run.visual)
+
+    @property
+    def positions(self) -> npt.NDArray[np.int64]:
+        """(V,) int64: positions of the visual tokens, separators included; the maps' order."""
+        return self.run.layout.positions
+
+    @property
+    def phi(self) -> Floats:
+        """(L, T) float32: sink-dimension value of each token at the input of each layer."""
+
+        def compute() -> Floats:
+            if self.settings.sink_dims is None:
+                return self.run.phi()
+            return self.run.phi(sink_dims=self.settings.sink_dims)
+
+        return self._remember("phi", self._phi_key, compute)
+
+    @property
+    def visual_mass(self) -> Floats:
+        """(L, H) float32: attention on the image."""
+
+        def compute() -> Floats:
+            return np.matmul(self.attention, self.visual.astype(np.float32))
+
+        return self._remember("visual_mass", self._row_key, compute)
+
+    @property
+    def entropy(self) -> Floats:
+        """(L, H) float32: entropy of the row over all keys, in nats."""
+
+        def compute() -> Floats:
+            alpha = self.attention
+            logs = np.maximum(alpha, np.float32(1e-30))
+            np.log(logs, out=logs)
+            return -np.einsum("lht,lht->lh", alpha, logs)
+
+        return self._remember("entropy", self._row_key, compute)
+
+    # --- what tau and the convention add
+
+    @property
+    def sinks(self) -> Bools:
+        """(L, T) bool: sink tokens of each layer, visual and text."""
+
+        def compute() -> Bools:
+            assert self.settings.tau is not None
+            mask = method_sinks.sink_mask(self.phi, self.settings.tau, self.settings.convention)
+            restricted = method_sinks.restrict_sinks(
+                mask,
+                layers=range(self.run.n_layers),
+                prompt_length=self._prompt_length,
+                convention=self.settings.convention,
+            )
+            return np.asarray(restricted, dtype=bool)
+
+        return self._remember("sinks", self._sink_key, compute)
+
+    @property
+    def n_sinks(self) -> npt.NDArray[np.int64]:
+        """(L,) int64: number of sinks of each layer, visual and text."""
+        return self._remember("n_sinks", self._sink_key, lambda: self.sinks.sum(axis=1))
+
+    @property
+    def n_visual_sinks(self) -> npt.NDArray[np.int64]:
+        """(L,) int64: number of visual sinks of each layer."""
+
+        def compute() -> npt.NDArray[np.int64]:
+            return np.asarray((self.sinks & self.visual).sum(axis=1), dtype=np.int64)
+
+        return self._remember("n_visual_sinks", self._sink_key, compute)
+
+    @property
+    def visual_sinks(self) -> Bools:
+        """(V,) bool: which visual tokens are sinks in the layer in focus."""
+        here = self.sinks[self.focus.layer] & self.visual
+        return here[self.positions]
+
+    @property
+    def masses(self) -> GroupMasses:
+        """Attention of each head on visual and text sinks and non-sinks."""
+
+        def compute() -> GroupMasses:
+            return group_masses(self.attention, self.visual, self.sinks)
+
+        return self._remember("masses", self._mass_key, compute)
+
+    @property
+    def non_sink_ratio(self) -> Floats:
+        """(L, H) float32: r of Eq. 3, the part of the visual mass that lies on non-sinks."""
+        return self._remember("ratio", self._mass_key, lambda: self.masses.non_sink_ratio)
+
+    @property
+    def sink_mass(self) -> Floats:
+        """(L, H) float32: attention on all sinks, visual and text."""
+        return self._remember("sink_mass", self._mass_key, lambda: self.masses.sink_mass)
+
+    # --- what rho, the least visual mass and p add
+
+    @property
+    def image_centric(self) -> Bools:
+        """(L, H) bool: image-centric heads, over all layers (Section 5.1)."""
+        return self._remember(
+            "image_centric", self._head_key, lambda: self.masses.image_centric(self.settings)
+        )
+
+    @property
+    def changed(self) -> Bools:
+        """(L, H) bool: heads that the settings really redistribute: selected, in an active layer,
+        and with a budget and someone to receive it."""
+        return self._remember("changed", self._move_key, lambda: (self._growth != 0).any(axis=-1))
+
+    @property
+    def redistributed(self) -> Floats:
+        """(L, H, T) float32: the row after redistribution (local; Eq. 4)."""
+
+        def compute() -> Floats:
+            after = self.attention.copy()
+            layers, heads = np.nonzero(self.changed)
+            growth_of_row = self._growth[layers, heads]
+            change = _per_key(growth_of_row, self.visual, self.sinks[layers])
+            after[layers, heads] *= 1 + change
+            return after
+
+        return self._remember("redistributed", self._move_key, compute)
+
+    @property
+    def map_before(self) -> Floats:
+        """(V,) float32: attention on each visual token, mean over the heads in focus."""
+
+        def compute() -> Floats:
+            block = self._visual_block
+            if not self.focus.heads:
+                n_rows = block.shape[0] * block.shape[1]
+                ones = np.full((block.shape[0], 1, block.shape[1]), 1 / n_rows, dtype=np.float32)
+                return np.matmul(ones, block).sum(axis=(0, 1))
+            layers, heads = self._focus_index
+            return np.asarray(block[layers, heads].mean(axis=0), dtype=np.float32)
+
+        return self._remember("map_before", (self._row_key, self.focus.heads), compute)
+
+    @property
+    def map_difference(self) -> Floats:
+        """(V,) float32: after minus before; exactly 0 where no head in focus changes."""
+        key = (self._move_key, self.focus.heads)
+        return self._remember("map_difference", key, self._map_difference)
+
+    @property
+    def map_after(self) -> Floats:
+        """(V,) float32: redistributed attention on each visual token, mean over the heads."""
+        key = (self._move_key, self.focus.heads)
+        return self._remember("map_after", key, lambda: self.map_before + self.map_difference)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What sinks gave and others received: the mean over the heads in focus."""
+
+        def compute() -> Ledger:
+            heads = None if not self.focus.heads else self._focus_index
+            return mean_ledger(
+                self.attention[..., 0],
+                self.masses.masses,
+                self._moved,
+                self.visual[0],
+                self.sinks[:, 0],
+                self._growth,
+                heads,
+            )
+
+        return self._remember("ledger", (self._move_key, self.focus.heads), compute)
+
+    # --- questions with an argument
+
+    def map(self, moment: Moment) -> Floats:
+        """(V,) float32: `map_before`, `map_after` or `map_difference`."""
+        if moment == "before":
+            return self.map_before
+        return self.map_after if moment == "after" else self.map_difference
+
+    def head_value(self, name: HeadValue) -> Floats:
+        """(L, H) float32 of one quantity. Raises VarStudioError for an unknown name."""
+        if name not in ("non_sink_ratio", "visual_mass", "sink_mass", "entropy"):
+            raise VarStudioError(
+                f"There is no head quantity {name!r}.",
+                "Choose non_sink_ratio, visual_mass, sink_mass or entropy.",
+            )
+        value: Floats = getattr(self, name)
+        return value
+
+    def head_maps(self, view: int = 0, moment: Moment = "before") -> Floats:
+        """(L, H, rows, cols) float32: the map of every head in one view; NaN where no token.
+
+        Raises VarStudioError for a view that the layout does not have.
+        """
+        views = self.run.layout.views
+        if not 0 <= view < len(views):
+            raise VarStudioError(
+                f"There is no view {view}.", f"Views go from 0 to {len(views) - 1}."
+            )
+
+        def compute() -> Floats:
+            rows = self.attention if moment == "before" else self.redistributed
+            if moment == "difference":
+                rows = rows - self.attention
+            tokens = views[view].tokens
+            maps = rows[..., self.positions[np.maximum(tokens, 0)]]
+            if (tokens < 0).any():
+                maps[..., tokens < 0] = np.nan
+            return maps
+
+        key = self._row_key if moment == "before" else self._move_key
+        return self._remember(f"head_maps {moment}", (key, view), compute)
+
+    def token(self, k: int) -> TokenReading:
+        """The k-th visual token (index into `positions`). Raises VarStudioError outside 0..V-1."""
+        layout = self.run.layout
+        if not 0 <= k < layout.count:
+            raise VarStudioError(
+                f"There is no visual token {k}.", f"They go from 0 to {layout.count - 1}."
+            )
+        position = int(layout.positions[k])
+        cell = layout.cell_of(k)
+        view, row, col = cell if cell is not None else (-1, -1, -1)
+        left, top, right, bottom = (float(v) for v in layout.boxes[k])
+        return TokenReading(
+            position=position,
+            alpha=float(self.map_before[k]),
+            alpha_after=float(self.map_after[k]),
+            rank=1 + int((self.map_before > self.map_before[k]).sum()),
+            phi=float(self.phi[self.focus.layer, position]),
+            sink=bool(self.sinks[self.focus.layer, position]),
+            box=None if np.isnan(left) else (left, top, right, bottom),
+            view=view,
+            row=row,
+            col=col,
+        )
+
+    def phi_histogram(self, layer: int | None = None, bins: int = 64) -> PhiHistogram:
+        """Numbers of tokens by phi in one layer (None: the layer in focus). Tau plays no part."""
+        layer = self.focus.layer if layer is None else layer
+        self._check_layer(layer)
+
+        def compute() -> PhiHistogram:
+            known = self.phi[np.isfinite(self.phi)]
+            top = float(known.max()) if known.size else 1.0
+            edges = np.linspace(0.0, top or 1.0, bins + 1)
+            phi = self.phi[layer]
+            first = np.arange(self.length) == 0
+
+            def count(mask: Bools) -> npt.NDArray[np.int64]:
+                values = phi[mask & np.isfinite(phi)]
+                return np.histogram(values, edges)[0].astype(np.int64)
+
+            return PhiHistogram(
+                edges=edges,
+                visual=count(self.visual & ~first),
+                text=count(~self.visual & ~first),
+                bos=count(first),
+            )
+
+        return self._remember("phi_histogram", (self._phi_key, layer, bins), compute)
+
+    # --- inside
+
+    @cached_property
+    def _prompt_length(self) -> int:
+        generated = self.run.generated_positions
+        return int(generated[0]) if len(generated) else self.length
+
+    @cached_property
+    def _focus_index(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        pairs = np.asarray(self.focus.heads, dtype=np.intp).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
+
+    @cached_property
+    def _visual_span(self) -> slice | npt.NDArray[np.int64]:
+        # A slice spares a copy of the (L, H, V) block; one contiguous image is the usual case.
+        positions = self.positions
+        if len(positions) and np.array_equal(
+            positions, np.arange(positions[0], positions[0] + len(positions))
+        ):
+            return slice(int(positions[0]), int(positions[0]) + len(positions))
+        return positions
+
+    @property
+    def _visual_block(self) -> Floats:
+        return self._remember(
+            "visual_block", self._row_key, lambda: self.attention[..., self._visual_span]
+        )
+
+    @property
+    def _moved(self) -> Floats:
+        def compute() -> Floats:
+            selected = self.masses.selected(self.settings, self.image_centric)
+            return self.masses.moved(self.settings, selected)
+
+        return self._remember("moved", self._move_key, compute)
+
+    @property
+    def _growth(self) -> Floats:
+        return self._remember(
+            "growth", self._move_key, lambda: growth(self.masses.masses, self._moved)
+        )
+
+    def _map_difference(self) -> Floats:
+        block, span = self._visual_block, self._visual_span
+        visual, sinks = self.visual[span], self.sinks[:, span]
+        if 0 < len(self.focus.heads) <= _FEW_HEADS:
+            layers, heads = self._focus_index
+            change = _per_key(self._growth[layers, heads], visual, sinks[layers])
+            return np.asarray((block[layers, heads] * change).mean(axis=0), dtype=np.float32)
+        weights = self._growth / np.float32(self._growth.shape[0] * self._growth.shape[1])
+        if self.focus.heads:
+            layers, heads = self._focus_index
+            weights = np.zeros_like(self._growth)
+            np.add.at(weights, (layers, heads), self._growth[layers, heads] / len(layers))
+        # Sinks differ from layer to layer, so each layer's heads are summed first, group by group.
+        groups = [VISUAL_SINK, VISUAL] if visual.all() else [VISUAL_SINK, VISUAL, TEXT_SINK, TEXT]
+        summed = np.matmul(weights[..., groups].transpose(0, 2, 1), block)
+        of_patch = np.where(sinks, summed[:, 0], summed[:, 1])
+        if len(groups) == 4:
+            of_patch = np.where(visual, of_patch, np.where(sinks, summed[:, 2], summed[:, 3]))
+        return np.asarray(of_patch.sum(axis=0), dtype=np.float32)
+
+    def _check_focus(self) -> None:
+        n_queries = len(self.run.query_positions)
+        if not 0 <= self.focus.query < n_queries:
+            raise VarStudioError(
+                f"This run has no row {self.focus.query}.",
+                f"Rows go from 0 to {n_queries - 1}."
+                if n_queries
+                else "It recorded no row at all.",
+            )
+        self._check_layer(self.focus.layer)
+        for layer, head in self.focus.heads:
+            self._check_layer(layer)
+            if not 0 <= head < self.run.n_heads:
+                raise VarStudioError(
+                    f"There is no head {head}.", f"Heads go from 0 to {self.run.n_heads - 1}."
+                )
+
+    def _check_layer(self, layer: int) -> None:
+        if not 0 <= layer < self.run.n_layers:
+            raise VarStudioError(
+                f"There is no layer {layer}.", f"Layers go from 0 to {self.run.n_layers - 1}."
+            )
+
+    def _remember(self, name: str, key: Hashable, compute: Callable[[], T]) -> T:
+        held = self._memo.get(name)
+        if held is not None and held[0] == key:
+            kept: T = held[1]
+            return kept
+        value = compute()
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+        self._memo[name] = (key, value)
+        return value
+
+
+def _per_key(growth_of_row: Floats, visual: Bools, sinks: Bools) -> Floats:
+    """(n, K) float32: growth of every key, from (n, 4), (K,) and (n, K)."""
+    of_patch = np.where(sinks, growth_of_row[:, None, VISUAL_SINK], growth_of_row[:, None, VISUAL])
+    if visual.all():
+        return of_patch
+    of_text = np.where(sinks, growth_of_row[:, None, TEXT_SINK], growth_of_row[:, None, TEXT])
+    return np.where(visual, of_patch, of_text)

@@ -1,0 +1,119 @@
+"""What a figure shows, as plain data: no Qt, no matplotlib, no recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.analysis.scale import Limits
+from var_studio.recording.layout import Box
+
+Width = Literal["column", "two-columns", "slide"]
+
+WIDTHS: dict[Width, float] = {"column": 3.35, "two-columns": 6.9, "slide": 10.0}
+"""Width of a figure in inches, as printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColourScale:
+    """How values become colours. Panels that carry an equal scale share one colour bar.
+
+    `colour_map` is a matplotlib name: perceptual and colour-blind safe. `label` names the
+    quantity and its unit.
+    """
+
+    limits: Limits
+    colour_map: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """Values (rows, cols) over a box in pixels of the image; NaN cells are left open."""
+
+    values: npt.NDArray[np.floating[Any]]
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePanel:
+    """A picture in its true geometry with a heat map over it.
+
+    `size` is (width, height) of the image in pixels and `picture` (h, w, 3) uint8 the same image,
+    perhaps with fewer pixels; None draws the heat map alone. `unseen` boxes were cropped away,
+    `padding` boxes lie outside the image: both are hatched. `sinks` are boxed.
+    """
+
+    title: str
+    size: tuple[int, int]
+    picture: npt.NDArray[np.uint8] | None
+    heats: tuple[Heat, ...] = ()
+    scale: ColourScale | None = None
+    sinks: tuple[Box, ...] = ()
+    unseen: tuple[Box, ...] = ()
+    padding: tuple[Box, ...] = ()
+    opacity: float = 0.75
+    smooth: bool = False
+
+    @property
+    def extent(self) -> Box:
+        """Everything there is to see, in pixels: the image and the cells that reach beyond it."""
+        boxes = ((0.0, 0.0, float(self.size[0]), float(self.size[1])), *self.padding)
+        boxes += tuple(heat.box for heat in self.heats)
+        left, top, right, bottom = np.asarray(boxes).T
+        return float(left.min()), float(top.min()), float(right.max()), float(bottom.max())
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Counts of one kind of token, one for each bin."""
+
+    name: str
+    counts: npt.NDArray[np.int64]
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramPanel:
+    """A histogram with a logarithmic count and a threshold line. `edges` (bins + 1,)."""
+
+    title: str
+    edges: npt.NDArray[np.float64]
+    series: tuple[Series, ...]
+    threshold: float
+    threshold_label: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsPanel:
+    """One cell for each head: `values` (L, H), `outlined` (L, H) bool, `chosen` (layer, head)."""
+
+    title: str
+    values: npt.NDArray[np.floating[Any]]
+    scale: ColourScale
+    outlined: npt.NDArray[np.bool_]
+    chosen: tuple[tuple[int, int], ...] = ()
+
+
+Panel = ImagePanel | HistogramPanel | HeadsPanel
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A whole figure: rows of panels, a heading, and all that a reader needs to check it.
+
+    `metadata` is plain JSON and goes into the file itself; `arrays` and `table` (equally long
+    columns) are what the figure shows, for NPZ and CSV. `notes` are short lines under the panels.
+    """
+
+    rows: tuple[tuple[Panel, ...], ...]
+    title: str = ""
+    notes: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    table: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
