@@ -16,7 +16,8 @@ Scale = Literal["map", "token", "shared"]
 class ViewSettings:
     """`shown`: map before, after, their difference, or all three side by side. `compare`: after is
     the same row redistributed ("local") or the paired run with VAR ("run").
-    `sinks_boxed`: boxes around visual sinks. `hide_sinks`: leave them out of the colours. `scale`: what the upper limit is taken over."""
+    `sinks_boxed`: boxes around visual sinks. `hide_sinks`: leave them out of the colours.
+    `scale`: what the upper limit is taken over."""
 
     shown: Shown = "before"
     compare: Compare = "local"

@@ -142,7 +142,8 @@ def _overlap(one: Box, other: Box) -> bool:
 
 def to_qimage(image: Image.Image | npt.NDArray[np.uint8]) -> QtGui.QImage:
     """A picture as a QImage that owns its pixels."""
-    rgb = np.ascontiguousarray(np.asarray(image if isinstance(image, np.ndarray) else image.convert("RGB")))
+    pixels = image if isinstance(image, np.ndarray) else np.asarray(image.convert("RGB"))
+    rgb = np.ascontiguousarray(pixels, dtype=np.uint8)
     height, width = rgb.shape[:2]
     return QtGui.QImage(
         rgb.data, width, height, 3 * width, QtGui.QImage.Format.Format_RGB888

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from var_studio.gui import theme
 from var_studio.gui.widgets import inks
 from var_studio.gui.widgets.colour_maps import indexed_colours, to_indices
 from var_studio.gui.widgets.heat_scene import HeatScene
@@ -113,7 +114,8 @@ class HeatView(QtWidgets.QWidget):
         middle_x = bounds.left() + zoom.centre.x() * bounds.width()
         middle_y = bounds.top() + zoom.centre.y() * bounds.height()
         return QtGui.QTransform(
-            scale, 0, 0, scale, self.width() / 2 - middle_x * scale, self.height() / 2 - middle_y * scale
+            *(scale, 0, 0, scale),
+            *(self.width() / 2 - middle_x * scale, self.height() / 2 - middle_y * scale),
         )
 
     def to_scene(self, point: QtCore.QPointF) -> QtCore.QPointF:
@@ -141,7 +143,7 @@ class HeatView(QtWidgets.QWidget):
         """Draw the picture, the map, the sinks' boxes and the marked cell."""
         painter = QtGui.QPainter(self)
         if self._scene is None:
-            painter.fillRect(self.rect(), self.palette().window())
+            painter.fillRect(self.rect(), QtGui.QColor(theme.colours(self.palette()).canvas))
             return
         transform = self.transform()
         if self._ground is None:
@@ -151,20 +153,15 @@ class HeatView(QtWidgets.QWidget):
             self._draw_map(painter, transform)
             self._draw_marks(painter, transform)
         if self.hasFocus():
-            inks.outline(
-                painter,
-                [QtCore.QRectF(self.rect()).adjusted(1, 1, -1, -1)],
-                self.palette().highlight().color(),
-                1.0,
-                QtGui.QColor(0, 0, 0, 0),
-            )
+            frame = QtCore.QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
+            inks.outline(painter, [frame], theme.colours(self.palette()).accent, 1.0, 0)
 
     def _draw_ground(self, transform: QtGui.QTransform) -> QtGui.QPixmap:
         """The picture, padding and unseen parts: what stays while tokens and settings change."""
         ratio = self.devicePixelRatioF()
         ground = QtGui.QPixmap(self.size() * ratio)
         ground.setDevicePixelRatio(ratio)
-        ground.fill(self.palette().window().color())
+        ground.fill(QtGui.QColor(theme.colours(self.palette()).canvas))
         scene = self._scene
         assert scene is not None
         painter = QtGui.QPainter(ground)
@@ -173,8 +170,7 @@ class HeatView(QtWidgets.QWidget):
         whole = transform.mapRect(self._bounds)
         if not scene.strip:
             # What lies in a grid but outside the picture is padding.
-            painter.fillRect(whole, QtGui.QColor(128, 128, 128, 70))
-            self._hatch(painter, whole, inks.faint(self.palette(), 90))
+            self._hatch(painter, whole, QtGui.QColor(theme.colours(self.palette()).unseen))
         if scene.picture is not None:
             target = transform.mapRect(QtCore.QRectF(0, 0, *scene.size))
             smaller = target.width() * ratio < 0.6 * scene.picture.width()
@@ -238,12 +234,12 @@ class HeatView(QtWidgets.QWidget):
         if self._sinks is not None:
             cells = [scene.cell(int(k)) for k in np.flatnonzero(self._sinks)]
             boxes = [transform.mapRect(cell).adjusted(1, 1, -1, -1) for cell in cells if cell]
-            inks.outline(painter, boxes, QtGui.QColor("#ff5252"), 1.6)
+            inks.outline(painter, boxes, inks.ON_MAP.sink, 1.6)
         for token, width in ((self._hovered, 1.0), (self._marked, 2.4)):
             cell = scene.cell(token)
             if cell is not None:
                 box = transform.mapRect(cell)
-                inks.outline(painter, [box], QtGui.QColor("white"), width)
+                inks.outline(painter, [box], "#ffffff", width)
 
     # ------------------------------------------------------------------------------ events
     def _moved(self) -> None:

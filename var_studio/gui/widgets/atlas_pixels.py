@@ -1,0 +1,126 @@
+"""The pixels of the head atlas as arrays: 1,024 heads cost a few milliseconds, not 200."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.gui.widgets.colour_maps import indexed_colours, to_indices
+
+LEAST_WITH_GAP = 5
+"""Cells smaller than this many pixels touch each other."""
+
+
+class CellShape(NamedTuple):
+    """Pixels of one head's cell, its gap included."""
+
+    height: int
+    width: int
+
+    @property
+    def gap(self) -> int:
+        """Pixels left free on the right and below, so that neighbours keep apart."""
+        return 1 if min(self) >= LEAST_WITH_GAP else 0
+
+    @property
+    def smaller(self) -> int:
+        """The smaller side."""
+        return min(self)
+
+
+def value_indices(
+    values: npt.NDArray[np.floating], low: float, high: float
+) -> npt.NDArray[np.uint8]:
+    """Colour entries of one value for each head: (L, H) -> (L, H, 1, 1) uint8, 0 for NaN."""
+    return to_indices(values, low, high)[:, :, None, None]
+
+
+def map_indices(
+    maps: npt.NDArray[np.floating],
+    high: npt.NDArray[np.floating] | float,
+    cell: CellShape,
+) -> npt.NDArray[np.uint8]:
+    """Colour entries of small maps, averaged over the area of each pixel.
+
+    (L, H, rows, cols) -> (L, H, height, width) uint8 of a cell without its gap. `high` is the
+    upper limit of all, or of each head (L, H). Dropping samples instead of averaging would lose
+    a sink that falls between two pixels.
+    """
+    layers, heads, rows, cols = maps.shape
+    height, width = max(1, cell.height - cell.gap), max(1, cell.width - cell.gap)
+    filled = np.nan_to_num(maps.astype(np.float32, copy=False), nan=0.0)
+    down, across = _average(rows, height), _average(cols, width)
+    small = np.matmul(filled.reshape(-1, cols), across.T).reshape(-1, rows, width)
+    small = np.matmul(down, small).reshape(layers, heads, height, width)
+    limit = np.asarray(high, dtype=np.float32)
+    limit = np.where(limit > 0, limit, 1.0)
+    if limit.ndim == 2:
+        limit = limit[:, :, None, None]
+    small *= 254.0 / limit
+    np.minimum(small, 254.0, out=small)
+    small += 1.5
+    return small.astype(np.uint8)
+
+
+@lru_cache(maxsize=32)
+def _average(samples: int, pixels: int) -> npt.NDArray[np.float32]:
+    """Weights (pixels, samples): the share of each sample in each pixel. Rows sum to 1."""
+    edges = np.linspace(0.0, samples, pixels + 1)
+    low = np.maximum(edges[:-1, None], np.arange(samples)[None, :])
+    high = np.minimum(edges[1:, None], np.arange(1, samples + 1)[None, :])
+    share = np.clip(high - low, 0.0, None)
+    return (share / share.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def paint_cells(
+    indices: npt.NDArray[np.uint8],
+    cell: CellShape,
+    colours: str,
+    *,
+    gap: str,
+    empty: str,
+    outlined: npt.NDArray[np.bool_] | None = None,
+    outline: str = "#ffffff",
+    thick: int = 1,
+) -> npt.NDArray[np.uint32]:
+    """The whole atlas: (L, H, h, w) entries -> (L * height, H * width) uint32 pixels 0xffRRGGBB.
+
+    h and w are those of a cell without its gap, or 1 for a cell of one colour. Cells where
+    `outlined` (L, H) get a frame of `thick` pixels with a dark line inside it.
+    """
+    layers, heads = indices.shape[:2]
+    table = np.array(indexed_colours(colours), dtype=np.uint32)
+    table[0] = _pixel(empty)
+    height, width = cell.height - cell.gap, cell.width - cell.gap
+    pixels = np.full((layers, cell.height, heads, cell.width), _pixel(gap), dtype=np.uint32)
+    inner = pixels[:, :height, :, :width]
+    inner[:] = table[indices].transpose(0, 2, 1, 3)
+    if outlined is not None and outlined.any() and min(height, width) >= 3:
+        frame = _frame(height, width, thick, outline)
+        line = frame > 0
+        chosen = np.nonzero(outlined)
+        cells = pixels[chosen[0], :height, chosen[1], :width]
+        cells[:, line] = frame[line]
+        pixels[chosen[0], :height, chosen[1], :width] = cells
+    return pixels.reshape(layers * cell.height, heads * cell.width)
+
+
+def _frame(height: int, width: int, thick: int, colour: str) -> npt.NDArray[np.uint32]:
+    frame = np.zeros((height, width), dtype=np.uint32)
+    if min(height, width) >= 2 * thick + 6:
+        frame[:] = _pixel("#101010")
+        frame[thick + 1 : -thick - 1, thick + 1 : -thick - 1] = 0
+    else:
+        frame[:] = _pixel(colour)
+    inside = frame[thick:-thick, thick:-thick]
+    keep = inside.copy() if min(height, width) >= 2 * thick + 6 else 0
+    frame[:] = _pixel(colour)
+    inside[:] = keep
+    return frame
+
+
+def _pixel(colour: str) -> int:
+    return 0xFF000000 | int(colour.removeprefix("#"), 16)

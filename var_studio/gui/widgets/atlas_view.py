@@ -1,0 +1,299 @@
+"""Layers × heads at a glance: one value or one small map for each head, drawn as one image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+from PySide6 import QtCore, QtGui, QtWidgets
+
+from var_studio.gui import theme
+from var_studio.gui.widgets import inks
+from var_studio.gui.widgets.atlas_pixels import CellShape, map_indices, paint_cells, value_indices
+from var_studio.gui.widgets.ticks import index_step
+
+WIDEST = 1.9
+"""A cell that shows one value may be this many times wider than high, or higher than wide."""
+
+_STEPS = {
+    QtCore.Qt.Key.Key_Left: (0, -1),
+    QtCore.Qt.Key.Key_Right: (0, 1),
+    QtCore.Qt.Key.Key_Up: (-1, 0),
+    QtCore.Qt.Key.Key_Down: (1, 0),
+}
+
+
+class AtlasView(QtWidgets.QWidget):
+    """All heads of the model: layer 0 on top, head 0 on the left.
+
+    Click a head; Shift or Ctrl adds it; a click on a layer's or head's number takes the whole row
+    or column, on the corner all. Shift+arrows add the neighbour of the head chosen last.
+    """
+
+    head_clicked = QtCore.Signal(int, int, bool)
+    """layer, head, whether to add it to the selection."""
+    layer_clicked = QtCore.Signal(int, bool)
+    column_clicked = QtCore.Signal(int, bool)
+    all_clicked = QtCore.Signal()
+    head_hovered = QtCore.Signal(int, int)
+    """layer and head under the pointer; -1, -1 for none."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(QtCore.Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(140, 120)
+        self.setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setAccessibleName("Heads: layers from top to bottom, heads from left to right")
+        self._shape = (0, 0)
+        self._values: npt.NDArray[np.floating] | None = None
+        self._limits: tuple[npt.NDArray[np.floating] | float, npt.NDArray[np.floating] | float]
+        self._limits = (0.0, 1.0)
+        self._colours = "viridis"
+        self._aspect: float | None = None
+        self._outlined: npt.NDArray[np.bool_] | None = None
+        self._selected: frozenset[tuple[int, int]] = frozenset()
+        self._layer = -1
+        self._anchor = (0, 0)
+        self._hovered = (-1, -1)
+        self._image: QtGui.QImage | None = None
+
+    # ------------------------------------------------------------------------ what to show
+    def set_values(
+        self, values: npt.NDArray[np.floating], low: float, high: float, colours: str
+    ) -> None:
+        """Show one value for each head, (L, H); NaN is drawn as an empty cell."""
+        self._take(values, (low, high), colours, None)
+
+    def set_maps(
+        self,
+        maps: npt.NDArray[np.floating],
+        high: npt.NDArray[np.floating] | float,
+        colours: str,
+        aspect: float = 1.0,
+    ) -> None:
+        """Show a small map for each head, (L, H, rows, cols), from 0 to `high`: one or (L, H).
+
+        `aspect` is the width of a map over its height, as it lies on the picture.
+        """
+        self._take(maps, (0.0, high), colours, aspect)
+
+    def _take(self, values, limits, colours, aspect) -> None:  # type: ignore[no-untyped-def]
+        self._shape = (int(values.shape[0]), int(values.shape[1]))
+        self._values, self._limits, self._colours, self._aspect = values, limits, colours, aspect
+        self._image = None
+        self.update()
+
+    def set_outlined(self, outlined: npt.NDArray[np.bool_] | None) -> None:
+        """Outline the heads where (L, H) is True: the image-centric ones."""
+        self._outlined = outlined
+        self._image = None
+        self.update()
+
+    def set_selected(self, heads: Iterable[tuple[int, int]], layer: int) -> None:
+        """Mark the selected heads and the number of the present layer."""
+        heads = frozenset(heads)
+        if len(heads) == 1:
+            (self._anchor,) = heads
+        if (heads, layer) != (self._selected, self._layer):
+            self._selected, self._layer = heads, layer
+            self.update()
+
+    # ---------------------------------------------------------------------------- geometry
+    def _font(self) -> QtGui.QFont:
+        return inks.small_font(self.font())
+
+    def grid(self) -> tuple[QtCore.QPoint, CellShape]:
+        """Top left of the cells in this widget, and the size of one cell (device pixels)."""
+        layers, heads = self._shape
+        metrics = QtGui.QFontMetrics(self._font())
+        line = metrics.height()
+        left = line + metrics.horizontalAdvance(str(max(layers - 1, 0))) + 8
+        below = 2 * line + 4
+        ratio = self.devicePixelRatioF()
+        width = max(1.0, (self.width() - left - 4) * ratio / max(heads, 1))
+        height = max(1.0, (self.height() - below - 4) * ratio / max(layers, 1))
+        if self._aspect is not None:
+            width, height = min(width, height * self._aspect), min(height, width / self._aspect)
+        else:
+            width, height = min(width, height * WIDEST), min(height, width * WIDEST)
+        cell = CellShape(max(1, int(height)), max(1, int(width)))
+        spare = self.width() - left - 4 - cell.width * heads / ratio
+        return QtCore.QPoint(left + int(max(spare, 0) / 2), 3), cell
+
+    def cell_rect(self, layer: int, head: int) -> QtCore.QRectF:
+        """Where a head is drawn, in this widget."""
+        origin, cell = self.grid()
+        ratio = self.devicePixelRatioF()
+        width, height = cell.width / ratio, cell.height / ratio
+        return QtCore.QRectF(
+            origin.x() + head * width, origin.y() + layer * height, width, height
+        )
+
+    def hit(self, point: QtCore.QPointF) -> tuple[int, int] | None:
+        """(layer, head) at a point; -1 for either in the margin of numbers; None beyond."""
+        layers, heads = self._shape
+        if not layers or not heads:
+            return None
+        origin, cell = self.grid()
+        ratio = self.devicePixelRatioF()
+        head = int((point.x() - origin.x()) * ratio // cell.width)
+        layer = int((point.y() - origin.y()) * ratio // cell.height)
+        if head >= heads or (layer >= layers and head < 0 and head < -heads):
+            return None
+        return (layer if 0 <= layer < layers else -1, head if head >= 0 else -1)
+
+    # ----------------------------------------------------------------------------- drawing
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
+        """Draw the cells, the numbers along the edges, and the marks."""
+        painter = QtGui.QPainter(self)
+        painter.fillRect(self.rect(), self.palette().window())
+        if self._values is None:
+            return
+        origin, cell = self.grid()
+        if self._image is None or self._image_cell != cell:
+            self._image, self._image_cell = self._draw_cells(cell), cell
+        painter.drawImage(origin, self._image)
+        self._draw_numbers(painter)
+        marks = [self.cell_rect(*head).adjusted(0.5, 0.5, -1.5, -1.5) for head in self._selected]
+        inks.outline(painter, marks, "#ffffff", 2.0, 230)
+        if self._hovered != (-1, -1):
+            inks.outline(painter, [self.cell_rect(*self._hovered)], "#ffffff", 1.0)
+        if self.hasFocus():
+            frame = QtCore.QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
+            inks.outline(painter, [frame], theme.colours(self.palette()).accent, 1.0, 0)
+
+    def _draw_cells(self, cell: CellShape) -> QtGui.QImage:
+        assert self._values is not None
+        if self._aspect is None:
+            indices = value_indices(self._values, *self._limits)
+        else:
+            indices = map_indices(self._values, self._limits[1], cell)
+        present = theme.colours(self.palette())
+        pixels = paint_cells(
+            indices,
+            cell,
+            self._colours,
+            gap=present.window,
+            empty=present.canvas,
+            outlined=self._outlined,
+            outline=inks.ON_MAP.image_centric,
+            thick=max(1, round(self.devicePixelRatioF() * (2 if cell.smaller >= 16 else 1))),
+        )
+        height, width = pixels.shape
+        image = QtGui.QImage(
+            pixels.data, width, height, 4 * width, QtGui.QImage.Format.Format_RGB32
+        ).copy()
+        image.setDevicePixelRatio(self.devicePixelRatioF())
+        return image
+
+    def _draw_numbers(self, painter: QtGui.QPainter) -> None:
+        layers, heads = self._shape
+        present = theme.colours(self.palette())
+        plain, strong = self._font(), self._font()
+        strong.setBold(True)
+        metrics = QtGui.QFontMetrics(strong)
+        line = metrics.height()
+        first = self.cell_rect(0, 0)
+        # Numbers: every row or every 2nd, 5th, ...; the present layer's number always.
+        step = index_step(layers, first.height(), line)
+        for layer in range(layers):
+            here = layer == self._layer
+            near = abs(layer - self._layer) * first.height() < line
+            if not here and (layer % step or (near and step > 1)):
+                continue
+            row = self.cell_rect(layer, 0)
+            box = QtCore.QRectF(0, row.center().y() - line / 2, row.left() - 5, line)
+            painter.setFont(strong if here else plain)
+            painter.setPen(QtGui.QColor(present.text if here else present.text_dim))
+            painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignRight, str(layer))
+        columns = {head for _, head in self._selected}
+        chosen = next(iter(columns)) if len(columns) == 1 else -1
+        step = index_step(heads, first.width(), metrics.horizontalAdvance(str(heads)) + 6)
+        bottom = self.cell_rect(layers - 1, 0).bottom()
+        apart = metrics.horizontalAdvance(str(heads)) + 4
+        for head in range(heads):
+            here = head == chosen
+            near = chosen >= 0 and abs(head - chosen) * first.width() < apart
+            if not here and (head % step or (near and step > 1)):
+                continue
+            column = self.cell_rect(0, head)
+            box = QtCore.QRectF(column.center().x() - 20, bottom + 2, 40, line)
+            painter.setFont(strong if here else plain)
+            painter.setPen(QtGui.QColor(present.text if here else present.text_dim))
+            painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignHCenter, str(head))
+        painter.setFont(plain)
+        painter.setPen(QtGui.QColor(present.text_dim))
+        width = first.width() * heads
+        painter.drawText(
+            QtCore.QRectF(first.left(), bottom + line, width, line),
+            QtCore.Qt.AlignmentFlag.AlignHCenter,
+            "head",
+        )
+        painter.save()
+        numbers = metrics.horizontalAdvance(str(layers - 1)) + 8
+        painter.translate(first.left() - numbers, (first.top() + bottom) / 2)
+        painter.rotate(-90)
+        painter.drawText(QtCore.QPointF(-metrics.horizontalAdvance("layer") / 2, -1), "layer")
+        painter.restore()
+
+    # ------------------------------------------------------------------------------ events
+    def changeEvent(self, event: QtCore.QEvent) -> None:
+        """Redraw in the colours of the new palette."""
+        if event.type() == QtCore.QEvent.Type.PaletteChange:
+            self._image = None
+            self.update()
+        super().changeEvent(event)
+
+    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
+        """Choose a head, a layer, a column, or all."""
+        found = self.hit(event.position())
+        if event.button() != QtCore.Qt.MouseButton.LeftButton or found is None:
+            return
+        layer, head = found
+        several = QtCore.Qt.KeyboardModifier.ShiftModifier | QtCore.Qt.KeyboardModifier.ControlModifier
+        extend = bool(event.modifiers() & several)
+        if layer >= 0 and head >= 0:
+            self._anchor = (layer, head)
+            self.head_clicked.emit(layer, head, extend)
+        elif layer >= 0:
+            self.layer_clicked.emit(layer, extend)
+        elif head >= 0:
+            self.column_clicked.emit(head, extend)
+        else:
+            self.all_clicked.emit()
+
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
+        """Say which head lies under the pointer."""
+        found = self.hit(event.position())
+        self._hover(found if found is not None and min(found) >= 0 else (-1, -1))
+
+    def leaveEvent(self, event: QtCore.QEvent) -> None:
+        """The pointer is on no head any more."""
+        self._hover((-1, -1))
+
+    def _hover(self, head: tuple[int, int]) -> None:
+        if head != self._hovered:
+            self._hovered = head
+            self.update()
+            self.head_hovered.emit(*head)
+
+    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:
+        """Arrows move to the neighbour; with Shift they add it. Ctrl+A: all."""
+        key = QtCore.Qt.Key(event.key()) if event.key() else None
+        layers, heads = self._shape
+        if event.matches(QtGui.QKeySequence.StandardKey.SelectAll):
+            self.all_clicked.emit()
+        elif key in _STEPS and layers and heads:
+            down, right = _STEPS[key]
+            layer = min(max(self._anchor[0] + down, 0), layers - 1)
+            head = min(max(self._anchor[1] + right, 0), heads - 1)
+            extend = bool(event.modifiers() & QtCore.Qt.KeyboardModifier.ShiftModifier)
+            if extend and (layer, head) in self._selected:
+                self._anchor = (layer, head)
+                return
+            self._anchor = (layer, head)
+            self.head_clicked.emit(layer, head, extend)
+        else:
+            super().keyPressEvent(event)

@@ -1,0 +1,156 @@
+"""Notices: what happened and what to do next, in a bar that blocks nothing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QFontDatabase
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from var_studio.errors import VarStudioError
+from var_studio.gui import theme
+from var_studio.gui.models.run_controller import details
+from var_studio.gui.widgets.icons import icon
+
+Kind = Literal["note", "warning", "error"]
+
+
+class Notice(QFrame):
+    """One notice: a sentence in bold, the next step, details on demand, a cross to close it."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        what: str,
+        next_step: str = "",
+        more: str = "",
+        action: QPushButton | None = None,
+    ) -> None:
+        super().__init__()
+        self.setObjectName("notice")
+        self.kind, self.what, self.next_step, self.more = kind, what, next_step, more
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._mark = QLabel()
+        self._mark.setFixedSize(18, 18)
+        self._text = QLabel()
+        self._text.setTextFormat(Qt.TextFormat.PlainText)
+        self._text.setWordWrap(True)
+        self._text.setText(f"{what} {next_step}".strip())
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.setAccessibleName(self._text.text())
+        self.details_button = QToolButton()
+        self.details_button.setText("Details")
+        self.details_button.setAutoRaise(True)
+        self.details_button.setCheckable(True)
+        self.details_button.setVisible(bool(more))
+        self.close_button = QToolButton()
+        self.close_button.setAutoRaise(True)
+        self.close_button.setToolTip("Close this notice")
+        self.close_button.setAccessibleName("Close this notice")
+        self._details = QPlainTextEdit(more)
+        self._details.setReadOnly(True)
+        self._details.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self._details.setFixedHeight(160)
+        self._details.setVisible(False)
+        self.details_button.toggled.connect(self._details.setVisible)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(self._mark, 0, Qt.AlignmentFlag.AlignVCenter)
+        row.addWidget(self._text, 1)
+        if action is not None:
+            row.addWidget(action)
+        row.addWidget(self.details_button)
+        row.addWidget(self.close_button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 6, 8, 6)
+        column.addLayout(row)
+        column.addWidget(self._details)
+        self._paint_theme()
+
+    def text(self) -> str:
+        """The sentence and the next step, as shown."""
+        return self._text.text()
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.PaletteChange:
+            self._paint_theme()
+        super().changeEvent(event)
+
+    def _paint_theme(self) -> None:
+        present = theme.colours()
+        colour = {
+            "note": present.accent,
+            "warning": present.warning,
+            "error": present.error,
+        }[self.kind]
+        name = "note" if self.kind == "note" else "warning"
+        self._mark.setPixmap(icon(name, colour).pixmap(18, 18))
+        self.close_button.setIcon(icon("close"))
+
+
+class NoticeBar(QWidget):
+    """Notices under one another, the newest first; three at most, the same one once."""
+
+    most = 3
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("noticeBar")
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(1)
+        self.notices: list[Notice] = []
+        self.hide()
+
+    def show_error(self, error: VarStudioError) -> Notice:
+        """Show an error a user can expect (or a wrapped defect), with its causes as details."""
+        more = details(error) if error.__cause__ is not None else ""
+        return self.show_notice("error", error.what, error.next_step, more)
+
+    def show_notice(
+        self,
+        kind: Kind,
+        what: str,
+        next_step: str = "",
+        more: str = "",
+        action: QPushButton | None = None,
+    ) -> Notice:
+        """Show a notice; one with the same words takes the place of the old one."""
+        for old in [n for n in self.notices if (n.what, n.next_step) == (what, next_step)]:
+            self._remove(old)
+        while len(self.notices) >= self.most:
+            self._remove(self.notices[-1])
+        notice = Notice(kind, what, next_step, more, action)
+        notice.close_button.clicked.connect(self._close_clicked)
+        self.notices.insert(0, notice)
+        self._column.insertWidget(0, notice)
+        self.show()
+        return notice
+
+    def clear(self, kind: Kind | None = None) -> None:
+        """Close all notices, or those of one kind."""
+        for notice in [n for n in self.notices if kind in (None, n.kind)]:
+            self._remove(notice)
+
+    def _close_clicked(self) -> None:
+        for notice in [n for n in self.notices if n.close_button is self.sender()]:
+            self._remove(notice)
+
+    def _remove(self, notice: Notice) -> None:
+        self.notices.remove(notice)
+        self._column.removeWidget(notice)
+        notice.hide()
+        notice.deleteLater()
+        self.setVisible(bool(self.notices))
