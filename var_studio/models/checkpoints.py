@@ -1,0 +1,250 @@
+"""From a name to a checked checkpoint folder: shipped model, local folder or hub repository.
+
+Files are looked at before torch is imported or memory is taken, so that a half-copied folder is
+told apart from an unsupported one, and both within a second.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from var_studio.assets import resource
+from var_studio.errors import VarStudioError
+from var_studio.models.errors import CheckpointError, HubUnreachableError, ModelNotFoundError
+
+DEMO = "demo"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
+_EDGE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder that holds a config and whole weight files.
+
+    `revision` is the commit on the hub where known; `config` is its config.json as it stands.
+    """
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    shards: tuple[Path, ...]
+    revision: str | None = None
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of all weight files."""
+        return sum(shard.stat().st_size for shard in self.shards)
+
+    def names(self) -> list[str]:
+        """Every name the checkpoint goes by: the catalogue is searched for each."""
+        text = self.config.get("text_config") or {}
+        return [
+            self.name,
+            self.folder.name,
+            str(self.config.get("_name_or_path", "")),
+            str(text.get("_name_or_path", "") if isinstance(text, dict) else ""),
+        ]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the config and each weight file's size, header and both ends.
+
+        The ends (1 MiB each) stand for the whole: hashing 14 GB would take longer than loading it.
+        """
+        digest = hashlib.sha256((self.folder / "config.json").read_bytes())
+        for shard in self.shards:
+            size = shard.stat().st_size
+            digest.update(f"{shard.name}:{size}".encode())
+            with shard.open("rb") as file:
+                length = struct.unpack("<Q", file.read(8))[0]
+                digest.update(file.read(length + _EDGE))
+                file.seek(max(0, size - _EDGE))
+                digest.update(file.read())
+        return digest.hexdigest()
+
+
+def resolve(
+    name_or_path: str | Path, on_bytes: Callable[[int, int], None] | None = None
+) -> Checkpoint:
+    """Find and check a checkpoint: "demo", a folder, or a hub id such as "org/name".
+
+    `on_bytes(done, total)` follows a download and may raise to stop it. Raises
+    ModelNotFoundError, HubUnreachableError or CheckpointError.
+    """
+    name = str(name_or_path).strip()
+    if name == DEMO:
+        return inspect_folder(resource("demo-model"), name=DEMO)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return inspect_folder(path.resolve(), name=path.resolve().name)
+    if path.is_file():
+        raise CheckpointError(
+            f"{path} is a file, not a checkpoint folder.",
+            "Choose the folder that holds config.json and the .safetensors files.",
+        )
+    if not _HUB_ID.fullmatch(name) or name.startswith(("./", "../", "~")):
+        raise ModelNotFoundError(
+            f"There is no model folder {name!r}.",
+            'Give "demo", an existing folder, or a hub id such as llava-hf/llava-1.5-7b-hf.',
+        )
+    return _from_hub(name, on_bytes)
+
+
+def inspect_folder(folder: Path, *, name: str, revision: str | None = None) -> Checkpoint:
+    """Check a folder's config and weight files. Raises CheckpointError with what is wrong."""
+    config_path = folder / "config.json"
+    if not config_path.is_file():
+        raise CheckpointError(
+            f"{folder} is not a checkpoint: it has no config.json.",
+            "Choose the folder that holds config.json and the .safetensors files.",
+        )
+    config = _read_json(config_path)
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise CheckpointError(
+            f"{config_path} does not name a model_type.",
+            "It is not a transformers checkpoint: convert it, or choose another folder.",
+        )
+    shards = _shards(folder)
+    for shard in shards:
+        _check_shard(shard)
+    return Checkpoint(name, folder, config, shards, revision)
+
+
+def _shards(folder: Path) -> tuple[Path, ...]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        document = _read_json(index)
+        try:
+            names = sorted(set(document["weight_map"].values()))
+        except (KeyError, AttributeError, TypeError) as error:
+            raise CheckpointError(
+                f"{index} has no weight_map.", "Copy or download the checkpoint again."
+            ) from error
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"{len(missing)} of {len(names)} weight files are missing from {folder}: "
+                f"{', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}.",
+                "Copy or download the checkpoint again.",
+            )
+        return tuple(folder / name for name in names)
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return (single,)
+    if any(folder.glob("pytorch_model*.bin")):
+        raise CheckpointError(
+            f"{folder} holds pickled weights (.bin) only, which can run code when opened.",
+            "Save the checkpoint as safetensors first.",
+        )
+    raise CheckpointError(
+        f"{folder} has a config.json but no weights (model.safetensors is missing).",
+        "Copy or download the checkpoint again.",
+    )
+
+
+def _check_shard(shard: Path) -> None:
+    """Compare a safetensors file's length with what its header promises; reads the header only."""
+    size = shard.stat().st_size
+    try:
+        with shard.open("rb") as file:
+            length = struct.unpack("<Q", file.read(8))[0]
+            if length > size:
+                raise ValueError("its header is cut off")
+            header = json.loads(file.read(length))
+        ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
+        expected = 8 + length + max(ends, default=0)
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise CheckpointError(
+            f"{shard} is damaged: {error}.", "Copy or download this file again."
+        ) from error
+    if size != expected:
+        raise CheckpointError(
+            f"{shard} is truncated: {size:,} bytes of {expected:,}.",
+            "Copy or download this file again.",
+        )
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}).", "Copy or download the checkpoint again."
+        ) from error
+
+
+def _from_hub(name: str, on_bytes: Callable[[int, int], None] | None) -> Checkpoint:
+    """Return a hub repository as a folder of the local cache, downloaded if it is not there."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        folder = Path(
+            huggingface_hub.snapshot_download(
+                name, allow_patterns=_HUB_FILES, tqdm_class=_byte_counter(on_bytes)
+            )
+        )
+    except errors.GatedRepoError as error:
+        raise ModelNotFoundError(
+            f"{name} asks for a licence to be accepted.",
+            "Accept it on the model's page, log in with `hf auth login`, and try again.",
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelNotFoundError(
+            f"The hub has no model {name!r} that this machine may read.",
+            "Check the spelling, or log in with `hf auth login` if it is private.",
+        ) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        raise _unreachable(name) from error
+    except VarStudioError:
+        raise
+    except Exception as error:  # httpx, xet and OS errors alike: the client wraps them or not
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise CheckpointError(
+                f"The disk is full: {name} could not be downloaded whole.",
+                "Free some space and load it again; the download goes on where it stopped.",
+            ) from error
+        raise _unreachable(name) from error
+    try:
+        return inspect_folder(folder, name=name, revision=folder.name)
+    except CheckpointError as error:
+        # With no network the hub client returns whatever part of a repository is cached.
+        raise CheckpointError(
+            f"The downloaded copy of {name} is not whole: {error.what}",
+            "Load it again while the hub can be reached.",
+        ) from error
+
+
+def _unreachable(name: str) -> HubUnreachableError:
+    return HubUnreachableError(
+        f"{name} is not on this machine, and the hub cannot be reached.",
+        'Check the network, give a local folder, or use the built-in model "demo".',
+    )
+
+
+def _byte_counter(on_bytes: Callable[[int, int], None] | None) -> Any:
+    """Return a tqdm class that draws nothing and reports the bytes of all files together."""
+    from tqdm.auto import tqdm
+
+    class Counter(tqdm):  # type: ignore[type-arg, misc, unused-ignore]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs["disable"] = True
+            kwargs.pop("name", None)
+            self._in_bytes = kwargs.get("unit") == "B"
+            super().__init__(*args, **kwargs)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.n += n or 0
+            if on_bytes is not None and self._in_bytes:
+                on_bytes(int(self.n), int(self.total or 0))
+            return None
+
+    return Counter

@@ -1,0 +1,53 @@
+"""What can go wrong while a model is found, loaded or given a prompt."""
+
+from __future__ import annotations
+
+from var_studio.errors import VarStudioError
+
+
+class ModelNotFoundError(VarStudioError):
+    """No folder, shipped model or hub repository of that name."""
+
+
+class CheckpointError(VarStudioError):
+    """A folder that is no checkpoint, or one with missing or damaged files."""
+
+
+class UnsupportedModelError(VarStudioError):
+    """A checkpoint of a family, or with parts, that VAR Studio does not know yet."""
+
+
+class HubUnreachableError(VarStudioError):
+    """A model that is not on this machine, and no way to the hub."""
+
+
+class DeviceError(VarStudioError):
+    """A device that this machine does not have."""
+
+
+class ModelMemoryError(VarStudioError):
+    """Not enough memory for the model or the run."""
+
+
+class LoadCancelledError(VarStudioError):
+    """The caller stopped the loading."""
+
+
+class PromptError(VarStudioError):
+    """A prompt that cannot be encoded: empty, too long, or with placeholders that do not fit."""
+
+
+class ModelBusyError(VarStudioError):
+    """A second run was started on a model that is in use."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that the device, or the machine, ran out of memory."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "defaultcpuallocator" in text or "not enough memory" in text
+    )

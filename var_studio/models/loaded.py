@@ -1,0 +1,157 @@
+"""A model in memory with all that a run needs to know of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from var_studio.models.catalog import Origin
+from var_studio.models.errors import ModelBusyError, PromptError
+from var_studio.models.families import Encoded, Family, encode
+from var_studio.recording.images import ImageError, StoredImage, decode, load_image
+
+if TYPE_CHECKING:
+    import torch
+
+    from var_studio.recording.images import ImageSource
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """A loaded model ("lmm"): what `load_model` returns and `record` takes.
+
+    `sink_dims` is None until discovery has run (`sink_dims_origin` "not discovered yet").
+    `tau_default` and `rho_default` are in the paper's convention. One run at a time: see `in_use`.
+    """
+
+    hf_model: Any
+    processor: Any
+    family: Family
+    name: str
+    checkpoint: str
+    revision: str | None
+    fingerprint: str
+    device: torch.device
+    dtype: torch.dtype
+    sink_dims: tuple[int, ...] | None
+    sink_dims_origin: Origin
+    sink_dims_source: str
+    tau_default: float
+    rho_default: float = 0.8
+    description: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _value_grams: list[torch.Tensor] | None = field(default=None, repr=False)
+
+    @property
+    def text_config(self) -> Any:
+        """Configuration of the language model."""
+        return self.hf_model.config.get_text_config()
+
+    @property
+    def decoder_layers(self) -> Sequence[torch.nn.Module]:
+        """The decoder layers in order."""
+        layers: Sequence[torch.nn.Module] = self.hf_model.get_decoder().layers
+        return layers
+
+    @property
+    def n_layers(self) -> int:
+        """Number L of decoder layers."""
+        return len(self.decoder_layers)
+
+    @property
+    def n_heads(self) -> int:
+        """Number H of query heads per layer."""
+        return int(self.text_config.num_attention_heads)
+
+    @property
+    def hidden_size(self) -> int:
+        """Size D of the residual stream."""
+        return int(self.text_config.hidden_size)
+
+    @property
+    def context_length(self) -> int:
+        """Most positions that the language model takes."""
+        return int(self.text_config.max_position_embeddings)
+
+    def encode(
+        self, image: ImageSource | StoredImage | Sequence[ImageSource | StoredImage], prompt: str
+    ) -> Encoded:
+        """Turn a question about an image (or several) into the model's inputs.
+
+        Raises PromptError for an empty prompt, no image, or one too long for the model's context;
+        ImageError for an image that cannot be read.
+        """
+        if not prompt or not prompt.strip():
+            raise PromptError("The prompt is empty.", "Type a question about the image.")
+        images = _stored(image)
+        inputs, tokens, layout = encode(
+            self.family, self.hf_model, self.processor, [decode(i) for i in images], prompt.strip()
+        )
+        if len(tokens) >= self.context_length:
+            raise PromptError(
+                f"The prompt has {len(tokens)} tokens, {layout.count} of them visual; the model "
+                f"takes {self.context_length} with the answer.",
+                "Shorten the prompt.",
+            )
+        placed = {
+            key: value.to(self.device, self.dtype if value.is_floating_point() else value.dtype)
+            for key, value in inputs.items()
+        }
+        return Encoded(placed, tokens, layout, images)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Hold the model for one run. Raises ModelBusyError if another one has it."""
+        if not self._lock.acquire(blocking=False):
+            raise ModelBusyError(
+                f"{self.name} is busy with another run.",
+                "Wait until it ends, or stop it first.",
+            )
+        try:
+            if self.hf_model is None:
+                raise ModelBusyError(f"{self.name} was released.", "Load the model again.")
+            yield
+        finally:
+            self._lock.release()
+
+    def value_grams(self) -> list[torch.Tensor]:
+        """W_O W_Oᵀ per head for each layer, (H, d, d) float32: see `method.contribution`.
+
+        Computed at the first call and kept: 64 MiB for a 7B model.
+        """
+        if self._value_grams is None:
+            import torch
+
+            from var_studio.method.contribution import head_output_weights, output_gram
+
+            with torch.inference_mode():
+                self._value_grams = [
+                    output_gram(head_output_weights(layer.self_attn.o_proj.weight, self.n_heads))
+                    for layer in self.decoder_layers
+                ]
+        return self._value_grams
+
+    def release(self) -> None:
+        """Drop the weights and give their memory back. Raises ModelBusyError during a run."""
+        import gc
+
+        import torch
+
+        with self.in_use():
+            self.hf_model = self.processor = self._value_grams = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _stored(image: Any) -> tuple[StoredImage, ...]:
+    sources = list(image) if isinstance(image, list | tuple) else [image]
+    if not sources or any(source is None for source in sources):
+        raise PromptError("There is no image.", "Open, drop or paste a picture first.")
+    return tuple(s if isinstance(s, StoredImage) else load_image(s) for s in sources)
+
+
+__all__ = ["Encoded", "ImageError", "LoadedModel"]
