@@ -98,12 +98,20 @@ class Workspace(QObject):
         if previous is not None and previous.run is not self.run:
             previous = None
         try:
-            return Reading(self.run, focus, self.method.current, previous)
+            reading = Reading(self.run, focus, self.method.current, previous)
+            _ = reading.attention  # read from disk here, where a damaged file can be reported
         except VarStudioError as error:
             # Said once, not at every repaint of the same broken chunk.
             self._broken = key
             self.problem.emit(error)
             return None
+        return reading
+
+    def positions_with_row(self, run: Recording) -> list[int]:
+        """Positions of the tokens of `run` that have a row under the present `row_of`."""
+        length = len(run.tokens)
+        shift = 0 if self.selection.row_of == "query" else 1
+        return [int(p) + shift for p in run.query_positions if int(p) + shift < length]
 
     # ---------------------------------------------------------------------------------- runs
     def add_run(self, run: Recording, *, look: bool = True) -> None:
@@ -219,11 +227,8 @@ class Workspace(QObject):
             self.selection.set_range(run.n_layers, run.n_heads, self._positions())
 
     def _positions(self) -> list[int]:
-        """Positions of tokens that have a row under the present `row_of`."""
         assert self.run is not None
-        length = len(self.run.tokens)
-        shift = 0 if self.selection.row_of == "query" else 1
-        return [int(p) + shift for p in self.run.query_positions if int(p) + shift < length]
+        return self.positions_with_row(self.run)
 
     def _query_of(self, position: int) -> int | None:
         assert self.run is not None

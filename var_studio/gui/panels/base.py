@@ -16,11 +16,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from var_studio.errors import VarStudioError
 from var_studio.gui.widgets.icons import icon
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
-
     from var_studio.gui.models.workspace import Workspace
 
 
@@ -172,7 +172,11 @@ class Panel(QWidget):
             self.show_empty()
         else:
             self.show_body()
-        self.refresh(reading)
+        try:
+            self.refresh(reading)
+        except VarStudioError as error:
+            # Readings are lazy: a damaged array may show only here. The other panels go on.
+            self.show_empty(str(error))
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
