@@ -3,7 +3,7 @@
 What the method does to a key depends only on its group, so the sums over the groups decide the
 image-centric heads, the budget and the ledger, and one factor for each group turns a row into the
 redistributed row. That makes thresholds cheap to move: one matrix product over (L, H, T), and
-everything else on (L, H, 4). The rules themselves are those of `var_studio.method`.
+everything else on (L, H, 4). The rules are those of `var_studio.method`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.method import conventions, redistribution
+from var_studio.recording.apply import active_layers
 from var_studio.recording.settings import Redistribution
 
 Floats = npt.NDArray[np.float32]
@@ -51,7 +52,8 @@ class GroupMasses:
     def non_sink_ratio(self) -> Floats:
         """(L, H) float32: r of Eq. 3; 0 where the head does not look at the image."""
         mass = self.visual_mass
-        return self.masses[..., VISUAL] / np.where(mass > 0, mass, np.float32(1))
+        ratio = self.masses[..., VISUAL] / np.where(mass > 0, mass, np.float32(1))
+        return np.asarray(ratio, dtype=np.float32)
 
     def image_centric(self, settings: Redistribution) -> Bools:
         """(L, H) bool: image-centric heads by the rules of `method.heads.image_centric`."""
@@ -70,20 +72,9 @@ class GroupMasses:
 
     def selected(self, settings: Redistribution, image_centric: Bools) -> Bools:
         """(L, H) bool: heads that the settings touch, active layers only."""
-        n_layers = len(self.masses)
-        active = [
-            conventions.layer_active(
-                layer,
-                n_layers,
-                settings.convention,
-                first=settings.first_layer,
-                last=settings.last_layer,
-                exempt_last=settings.last_layer is None,
-            )
-            for layer in range(n_layers)
-        ]
+        active = active_layers(settings, len(self.masses))
         chosen = image_centric if settings.heads == "selected" else np.ones_like(image_centric)
-        return chosen & np.array(active, dtype=bool)[:, None]
+        return np.asarray(chosen & active[:, None], dtype=bool)
 
     def moved(self, settings: Redistribution, selected: Bools) -> Floats:
         """(L, H, 4) float32: the masses after redistribution (Eq. 4)."""
@@ -114,7 +105,7 @@ def group_masses(attention: Floats, visual: Bools, sinks: Bools) -> GroupMasses:
     weights = group_weights(visual, sinks)
     return GroupMasses(
         masses=np.matmul(attention, weights),
-        filled=weights.any(axis=1),
+        filled=np.asarray(weights.any(axis=1), dtype=bool),
         n_visual=int(visual.sum()),
     )
 

@@ -27,7 +27,7 @@ from var_studio.analysis.groups import (
 )
 from var_studio.analysis.ledger import Ledger, mean_ledger
 from var_studio.errors import VarStudioError
-from var_studio.method import sinks as method_sinks
+from var_studio.recording.apply import sink_masks
 from var_studio.recording.layout import Box
 from var_studio.recording.settings import Redistribution
 
@@ -159,7 +159,7 @@ class Reading:
         """(L, H) float32: attention on the image."""
 
         def compute() -> Floats:
-            return np.matmul(self.attention, self.visual.astype(np.float32))
+            return _floats(np.matmul(self.attention, self.visual.astype(np.float32)))
 
         return self._remember("visual_mass", self._row_key, compute)
 
@@ -171,7 +171,7 @@ class Reading:
             alpha = self.attention
             logs = np.maximum(alpha, np.float32(1e-30))
             np.log(logs, out=logs)
-            return -np.einsum("lht,lht->lh", alpha, logs)
+            return _floats(-np.einsum("lht,lht->lh", alpha, logs))
 
         return self._remember("entropy", self._row_key, compute)
 
@@ -183,14 +183,12 @@ class Reading:
 
         def compute() -> Bools:
             assert self.settings.tau is not None
-            mask = method_sinks.sink_mask(self.phi, self.settings.tau, self.settings.convention)
-            restricted = method_sinks.restrict_sinks(
-                mask,
-                layers=range(self.run.n_layers),
+            return sink_masks(
+                self.phi,
+                self.settings.tau,
                 prompt_length=self._prompt_length,
                 convention=self.settings.convention,
             )
-            return np.asarray(restricted, dtype=bool)
 
         return self._remember("sinks", self._sink_key, compute)
 
@@ -212,7 +210,7 @@ class Reading:
     def visual_sinks(self) -> Bools:
         """(V,) bool: which visual tokens are sinks in the layer in focus."""
         here = self.sinks[self.focus.layer] & self.visual
-        return here[self.positions]
+        return np.asarray(here[self.positions], dtype=bool)
 
     @property
     def masses(self) -> GroupMasses:
@@ -271,9 +269,9 @@ class Reading:
             if not self.focus.heads:
                 n_rows = block.shape[0] * block.shape[1]
                 ones = np.full((block.shape[0], 1, block.shape[1]), 1 / n_rows, dtype=np.float32)
-                return np.matmul(ones, block).sum(axis=(0, 1))
+                return _floats(np.matmul(ones, block).sum(axis=(0, 1)))
             layers, heads = self._focus_index
-            return np.asarray(block[layers, heads].mean(axis=0), dtype=np.float32)
+            return _floats(block[layers, heads].mean(axis=0))
 
         return self._remember("map_before", (self._row_key, self.focus.heads), compute)
 
@@ -446,7 +444,7 @@ class Reading:
         if 0 < len(self.focus.heads) <= _FEW_HEADS:
             layers, heads = self._focus_index
             change = _per_key(self._growth[layers, heads], visual, sinks[layers])
-            return np.asarray((block[layers, heads] * change).mean(axis=0), dtype=np.float32)
+            return _floats((block[layers, heads] * change).mean(axis=0))
         weights = self._growth / np.float32(self._growth.shape[0] * self._growth.shape[1])
         if self.focus.heads:
             layers, heads = self._focus_index
@@ -458,7 +456,7 @@ class Reading:
         of_patch = np.where(sinks, summed[:, 0], summed[:, 1])
         if len(groups) == 4:
             of_patch = np.where(visual, of_patch, np.where(sinks, summed[:, 2], summed[:, 3]))
-        return np.asarray(of_patch.sum(axis=0), dtype=np.float32)
+        return _floats(of_patch.sum(axis=0))
 
     def _check_focus(self) -> None:
         n_queries = len(self.run.query_positions)
@@ -493,6 +491,10 @@ class Reading:
             value.setflags(write=False)
         self._memo[name] = (key, value)
         return value
+
+
+def _floats(values: npt.ArrayLike) -> Floats:
+    return np.asarray(values, dtype=np.float32)
 
 
 def _per_key(growth_of_row: Floats, visual: Bools, sinks: Bools) -> Floats:

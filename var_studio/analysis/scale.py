@@ -27,7 +27,7 @@ class Limits:
     def normalise(self, values: Values) -> npt.NDArray[np.float32]:
         """Values mapped to 0..1 and clipped there; NaN stays NaN. Same shape, float32."""
         scaled = (np.asarray(values, dtype=np.float32) - self.low) / (self.high - self.low)
-        return np.clip(scaled, 0.0, 1.0)
+        return np.asarray(np.clip(scaled, 0.0, 1.0), dtype=np.float32)
 
 
 def full_limits(*values: Values, low: float | None = 0.0) -> Limits:

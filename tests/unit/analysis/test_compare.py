@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from var_studio.analysis.compare import compare
+from var_studio.recording.tokens import Token
+
+
+@dataclass
+class Answer:
+    tokens: tuple[Token, ...]
+
+
+def answer(text: str, prompt: str = "ab", logprob: float | None = -1.0) -> Answer:
+    given = [Token(i, ord(c), c, "prompt") for i, c in enumerate(prompt)]
+    made = [
+        Token(len(prompt) + i, ord(c), c, "generated", logprob=logprob) for i, c in enumerate(text)
+    ]
+    return Answer(tuple(given + made))
+
+
+def columns(comparison) -> list[str]:
+    return [
+        (p.baseline.text if p.baseline else "-") + (p.other.text if p.other else "-")
+        for p in comparison.pairs
+    ]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "first", "expected"),
+    [
+        ("cat", "cat", None, ["cc", "aa", "tt"]),
+        ("", "", None, []),
+        ("cat", "car", 2, ["cc", "aa", "tr"]),
+        ("cat", "cats", 3, ["cc", "aa", "tt", "-s"]),
+        ("cats", "cat", 3, ["cc", "aa", "tt", "s-"]),
+        ("", "x", 0, ["-x"]),
+        ("redcat", "bigredcat", 0, ["-b", "-i", "-g", "rr", "ee", "dd", "cc", "aa", "tt"]),
+        ("abXcd", "abYZcd", 2, ["aa", "bb", "XY", "-Z", "cc", "dd"]),
+    ],
+)
+def test_alignment(left, right, first, expected):
+    comparison = compare(answer(left), answer(right))
+    assert comparison.first_divergence == first
+    assert columns(comparison) == expected
+    assert comparison.identical == (left == right)
+    assert (comparison.n_baseline, comparison.n_other) == (len(left), len(right))
+
+
+def test_every_token_appears_once_and_in_order():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        left, right = ("".join(rng.choice(list("abc"), rng.integers(0, 9))) for _ in range(2))
+        comparison = compare(answer(left), answer(right))
+        assert "".join(p.baseline.text for p in comparison.pairs if p.baseline) == left
+        assert "".join(p.other.text for p in comparison.pairs if p.other) == right
+        for pair in comparison.pairs:
+            both = pair.baseline is not None and pair.other is not None
+            assert (pair.relation == "same") == (both and pair.baseline.id == pair.other.id)
+        naive = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), None)
+        if naive is None and len(left) != len(right):
+            naive = min(len(left), len(right))
+        assert comparison.first_divergence == naive
+
+
+def test_logprob_changes_only_where_both_had_read_the_same():
+    comparison = compare(answer("abXcd"), answer("abYcd", logprob=-0.25))
+    changes = [pair.logprob_change for pair in comparison.pairs]
+    assert changes == [0.75, 0.75, None, None, None]
+    assert [p.logprob_change for p in compare(answer("a"), answer("a", logprob=None)).pairs] == [
+        None
+    ]
+
+
+def test_another_question_is_noticed():
+    assert compare(answer("a"), answer("a")).same_prompt
+    assert not compare(answer("a"), answer("a", prompt="ac")).same_prompt
