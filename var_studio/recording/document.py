@@ -1,0 +1,206 @@
+"""What a run says about itself, beside its arrays: the attributes of its Zarr group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from var_studio.recording.arrays import ArraySpec, FormatError
+from var_studio.recording.layout import VisualLayout
+from var_studio.recording.settings import Generation, Intervention
+from var_studio.recording.tokens import Alternative, Token
+
+RUN_SCHEMA: Final = 1
+TOP_DIMS: Final = 16
+"""Largest hidden dimensions kept of every token and layer."""
+_MAX_LENGTH: Final = 1 << 22
+
+Count = Annotated[int, Field(ge=1, le=4096)]
+RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
+
+
+class ImageEntry(BaseModel):
+    """An image of a run or session; its bytes are found by their hash."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    media_type: str
+    name: str
+    note: str = ""
+
+
+class RunDocument(BaseModel):
+    """The attributes of a run's group. `tokens` and `layout` come from the journal while it runs.
+
+    Fields that a later version adds are ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    kind: Literal["var-studio-run"] = "var-studio-run"
+    schema_version: int = Field(RUN_SCHEMA, alias="schema", ge=1)
+    id: RunId
+    name: str
+    created: str = ""
+    n_layers: Count
+    n_heads: Count
+    hidden_size: int = Field(ge=1, le=_MAX_LENGTH)
+    length_max: int = Field(ge=1, le=_MAX_LENGTH)
+    sink_dims: tuple[Annotated[int, Field(ge=0)], ...] = Field(max_length=256)
+    tau_default: float
+    precision: Literal["float16", "float32"]
+    generation: Generation
+    intervention: Intervention | None = None
+    provenance: dict[str, Any] = {}
+    images: tuple[ImageEntry, ...] = ()
+    finished: bool = False
+    reason: str | None = None
+    tokens: list[dict[str, Any]] = []
+    query_positions: list[int] = []
+    layout: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def read_document(attributes: Mapping[str, Any]) -> RunDocument:
+    """Read a run's attributes. Raises FormatError."""
+    try:
+        document = RunDocument.model_validate(attributes)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise FormatError(f"the run's description is wrong at {where or 'its start'}") from error
+    if document.schema_version > RUN_SCHEMA:
+        raise FormatError("it was written by a newer version of VAR Studio")
+    return document
+
+
+def array_specs(document: RunDocument, n_queries: int, length: int) -> dict[str, ArraySpec]:
+    """The arrays of a run with so many queries and keys, by name.
+
+    ======================= ===================== =========================================
+    attention               (query, layer, head,  weights before any redistribution, 0 after
+                            key)                  the query
+    sink_dims_value         (layer, key, dim)     x[d] / rms(x) with its sign, d in sink_dims
+    top_dims                (layer, key, rank)    the largest hidden dimensions
+    top_dims_value          (layer, key, rank)    their x[d] / rms(x)
+    value_norm              (layer, head, key)    norm of v W_O
+    ======================= ===================== =========================================
+    """
+    layers, heads = document.n_layers, document.n_heads
+    longest = document.length_max
+    # One chunk per query, unless a long answer is allowed for: then what is never used costs.
+    keys = longest if longest <= 2048 else 1024
+    attention = ArraySpec(
+        "attention",
+        (n_queries, layers, heads, length),
+        (1, layers, heads, keys),
+        document.precision,
+        ("query", "layer", "head", "key"),
+        compressed=True,
+    )
+    block = min(longest, 256)
+    n_dims = len(document.sink_dims)
+
+    def per_key(name: str, last: str, size: int, dtype: Literal["float32", "int32"]) -> ArraySpec:
+        return ArraySpec(
+            name,
+            (layers, length, size),
+            (layers, block, max(size, 1)),
+            dtype,
+            ("layer", "key", last),
+            compressed=False,
+            grows=1,
+        )
+
+    value_norm = ArraySpec(
+        "value_norm",
+        (layers, heads, length),
+        (layers, heads, block),
+        "float16",
+        ("layer", "head", "key"),
+        compressed=False,
+        grows=2,
+    )
+    specs = (
+        attention,
+        per_key("sink_dims_value", "sink_dim", n_dims, "float32"),
+        per_key("top_dims", "rank", TOP_DIMS, "int32"),
+        per_key("top_dims_value", "rank", TOP_DIMS, "float32"),
+        value_norm,
+    )
+    return {spec.name: spec for spec in specs}
+
+
+def token_to_json(token: Token) -> dict[str, Any]:
+    """As plain JSON values; what a token does not have is left out."""
+    document: dict[str, Any] = {"id": token.id, "text": token.text, "role": token.role}
+    if token.special:
+        document["special"] = True
+    if token.logprob is not None:
+        document["logprob"] = _number(token.logprob)
+    if token.top:
+        document["top"] = [[a.id, a.text, _number(a.logprob)] for a in token.top]
+    if token.turn:
+        document["turn"] = token.turn
+    return document
+
+
+def token_from_json(position: int, document: Mapping[str, Any]) -> Token:
+    """Read what `token_to_json` wrote. Raises FormatError."""
+    try:
+        role = document["role"]
+        if role not in ("system", "visual", "prompt", "generated"):
+            raise ValueError(f"unknown role {role!r}")
+        logprob = document.get("logprob")
+        return Token(
+            position=position,
+            id=int(document["id"]),
+            text=str(document["text"]),
+            role=role,
+            special=bool(document.get("special", False)),
+            logprob=None if logprob is None else float(logprob),
+            top=tuple(
+                Alternative(int(id), str(text), float(logprob))
+                for id, text, logprob in document.get("top", ())
+            ),
+            turn=int(document.get("turn", 0)),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise FormatError(f"token {position} is damaged") from error
+
+
+def layout_from_json(document: Mapping[str, Any] | None, length: int) -> VisualLayout:
+    """Read a layout and check that it speaks of this sequence. Raises FormatError.
+
+    None, as in a run that was stopped before its prompt was laid out, gives an empty layout.
+    """
+    if document is None:
+        return VisualLayout((), np.zeros(0, np.int64), (), np.zeros((0, 4)), known=False)
+    try:
+        layout = VisualLayout.from_json(document)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise FormatError("the layout of the visual tokens is damaged") from error
+    positions, count = layout.positions, layout.count
+    cells = [view.tokens for view in layout.views]
+    sound = (
+        layout.boxes.shape == (count, 4)
+        and (count == 0 or (positions.min() >= 0 and positions.max() < length))
+        and all(c.ndim == 2 and c.size and c.min() >= -1 and c.max() < count for c in cells)
+        and all(0 <= view.image < len(layout.image_sizes) for view in layout.views)
+        and all(np.isfinite(view.box).all() for view in layout.views)
+    )
+    if not sound:
+        raise FormatError("the layout of the visual tokens does not fit its run")
+    return layout
+
+
+def _number(value: float) -> float | str:
+    """JSON has no infinity; a forbidden token's log-probability is one."""
+    value = float(value)
+    return value if math.isfinite(value) else str(value)

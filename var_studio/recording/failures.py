@@ -1,0 +1,37 @@
+"""What can go wrong with recordings and their files."""
+
+from __future__ import annotations
+
+import errno
+
+from var_studio.errors import VarStudioError
+
+
+class RecordingError(VarStudioError):
+    """A recording has no such thing, or what it has cannot be read."""
+
+
+class SessionError(RecordingError):
+    """A session file is damaged, not a session, or too new."""
+
+
+class StorageError(VarStudioError):
+    """The disk refused: full, read-only, no permission, gone."""
+
+
+_CAUSES = {
+    errno.ENOSPC: ("the disk is full", "Free some space, then try again."),
+    errno.EDQUOT: ("your disk quota is used up", "Free some space, then try again."),
+    errno.EROFS: ("the disk is read-only", "Choose another folder."),
+    errno.EACCES: ("the folder or file may not be written", "Choose another folder."),
+    errno.EPERM: ("the folder or file may not be written", "Choose another folder."),
+    errno.EMFILE: ("too many files are open", "Close some sessions, then try again."),
+}
+
+
+def storage_error(doing: str, error: OSError, kept: str = "") -> StorageError:
+    """Put an OSError in words: ``doing`` is what was tried, ``kept`` what is still safe."""
+    cause, advice = _CAUSES.get(
+        error.errno or 0, (error.strerror or str(error) or "unknown error", "Try another folder.")
+    )
+    return StorageError(f"{doing} failed: {cause}.", f"{kept} {advice}".strip())

@@ -1,0 +1,205 @@
+"""Where a recording's files are: in a folder, or inside a session file."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from var_studio.recording.failures import RecordingError, SessionError
+
+
+class Files(Protocol):
+    """A read-only set of small files by relative name."""
+
+    @property
+    def place(self) -> Path:
+        """The folder or session file, for messages."""
+
+    def read(self, name: str, offset: int = 0) -> bytes | None:
+        """The bytes of a file from `offset` on, None if there is no such file."""
+
+    def size(self, name: str) -> int | None:
+        """The size of a file in bytes, None if there is none."""
+
+    def damaged(self, why: str) -> RecordingError:
+        """The error to raise for content that is wrong."""
+
+    def close(self) -> None:
+        """Let go of what is open. Reading again opens it again."""
+
+
+class FolderFiles:
+    """Files in a folder on disk, which may still grow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.place = folder
+
+    def read(self, name: str, offset: int = 0) -> bytes | None:
+        try:
+            with open(self.place / name, "rb") as file:
+                file.seek(offset)
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise RecordingError(
+                f"{self.place / name} cannot be read: {error.strerror}.",
+                "Check that the disk is there and that you may read it.",
+            ) from error
+
+    def size(self, name: str) -> int | None:
+        try:
+            return (self.place / name).stat().st_size
+        except OSError:
+            return None
+
+    def damaged(self, why: str) -> RecordingError:
+        return RecordingError(
+            f"The recording in {self.place} is damaged: {why}.", "Record the run again."
+        )
+
+    def close(self) -> None:
+        """Nothing stays open between reads."""
+
+
+_UNSAFE_NAME = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\x00|\\")
+_LOCAL_HEADER = b"PK\x03\x04"
+
+
+class ZipFiles:
+    """Members of a session file. Only uncompressed members are read, each checked by its CRC.
+
+    Opened lazily and by offset: nothing is extracted. Thread-safe.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the list of members. Raises SessionError if it is not such a file."""
+        self.place = path
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self._starts: dict[str, int] = {}
+        self._identity = (0, 0)
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the list of members again, after the file was replaced."""
+        self.close()
+        try:
+            with zipfile.ZipFile(self.place) as archive:
+                members = archive.infolist()
+            self._identity = self._stat()
+        except FileNotFoundError as error:
+            raise SessionError(
+                f"There is no file {self.place}.", "Check the name and the folder."
+            ) from error
+        except OSError as error:
+            raise SessionError(
+                f"{self.place} cannot be opened: {error.strerror or error}.",
+                "Check that it is a file and that you may read it.",
+            ) from error
+        # zipfile fails on hostile input in more ways than it documents.
+        except Exception as error:
+            raise SessionError(
+                f"{self.place} is not a session of VAR Studio, or it is cut short.",
+                "Open another copy of it.",
+            ) from error
+        self._members = {}
+        self._starts = {}
+        for member in members:
+            if _UNSAFE_NAME.search(member.filename) or member.filename in self._members:
+                raise self.damaged("it holds a file under an unsafe or doubled name")
+            if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 0x1:
+                raise self.damaged("it was packed anew by another program, with compression")
+            if member.file_size != member.compress_size:
+                raise self.damaged("its list of contents is wrong")
+            self._members[member.filename] = member
+
+    def read(self, name: str, offset: int = 0) -> bytes | None:
+        member = self._members.get(name)
+        if member is None:
+            return None
+        with self._lock:
+            try:
+                content = self._content(member)
+            except OSError as error:
+                raise SessionError(
+                    f"{self.place} cannot be read: {error.strerror}.",
+                    "Check that the disk is there, then open the session again.",
+                ) from error
+        if len(content) != member.file_size or zlib.crc32(content) != member.CRC:
+            raise self.damaged(f"{name} has changed since it was written")
+        return content[offset:] if offset else content
+
+    def size(self, name: str) -> int | None:
+        member = self._members.get(name)
+        return None if member is None else member.file_size
+
+    def damaged(self, why: str) -> SessionError:
+        return SessionError(f"{self.place} is damaged: {why}.", "Open another copy of it.")
+
+    def close(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _content(self, member: zipfile.ZipInfo) -> bytes:
+        file = self._opened()
+        start = self._starts.get(member.filename)
+        if start is None:
+            file.seek(member.header_offset)
+            header = file.read(30)
+            if len(header) != 30 or not header.startswith(_LOCAL_HEADER):
+                raise self.damaged("its list of contents is wrong")
+            name_length = int.from_bytes(header[26:28], "little")
+            extra_length = int.from_bytes(header[28:30], "little")
+            start = member.header_offset + 30 + name_length + extra_length
+            self._starts[member.filename] = start
+        # Asking for a forged size would allocate it first.
+        if start + member.file_size > self._identity[0]:
+            raise self.damaged("it is cut short")
+        file.seek(start)
+        return file.read(member.file_size)
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            if self._stat() != self._identity:
+                raise SessionError(
+                    f"{self.place} was changed by another program.", "Open the session again."
+                )
+            self._file = self.place.open("rb")
+        return self._file
+
+    def _stat(self) -> tuple[int, int]:
+        found = os.stat(self.place)
+        return found.st_size, found.st_mtime_ns
+
+
+class FilesBelow:
+    """A folder of another set of files."""
+
+    def __init__(self, files: Files, folder: str) -> None:
+        self._files = files
+        self._folder = folder.rstrip("/") + "/"
+
+    @property
+    def place(self) -> Path:
+        return self._files.place
+
+    def read(self, name: str, offset: int = 0) -> bytes | None:
+        return self._files.read(self._folder + name, offset)
+
+    def size(self, name: str) -> int | None:
+        return self._files.size(self._folder + name)
+
+    def damaged(self, why: str) -> RecordingError:
+        return self._files.damaged(why)
+
+    def close(self) -> None:
+        self._files.close()
