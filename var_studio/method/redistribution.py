@@ -108,10 +108,10 @@ def redistribute(
     alpha = widened(attention)
     budget, pool, moves = _movement(alpha, gives, receives, selected, share_taken(p, convention))
 
-    # The share alpha / pool first: budget / pool overflows when the receivers have next to nothing.
+    # Each receiver's share first: budget / pool overflows when they all have next to nothing.
     divisor = xp.where(moves, pool, constant(pool, 1.0))[..., None]
-    raised = alpha + budget[..., None] * (alpha / divisor)
-    moved = xp.where(over_rows(receives), raised, alpha)
+    share = xp.where(over_rows(receives), alpha, constant(alpha, 0.0)) / divisor
+    moved = alpha + budget[..., None] * share
     moved = xp.where(over_rows(gives), alpha * share_kept(p, convention), moved)
     return xp.where(moves[..., None], xp.astype(moved, attention.dtype, copy=False), attention)
 
