@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -156,11 +157,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     from PIL import Image, ImageOps
 
     image.load()
-    try:
+    # Broken EXIF in a sound picture: shown as it lies in the file.
+    with contextlib.suppress(Exception):
         image = ImageOps.exif_transpose(image)
-    except Exception:
-        # Broken EXIF in a sound picture: shown as it lies in the file.
-        pass
     if image.mode.startswith("I;16"):
         image = _from_pixels(np.asarray(image).astype(np.uint16))
     elif image.mode in ("I", "F"):

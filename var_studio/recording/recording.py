@@ -28,6 +28,7 @@ from var_studio.recording.document import (
 )
 from var_studio.recording.failures import RecordingError, storage_error
 from var_studio.recording.files import Files, FolderFiles
+from var_studio.recording.halves import widen
 from var_studio.recording.images import StoredImage, decode
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.settings import Convention, Generation, Intervention, Redistribution
@@ -318,7 +319,7 @@ class Recording:
         with self._lock:
             norm = self._keyed.get("value_norm as float32")
             if norm is None:
-                norm = _frozen(self._by_key("value_norm").astype(np.float32))
+                norm = _frozen(widen(self._by_key("value_norm")))
                 self._keyed["value_norm as float32"] = norm
         return self._pick(norm, layer, head)
 
@@ -472,18 +473,19 @@ class Recording:
     def _decode_row(self, query: int) -> Floats:
         spec, length = self._specs["attention"], self.length
         step = spec.chunks[3]
-        row = np.empty((self.n_layers, self.n_heads, length), np.float32)
-        for index in range(-(-length // step)):
+        parts: list[Floats] = []
+        for index in range(max(1, -(-length // step))):
             name = spec.chunk_file(query, 0, 0, index)
             encoded = self._files.read(name)
-            part = row[:, :, index * step : (index + 1) * step]
+            n = min(step, length - index * step)
             if encoded is None:
                 if index == 0:
                     raise self._files.damaged(f"{name} is missing")
-                part[:] = 0
+                parts.append(np.zeros((self.n_layers, self.n_heads, n), np.float32))
                 continue
-            part[:] = self._decoded(spec, encoded)[0, :, :, : part.shape[2]]
-        return row
+            part = self._decoded(spec, encoded)[0, :, :, :n]
+            parts.append(widen(part) if part.dtype == np.float16 else np.array(part))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def _by_key(self, name: str) -> Any:
         """A whole array along the keys, in its own data type and shape."""

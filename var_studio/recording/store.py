@@ -22,6 +22,7 @@ from var_studio.recording.document import (
     token_to_json,
 )
 from var_studio.recording.failures import storage_error
+from var_studio.recording.halves import narrow
 from var_studio.recording.images import StoredImage
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.settings import Generation, Intervention
@@ -143,10 +144,7 @@ class RunWriter:
             "sink_dims_value": np.asarray(signed_values, np.float32),
             "top_dims": np.asarray(top_dims, np.int32),
             "top_dims_value": np.asarray(top_dims_value, np.float32),
-            # The norm of a massive value may not fit a half; infinite is worse than largest.
-            "value_norm": np.minimum(np.asarray(value_norm, np.float32), _HALF_MAX).astype(
-                np.float16
-            ),
+            "value_norm": _as_halves(np.asarray(value_norm, np.float32)),
         }
         n = values["value_norm"].shape[-1]
         layers, heads = self.document.n_layers, self.document.n_heads
@@ -243,7 +241,10 @@ class RunWriter:
         row = self._row
         if keys < self._row_keys:
             row[:, :, keys:] = 0
-        row[:, :, :keys] = rows
+        if row.dtype == np.float16:
+            narrow(rows, row[:, :, :keys])
+        else:
+            row[:, :, :keys] = rows
         self._row_keys = keys
         query, step = len(self._queries), spec.chunks[3]
         if step >= row.shape[2]:
@@ -340,6 +341,13 @@ def image_files(images: Sequence[StoredImage]) -> list[tuple[str, bytes]]:
         files.append((f"{spec.name}/{GROUP}", dump(spec.metadata())))
         files.append((spec.chunk_file(0), image.bytes))
     return files
+
+
+def _as_halves(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    """Norms as float16; of one too large for it, the largest, better than an infinite one."""
+    halves = np.empty(values.shape, np.float16)
+    narrow(np.minimum(values, _HALF_MAX), halves)
+    return halves
 
 
 _BINARY: Final = getattr(os, "O_BINARY", 0)
