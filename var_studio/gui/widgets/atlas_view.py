@@ -48,8 +48,7 @@ class AtlasView(QtWidgets.QWidget):
         self.setAccessibleName("Heads: layers from top to bottom, heads from left to right")
         self._shape = (0, 0)
         self._values: npt.NDArray[np.floating] | None = None
-        self._limits: tuple[npt.NDArray[np.floating] | float, npt.NDArray[np.floating] | float]
-        self._limits = (0.0, 1.0)
+        self._limits: tuple[float, npt.NDArray[np.floating] | float] = (0.0, 1.0)
         self._colours = "viridis"
         self._aspect: float | None = None
         self._outlined: npt.NDArray[np.bool_] | None = None
@@ -58,6 +57,7 @@ class AtlasView(QtWidgets.QWidget):
         self._anchor = (0, 0)
         self._hovered = (-1, -1)
         self._image: QtGui.QImage | None = None
+        self._image_cell = CellShape(0, 0)
 
     # ------------------------------------------------------------------------ what to show
     def set_values(
@@ -79,7 +79,13 @@ class AtlasView(QtWidgets.QWidget):
         """
         self._take(maps, (0.0, high), colours, aspect)
 
-    def _take(self, values, limits, colours, aspect) -> None:  # type: ignore[no-untyped-def]
+    def _take(
+        self,
+        values: npt.NDArray[np.floating],
+        limits: tuple[float, npt.NDArray[np.floating] | float],
+        colours: str,
+        aspect: float | None,
+    ) -> None:
         self._shape = (int(values.shape[0]), int(values.shape[1]))
         self._values, self._limits, self._colours, self._aspect = values, limits, colours, aspect
         self._image = None
@@ -127,9 +133,7 @@ class AtlasView(QtWidgets.QWidget):
         origin, cell = self.grid()
         ratio = self.devicePixelRatioF()
         width, height = cell.width / ratio, cell.height / ratio
-        return QtCore.QRectF(
-            origin.x() + head * width, origin.y() + layer * height, width, height
-        )
+        return QtCore.QRectF(origin.x() + head * width, origin.y() + layer * height, width, height)
 
     def hit(self, point: QtCore.QPointF) -> tuple[int, int] | None:
         """(layer, head) at a point; -1 for either in the margin of numbers; None beyond."""
@@ -140,9 +144,9 @@ class AtlasView(QtWidgets.QWidget):
         ratio = self.devicePixelRatioF()
         head = int((point.x() - origin.x()) * ratio // cell.width)
         layer = int((point.y() - origin.y()) * ratio // cell.height)
-        if head >= heads or (layer >= layers and head < 0 and head < -heads):
+        if head >= heads:
             return None
-        return (layer if 0 <= layer < layers else -1, head if head >= 0 else -1)
+        return (layer if 0 <= layer < layers else -1, max(head, -1))
 
     # ----------------------------------------------------------------------------- drawing
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
@@ -167,7 +171,8 @@ class AtlasView(QtWidgets.QWidget):
     def _draw_cells(self, cell: CellShape) -> QtGui.QImage:
         assert self._values is not None
         if self._aspect is None:
-            indices = value_indices(self._values, *self._limits)
+            low, high = self._limits
+            indices = value_indices(self._values, low, float(high))
         else:
             indices = map_indices(self._values, self._limits[1], cell)
         present = theme.colours(self.palette())
@@ -252,8 +257,8 @@ class AtlasView(QtWidgets.QWidget):
         if event.button() != QtCore.Qt.MouseButton.LeftButton or found is None:
             return
         layer, head = found
-        several = QtCore.Qt.KeyboardModifier.ShiftModifier | QtCore.Qt.KeyboardModifier.ControlModifier
-        extend = bool(event.modifiers() & several)
+        modifier = QtCore.Qt.KeyboardModifier
+        extend = bool(event.modifiers() & (modifier.ShiftModifier | modifier.ControlModifier))
         if layer >= 0 and head >= 0:
             self._anchor = (layer, head)
             self.head_clicked.emit(layer, head, extend)

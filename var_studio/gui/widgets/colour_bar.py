@@ -22,9 +22,7 @@ class ColourBar(QtWidgets.QWidget):
         self._clipped = False
         self._colours = "viridis"
         self._label = ""
-        self.setSizePolicy(
-            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed
-        )
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Colour bar")
 
     def set_scale(
@@ -53,7 +51,7 @@ class ColourBar(QtWidgets.QWidget):
         painter.setFont(inks.small_font(self.font()))
         metrics = painter.fontMetrics()
         painter.setPen(inks.faint(self.palette()))
-        name = min(metrics.horizontalAdvance(self._label), int(self.width() * 0.45))
+        name = min(metrics.horizontalAdvance(self._label) + 2, int(self.width() * 0.5))
         painter.drawText(
             QtCore.QRectF(2, 0, name + 2, BAR + 4),
             QtCore.Qt.AlignmentFlag.AlignVCenter,

@@ -31,6 +31,7 @@ class HeatScene:
     strip: bool = False
     view_indices: tuple[int, ...] = ()
     _cells: dict[int, QtCore.QRectF] = field(default_factory=dict, repr=False)
+    _grey: list[QtGui.QImage] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         for view in self.views:
@@ -48,6 +49,14 @@ class HeatScene:
             left, top, right, bottom = view.box
             bounds = bounds.united(QtCore.QRectF(left, top, right - left, bottom - top))
         return bounds
+
+    @property
+    def grey_picture(self) -> QtGui.QImage:
+        """The picture without its colours, made once."""
+        if not self._grey:
+            assert self.picture is not None
+            self._grey.append(self.picture.convertToFormat(QtGui.QImage.Format.Format_Grayscale8))
+        return self._grey[0]
 
     def cell(self, token: int) -> QtCore.QRectF | None:
         """The cell of the k-th visual token; None where this scene does not show it."""

@@ -49,8 +49,9 @@ class HeatView(QtWidgets.QWidget):
         self._colours = "viridis"
         self._sinks: npt.NDArray[np.bool_] | None = None
         self._marked = self._hovered = -1
-        self._opacity = 0.65
+        self._opacity = 0.75
         self._smooth = False
+        self._grey = False
         self._maps: list[QtGui.QImage] | None = None
         self._ground: QtGui.QPixmap | None = None
         self._pressed: QtCore.QPointF | None = None
@@ -97,6 +98,13 @@ class HeatView(QtWidgets.QWidget):
         """Opacity of the map over the picture, 0 to 1."""
         self._opacity = opacity
         self.update()
+
+    def set_grey_picture(self, grey: bool) -> None:
+        """Show the picture without its colours, so that those of the map alone mean something."""
+        if grey != self._grey:
+            self._grey = grey
+            self._ground = None
+            self.update()
 
     def set_smooth(self, smooth: bool) -> None:
         """Interpolate between the cells' middles, or show each cell as one colour."""
@@ -172,18 +180,19 @@ class HeatView(QtWidgets.QWidget):
             # What lies in a grid but outside the picture is padding.
             self._hatch(painter, whole, QtGui.QColor(theme.colours(self.palette()).unseen))
         if scene.picture is not None:
+            whole_picture = scene.grey_picture if self._grey else scene.picture
             target = transform.mapRect(QtCore.QRectF(0, 0, *scene.size))
             smaller = target.width() * ratio < 0.6 * scene.picture.width()
             if smaller and self.zoom.factor == 1.0:
                 # Qt's transform samples only four pixels; this one averages.
-                picture = scene.picture.scaled(
+                picture = whole_picture.scaled(
                     (target.size() * ratio).toSize(),
                     QtCore.Qt.AspectRatioMode.IgnoreAspectRatio,
                     QtCore.Qt.TransformationMode.SmoothTransformation,
                 )
                 painter.drawImage(target, picture)
             else:
-                painter.drawImage(target, scene.picture)
+                painter.drawImage(target, whole_picture)
         elif not scene.strip:
             painter.fillRect(
                 transform.mapRect(QtCore.QRectF(0, 0, *scene.size)), QtGui.QColor(110, 110, 110)

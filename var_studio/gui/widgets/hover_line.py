@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from var_studio.gui import theme
+
 
 class HoverLine(QtWidgets.QWidget):
     """A line of text, shortened in the middle where it does not fit; the rest is its tooltip."""
@@ -12,6 +14,7 @@ class HoverLine(QtWidgets.QWidget):
         super().__init__(parent)
         self._hint = hint
         self._text = ""
+        self._quiet = False
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
         self.setAccessibleName("What is under the pointer")
 
@@ -28,6 +31,11 @@ class HoverLine(QtWidgets.QWidget):
         self.setToolTip(text)
         self.update()
 
+    def set_quiet(self, quiet: bool) -> None:
+        """Write in the fainter ink, for what comes second."""
+        self._quiet = quiet
+        self.update()
+
     def sizeHint(self) -> QtCore.QSize:
         """One line of text."""
         return QtCore.QSize(80, self.fontMetrics().height() + 6)
@@ -39,9 +47,11 @@ class HoverLine(QtWidgets.QWidget):
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the text, or the hint in a fainter ink."""
         painter = QtGui.QPainter(self)
-        palette = self.palette()
-        role = palette.ColorRole.WindowText if self._text else palette.ColorRole.PlaceholderText
-        painter.setPen(palette.color(role))
+        present = theme.colours(self.palette())
+        ink = present.text_faint
+        if self._text:
+            ink = present.text_dim if self._quiet else present.text
+        painter.setPen(QtGui.QColor(ink))
         text = self.fontMetrics().elidedText(
             self._text or self._hint, QtCore.Qt.TextElideMode.ElideRight, self.width() - 4
         )

@@ -1,0 +1,327 @@
+"""The Image panel: where in the picture the selected token and heads looked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6 import QtCore, QtGui, QtWidgets
+
+from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.image_maps import Maps, MapSource, difference_limits, subject
+from var_studio.gui.widgets.colour_bar import ColourBar
+from var_studio.gui.widgets.heat_scene import HeatScene, scenes_of, to_qimage
+from var_studio.gui.widgets.heat_view import HeatView
+from var_studio.gui.widgets.hover_line import HoverLine
+from var_studio.gui.widgets.map_controls import MapControls
+from var_studio.gui.widgets.segmented import Segmented
+from var_studio.gui.widgets.ticks import number_text
+from var_studio.gui.widgets.zoom import Zoom
+
+if TYPE_CHECKING:
+    from var_studio.analysis.reading import Reading
+    from var_studio.gui.models.workspace import Workspace
+
+MOMENTS = ("before", "after", "difference")
+_CAPTIONS = {
+    "local": {"before": "Before", "after": "After, local", "difference": "Difference, local"},
+    "run": {"before": "Baseline run", "after": "Run with VAR", "difference": "Difference of runs"},
+}
+BEFORE_NOTE = "As the model computed it, before any redistribution"
+STRIP_NOTE = "Geometry unknown: shown as a strip, in the order of the sequence."
+
+
+class ImagePanel(Panel):
+    """A heat map over the picture, before and after redistribution."""
+
+    name = "image"
+    title = "Image"
+    help_text = (
+        "The attention α from the selected token to each visual token, laid over the part of the "
+        "picture that the token sees. Hatched: parts of the picture that the model never saw, and "
+        "padding. Boxes: visual sinks of the layer, φ ≥ τ (Sec. 4.1). Local compares this row with "
+        "its redistribution under the present settings, the same hidden states in both (Sec. 5.2). "
+        "Run with VAR compares with the second run of the model. Click a cell to keep it marked, "
+        "turn the wheel to zoom, drag to move, double click to see all. Space flips before and "
+        "after, S boxes the sinks."
+    )
+    empty_text = "Click a word of the answer: the part of the picture it looked at appears here."
+    figure_name = "map"
+
+    token_marked = QtCore.Signal(int)
+    """Visual token k that was marked by a click, -1 for none."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.marked = -1
+        self._hovered = -1
+        self._source = MapSource()
+        self._maps: Maps | None = None
+        self._reading: Reading | None = None
+        self._scenes: list[HeatScene] = []
+        self._scenes_of: object = None
+        self.zoom = Zoom(self)
+        self.shown = Segmented(
+            "Map",
+            (
+                ("before", "Before", "The row as the model computed it."),
+                ("after", "After", "The row after redistribution (Eq. 4). Space flips."),
+                ("difference", "Difference", "After minus before; the colours' middle is 0."),
+                ("all", "All three", "Before, after and difference side by side."),
+            ),
+        )
+        self.header.add_control(self.shown)
+        self.set_body(self._build_body())
+        self.shown.chosen.connect(self._choose_shown)
+
+    def _build_body(self) -> QtWidgets.QWidget:
+        body = QtWidgets.QWidget()
+        column = QtWidgets.QVBoxLayout(body)
+        column.setContentsMargins(10, 2, 10, 6)
+        column.setSpacing(4)
+        self.subject = HoverLine("")
+        self.subject.setAccessibleName("What the map shows")
+        self.note = HoverLine("")
+        self.note.setAccessibleName("What is compared")
+        self.note.set_quiet(True)
+        self.compare = QtWidgets.QComboBox()
+        self.compare.addItem("Local redistribution", "local")
+        self.compare.addItem("Run with VAR", "run")
+        self.compare.setToolTip(
+            "What “after” is: this row redistributed, or the model run again with VAR."
+        )
+        self.compare.setAccessibleName("Compare with")
+        self.compare_label = QtWidgets.QLabel("Compare with")
+        self.compare_label.setObjectName("quiet")
+        self.compare_label.setBuddy(self.compare)
+        self.compare.activated.connect(self._choose_compare)
+        self.part = QtWidgets.QComboBox()
+        self.part.setToolTip("Which grid of visual tokens: image, tiles or thumbnail.")
+        self.part.setAccessibleName("Grid of visual tokens")
+        self.part.activated.connect(self._choose_part)
+        top = QtWidgets.QHBoxLayout()
+        top.setSpacing(6)
+        top.addWidget(self.subject, 1)
+        top.addWidget(self.part)
+        top.addWidget(self.compare_label)
+        top.addWidget(self.compare)
+        column.addLayout(top)
+        column.addWidget(self.note)
+        column.addLayout(self._build_views(), 1)
+        self.controls = MapControls()
+        column.addWidget(self.controls)
+        self.hover = HoverLine("Rest the pointer on a cell for its numbers; click to mark it.")
+        column.addWidget(self.hover)
+        return body
+
+    def _build_views(self) -> QtWidgets.QLayout:
+        grid = QtWidgets.QGridLayout()
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(3)
+        self.views: dict[str, HeatView] = {}
+        self.captions: dict[str, QtWidgets.QLabel] = {}
+        for place, moment in enumerate(MOMENTS):
+            caption = QtWidgets.QLabel()
+            caption.setObjectName("quiet")
+            caption.setAlignment(QtCore.Qt.AlignmentFlag.AlignHCenter)
+            view = HeatView(self.zoom)
+            view.setAccessibleName(f"Map on the picture: {moment}")
+            view.token_hovered.connect(self._hover)
+            view.token_clicked.connect(self.mark)
+            self.views[moment], self.captions[moment] = view, caption
+            grid.addWidget(caption, 0, place)
+            grid.addWidget(view, 1, place)
+            grid.setColumnStretch(place, 1)
+        self.bar = ColourBar()
+        self.difference_bar = ColourBar()
+        grid.addWidget(self.bar, 2, 0, 1, 2)
+        grid.addWidget(self.difference_bar, 2, 2)
+        grid.setRowStretch(1, 1)
+        return grid
+
+    # ------------------------------------------------------------------------------ listen
+    def set_workspace(self, workspace: Workspace) -> None:
+        """Follow the workspace and the way its maps are shown."""
+        super().set_workspace(workspace)
+        self.controls.set_view(workspace.view)
+        workspace.view.changed.connect(self._view_changed)
+        workspace.runs_changed.connect(self._view_changed)
+
+    def _view_changed(self) -> None:
+        if self.isVisible() and self._reading is not None:
+            self.refresh(self._reading)
+        else:
+            self._stale = True
+
+    def _choose_shown(self, shown: str) -> None:
+        if self.workspace is not None:
+            self.workspace.view.set(shown=shown)
+
+    def _choose_compare(self) -> None:
+        if self.workspace is not None:
+            self.workspace.view.set(compare=self.compare.currentData())
+
+    def _choose_part(self) -> None:
+        self.zoom.reset()
+        self._show_scene()
+
+    # ----------------------------------------------------------------------------- repaint
+    def refresh(self, reading: Reading | None) -> None:
+        """Show the maps of this reading."""
+        self._reading = reading
+        if reading is None or self.workspace is None:
+            return
+        if not reading.run.layout.count:
+            self.show_empty("This run has no image, so there is no map to show.")
+            return
+        workspace, view = self.workspace, self.workspace.view.current
+        self._take_run(reading)
+        how = view.compare
+        self._maps = self._source.maps(reading, how, workspace.baseline, workspace.paired)
+        selection = workspace.selection
+        self.subject.set_text(subject(reading, selection.position, selection.row_of))
+        self._show_choices()
+        shown = MOMENTS if view.shown == "all" else (view.shown,)
+        self._lay_out(shown)
+        self.note.set_text(self._note_text(shown))
+        self._paint_maps(shown)
+        self._say_hovered()
+
+    def _take_run(self, reading: Reading) -> None:
+        run = reading.run
+        key = (run.id, id(run.layout), run.layout.count)
+        if self._scenes_of == key:
+            return
+        self._scenes_of = key
+        pictures: list[QtGui.QImage | None] = []
+        if run.layout.known:
+            pictures = [to_qimage(run.image(i)) for i in range(len(run.layout.image_sizes))]
+        self._scenes = scenes_of(run.layout, pictures)
+        self.part.clear()
+        self.part.addItems([scene.title for scene in self._scenes])
+        self.part.setVisible(len(self._scenes) > 1)
+        self.zoom.reset()
+        self.marked = self._hovered = -1
+        self._show_scene()
+
+    def _show_scene(self) -> None:
+        scene = self._scenes[max(self.part.currentIndex(), 0)]
+        for view in self.views.values():
+            view.set_scene(scene)
+            view.set_marked(self.marked)
+
+    def _show_choices(self) -> None:
+        assert self.workspace is not None
+        view = self.workspace.view.current
+        self.shown.set_current(view.shown)
+        self.compare.setCurrentIndex(self.compare.findData(view.compare))
+        paired = self.workspace.paired is not None and self.workspace.baseline is not None
+        item = self.compare.model().item(self.compare.findData("run"))
+        item.setEnabled(paired or view.compare == "run")
+        item.setToolTip("" if paired else "Press “Run with VAR” first.")
+
+    def _lay_out(self, shown: tuple[str, ...]) -> None:
+        assert self.workspace is not None and self._maps is not None
+        several = len(shown) > 1
+        captions = _CAPTIONS[self.workspace.view.current.compare]
+        for moment in MOMENTS:
+            self.views[moment].setVisible(moment in shown)
+            self.captions[moment].setVisible(moment in shown and several)
+            self.captions[moment].setText(captions[moment])
+        self.bar.setVisible("before" in shown or "after" in shown)
+        self.difference_bar.setVisible("difference" in shown)
+
+    def _note_text(self, shown: tuple[str, ...]) -> str:
+        assert self._maps is not None and self.workspace is not None
+        strip = f"{STRIP_NOTE} " if self._scenes[0].strip else ""
+        if shown == ("before",) and self.workspace.view.current.compare == "local":
+            return strip + BEFORE_NOTE
+        return strip + self._maps.note
+
+    def _paint_maps(self, shown: tuple[str, ...]) -> None:
+        assert self.workspace is not None and self._maps is not None
+        assert self._reading is not None
+        maps, view = self._maps, self.workspace.view.current
+        limits = self._source.limits(maps, self._reading, view)
+        apart = difference_limits(maps, view)
+        label = "attention α"
+        self.bar.set_scale(limits.low, limits.high, view.colour_map, label, limits.clipped)
+        self.difference_bar.set_scale(
+            apart.low, apart.high, view.difference_map, "change of α", apart.clipped
+        )
+        bare = np.full(len(maps.before), np.nan, dtype=np.float32)
+        for moment in shown:
+            heat = self.views[moment]
+            values = getattr(maps, moment)
+            sinks = maps.sinks_before if moment == "before" else maps.sinks_after
+            if values is None:
+                values = bare
+            elif view.hide_sinks:
+                values = np.where(sinks, np.float32(np.nan), values)
+            scale, colours = limits, view.colour_map
+            if moment == "difference":
+                scale, colours = apart, view.difference_map
+            heat.set_grey_picture(moment == "difference")
+            heat.set_opacity(view.opacity)
+            heat.set_smooth(view.smooth)
+            heat.set_map(values, scale.low, scale.high, colours)
+            heat.set_sinks(sinks if view.sinks_boxed else None)
+
+    # ------------------------------------------------------------------------- the pointer
+    def mark(self, token: int) -> None:
+        """Keep the cell of visual token k marked; the same again or -1 takes the mark away."""
+        self.marked = -1 if token == self.marked else token
+        for view in self.views.values():
+            view.set_marked(self.marked)
+        self._say_hovered()
+        self.token_marked.emit(self.marked)
+
+    def _hover(self, token: int) -> None:
+        self._hovered = token
+        for view in self.views.values():
+            view.set_hovered(token)
+        self._say_hovered()
+
+    def _say_hovered(self) -> None:
+        token = self._hovered if self._hovered >= 0 else self.marked
+        if token < 0 or self._reading is None or token >= self._reading.run.layout.count:
+            self.hover.set_text("")
+        else:
+            self.hover.set_text(self._cell_text(token))
+
+    def _cell_text(self, token: int) -> str:
+        reading, maps = self._reading, self._maps
+        assert reading is not None and maps is not None
+        cell = reading.token(token)
+        parts = [f"visual token {token} (position {cell.position})"]
+        if cell.row >= 0 and reading.run.layout.known:
+            view = reading.run.layout.views[cell.view]
+            grid = f"{view.name} " if len(reading.run.layout.views) > 1 else ""
+            parts.append(f"{grid}cell ({cell.row}, {cell.col})")
+        if cell.box is not None and reading.run.layout.known:
+            left, top, right, bottom = (round(side) for side in cell.box)
+            parts.append(f"pixels {left}–{right} × {top}–{bottom}")
+        before = maps.before
+        rank = 1 + int((before > before[token]).sum())
+        alpha = f"α {number_text(float(before[token]))}"
+        if maps.after is not None and maps.after[token] != before[token]:
+            alpha += f" → {number_text(float(maps.after[token]))}"
+        parts.append(f"{alpha} (rank {rank} of {len(before)})")
+        parts.append(f"φ {number_text(cell.phi)}")
+        parts.append("sink" if cell.sink else "no sink")
+        return " · ".join(parts)
+
+    def picture(self) -> QtGui.QPixmap:
+        """The maps with their colour bars, without the controls."""
+        assert self.body is not None
+        tops = [v for v in self.views.values() if v.isVisible()]
+        if not tops:
+            return self.body.grab()
+        bars = [b for b in (self.bar, self.difference_bar) if b.isVisible()]
+        area = QtCore.QRect()
+        for widget in [*tops, *bars]:
+            area = area.united(
+                QtCore.QRect(widget.mapTo(self.body, QtCore.QPoint(0, 0)), widget.size())
+            )
+        area.setTop(self.subject.mapTo(self.body, QtCore.QPoint(0, 0)).y())
+        return self.body.grab(area.adjusted(-4, 0, 4, 2))

@@ -1,0 +1,220 @@
+"""The maps of the Image panel as arrays: which rows are compared, their scale, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.analysis.compare import Comparison, compare
+from var_studio.analysis.reading import Focus, Reading
+from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
+from var_studio.gui.models.view import Compare, ViewSettings
+
+if TYPE_CHECKING:
+    from var_studio.recording.recording import Recording
+
+Floats = npt.NDArray[np.float32]
+
+ROBUST_SHARE = 0.99
+_SAMPLE = 1 << 16
+"""Values looked at for the robust limit over all heads: a quantile needs no more."""
+
+LOCAL = "LOCAL – the same hidden states, this row redistributed by the settings (Sec. 5.2)"
+GLOBAL = "GLOBAL – the model run again with VAR in every layer and step"
+NO_PAIR = "No second run to compare with: press “Run with VAR”."
+NO_MATCH = "The two answers differ at this word, so it has no counterpart in the other run."
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """Values of the visual tokens (V,) before and after, and the sinks boxed with each.
+
+    `after` is None where there is nothing to compare with; `note` then says why, else what the
+    comparison is: local or global.
+    """
+
+    before: Floats
+    after: Floats | None
+    sinks_before: npt.NDArray[np.bool_]
+    sinks_after: npt.NDArray[np.bool_]
+    note: str
+
+    @property
+    def difference(self) -> Floats | None:
+        """After minus before, (V,); None where there is no after."""
+        return None if self.after is None else self.after - self.before
+
+
+class MapSource:
+    """Finds the maps for a reading, and keeps what stays the same between two of them."""
+
+    def __init__(self) -> None:
+        self._comparison: tuple[tuple[object, ...], Comparison] | None = None
+        self._second: dict[str, Reading] = {}
+        self._largest: dict[tuple[object, ...], float] = {}
+        self._all_heads: tuple[tuple[object, ...], float] | None = None
+
+    # --------------------------------------------------------------------------- which rows
+    def maps(
+        self,
+        reading: Reading,
+        how: Compare,
+        baseline: Recording | None,
+        paired: Recording | None,
+    ) -> Maps:
+        """Local: the reading's own before and after. Global: baseline against the second run."""
+        here = reading.map_before
+        sinks = reading.visual_sinks
+        if how == "local":
+            return Maps(here, reading.map_after, sinks, sinks, LOCAL)
+        if baseline is None or paired is None:
+            return Maps(here, None, sinks, sinks, NO_PAIR)
+        on_baseline = reading.run is baseline
+        other = paired if on_baseline else baseline
+        position = self._counterpart(reading.position, reading.run, baseline, paired)
+        query = None if position is None else other.query_of(position)
+        if position is None or query is None:
+            return Maps(here, None, sinks, sinks, NO_MATCH)
+        focus = Focus(query, reading.focus.layer, reading.focus.heads)
+        if on_baseline:
+            first, second = reading, self._used(paired, focus)
+        else:
+            first = self._read(baseline, focus, reading)
+            second = self._used(paired, reading.focus)
+        note = GLOBAL
+        if self._after_divergence(first.position, baseline, paired):
+            note += "; after the first divergence: the two runs have read different words"
+        return Maps(
+            first.map_before, second.map_after, first.visual_sinks, second.visual_sinks, note
+        )
+
+    def _used(self, run: Recording, focus: Focus) -> Reading:
+        """The row as the model with VAR used it: what was recorded, redistributed as it was."""
+        assert run.intervention is not None
+        previous = self._previous("used", run)
+        self._second["used"] = Reading(run, focus, run.intervention, previous)
+        return self._second["used"]
+
+    def _read(self, run: Recording, focus: Focus, like: Reading) -> Reading:
+        previous = self._previous("read", run)
+        self._second["read"] = Reading(run, focus, like.settings, previous)
+        return self._second["read"]
+
+    def _previous(self, name: str, run: Recording) -> Reading | None:
+        previous = self._second.get(name)
+        return previous if previous is not None and previous.run is run else None
+
+    def _compared(self, baseline: Recording, paired: Recording) -> Comparison:
+        key = (id(baseline), id(paired), len(baseline.tokens), len(paired.tokens))
+        if self._comparison is None or self._comparison[0] != key:
+            self._comparison = key, compare(baseline, paired)
+        return self._comparison[1]
+
+    def _counterpart(
+        self, position: int, run: Recording, baseline: Recording, paired: Recording
+    ) -> int | None:
+        """The position of the same word in the other run; None where it has none."""
+        if run.tokens[position].role != "generated":
+            return position
+        for pair in self._compared(baseline, paired).pairs:
+            ours, theirs = pair.baseline, pair.other
+            if run is paired:
+                ours, theirs = theirs, ours
+            if ours is not None and ours.position == position:
+                same = pair.relation == "same" and theirs is not None
+                return theirs.position if same and theirs is not None else None
+        return None
+
+    def _after_divergence(self, position: int, baseline: Recording, paired: Recording) -> bool:
+        first = self._compared(baseline, paired).first_divergence
+        answer = baseline.generated_positions
+        return first is not None and first < len(answer) and position >= int(answer[first])
+
+    # ------------------------------------------------------------------------------- scales
+    def limits(self, maps: Maps, reading: Reading, view: ViewSettings) -> Limits:
+        """One scale for before and after, from 0; its upper end by the view's choice.
+
+        Robust: the largest attention but for sinks and the top 1 %, so that one sink does not
+        black out the rest. "map": the heads shown; "token": any single head of this token;
+        "shared": the largest scale shown so far in this run.
+        """
+        shown = [maps.before] if maps.after is None else [maps.before, maps.after]
+        seen = np.concatenate(shown)
+        hide = np.concatenate([maps.sinks_before, maps.sinks_after][: len(shown)])
+        limits = _upper(seen, hide, view.robust, view.hide_sinks)
+        if view.scale == "map":
+            return limits
+        if view.scale == "token":
+            high = self._over_heads(reading, view.robust)
+        else:
+            key = (id(reading.run), view.robust, view.hide_sinks)
+            high = max(limits.high, self._largest.get(key, 0.0))
+            self._largest[key] = high
+        kept = seen[~hide] if view.hide_sinks else seen
+        return Limits(0.0, high, bool((kept > high).any()))
+
+    def _over_heads(self, reading: Reading, robust: bool) -> float:
+        focus, settings = reading.focus, reading.settings
+        key = (id(reading.run), focus.query, focus.layer, settings.tau, robust)
+        if self._all_heads is None or self._all_heads[0] != key:
+            keys = reading.positions[~reading.visual_sinks] if robust else reading.positions
+            values = reading.attention[..., keys].ravel()
+            if robust and len(values) > _SAMPLE:
+                values = values[:: len(values) // _SAMPLE]
+            limits = robust_limits(values, share=ROBUST_SHARE) if robust else full_limits(values)
+            self._all_heads = key, limits.high
+        return self._all_heads[1]
+
+
+def difference_limits(maps: Maps, view: ViewSettings) -> Limits:
+    """Symmetric about 0. Robust: sinks and the top 1 % of the others do not stretch it."""
+    if maps.difference is None:
+        return Limits(-1.0, 1.0)
+    sinks = maps.sinks_before | maps.sinks_after
+    others = maps.difference[~sinks]
+    if not view.robust or others.size == 0 or not np.abs(others).max() > 0:
+        return symmetric_limits(maps.difference[~sinks] if view.hide_sinks else maps.difference)
+    limits = symmetric_limits(others, share=ROBUST_SHARE)
+    seen = others if view.hide_sinks else maps.difference
+    return Limits(limits.low, limits.high, bool((np.abs(seen) > limits.high).any()))
+
+
+def _upper(values: Floats, sinks: npt.NDArray[np.bool_], robust: bool, hide_sinks: bool) -> Limits:
+    pick: Callable[..., Limits] = robust_limits if robust else full_limits
+    others = values[~sinks]
+    limits = pick(others if (robust or hide_sinks) and others.size else values)
+    seen = others if hide_sinks else values
+    return Limits(limits.low, limits.high, bool((seen > limits.high).any()))
+
+
+def subject(reading: Reading, position: int | None, row_of: str) -> str:
+    """Which token, layer and heads are shown: ‘dog’ (position 131) · layer 3 · head 2 · as query.
+
+    `position` is the token selected, which may be the one that this row produced.
+    """
+    position = reading.position if position is None else position
+    token = reading.run.tokens[position]
+    text = token.text.strip() or token.text.replace("\n", "⏎").replace(" ", "␣") or "∅"
+    row = "as query" if row_of == "query" else "step that produced it"
+    return f"‘{text}’ (position {position}) · {heads_text(reading)} · {row}"
+
+
+def heads_text(reading: Reading) -> str:
+    """Layer and head, or what the maps are a mean over."""
+    heads, run = reading.focus.heads, reading.run
+    if not heads:
+        return f"mean over all {run.n_layers * run.n_heads:,} heads"
+    if len(heads) == 1:
+        return f"layer {heads[0][0]} · head {heads[0][1]}"
+    layers = sorted({layer for layer, _ in heads})
+    columns = sorted({head for _, head in heads})
+    if len(layers) == 1 and len(heads) == run.n_heads:
+        return f"layer {layers[0]} · mean over its {run.n_heads} heads"
+    if len(columns) == 1 and len(heads) == run.n_layers:
+        return f"head {columns[0]} · mean over {run.n_layers} layers"
+    where = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]}–{layers[-1]}"
+    return f"mean over {len(heads)} heads of {where}"

@@ -1,0 +1,72 @@
+"""The Ledger panel: who gave attention and who received it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6 import QtWidgets
+
+from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.image_maps import heads_text
+from var_studio.gui.widgets.hover_line import HoverLine
+from var_studio.gui.widgets.ledger_view import LedgerView, Line
+from var_studio.gui.widgets.ticks import number_text
+
+if TYPE_CHECKING:
+    from var_studio.analysis.reading import Reading
+
+# The order of Ledger.accounts, with the theme's colour for each.
+_COLOURS = ("bos", "text_tokens", "sink", "visual", "text_tokens")
+
+
+class LedgerPanel(Panel):
+    """Five accounts that hold the whole row, before and after redistribution; their sum is 1."""
+
+    name = "ledger"
+    title = "Ledger"
+    help_text = (
+        "Where the attention of this token and these heads lies, before (outline) and after "
+        "(filled) local redistribution: the first token, other text sinks, visual sinks, visual "
+        "non-sinks and other text. The sinks give the share p of what they hold, the budget Ω; "
+        "the target receives it (Sec. 5.2, Eq. 4). The row sums to 1 before and after."
+    )
+    empty_text = "Click a word of the answer: what sinks give and the image gets appears here."
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        body = QtWidgets.QWidget()
+        column = QtWidgets.QVBoxLayout(body)
+        column.setContentsMargins(10, 2, 10, 6)
+        column.setSpacing(4)
+        self.subject = HoverLine("")
+        self.subject.setAccessibleName("What the ledger shows")
+        column.addWidget(self.subject)
+        self.ledger = LedgerView()
+        column.addWidget(self.ledger, 1)
+        self.set_body(body)
+
+    def refresh(self, reading: Reading | None) -> None:
+        """Show the accounts of this reading."""
+        if reading is None:
+            return
+        ledger = reading.ledger
+        self.subject.set_text(f"{_budget(reading)} · {heads_text(reading)}")
+        lines = [
+            Line(_capital(account.name), account.before, account.after, colour)
+            for account, colour in zip(ledger.accounts, _COLOURS, strict=True)
+        ]
+        total = Line("Sum of the row", ledger.sum_before, ledger.sum_after, total=True)
+        self.ledger.set_lines([*lines, total])
+
+
+def _budget(reading: Reading) -> str:
+    heads = reading.focus.heads
+    changed = reading.changed
+    touched = sum(bool(changed[head]) for head in heads) if heads else int(changed.sum())
+    if not touched:
+        return "Nothing moves: no head in view is redistributed"
+    return f"Local: Ω = {number_text(reading.ledger.budget)} moved"
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]

@@ -1,0 +1,150 @@
+"""The row of controls under the maps: sinks, opacity, colours, scale."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6 import QtCore, QtGui, QtWidgets
+
+from var_studio.gui.models.view import ViewModel
+from var_studio.gui.widgets.colour_maps import DIVERGING, SEQUENTIAL, colour_table
+
+_SCALES = (
+    ("map", "These maps", "Before and after share one scale, made for the heads shown."),
+    ("token", "All heads of this token", "Comparable between the heads of one token."),
+    ("shared", "Largest so far", "Comparable between tokens: the scale never shrinks in a run."),
+)
+
+
+class MapControls(QtWidgets.QWidget):
+    """Shows a ViewModel's settings and changes them."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._view: ViewModel | None = None
+        row = QtWidgets.QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        self.sinks = _toggle("Box sinks", "Boxes around the visual sinks, φ ≥ τ (Sec. 4.1). Key: S")
+        self.hide_sinks = _toggle(
+            "Hide sinks", "Leave the visual sinks out of the map and of its scale."
+        )
+        self.smooth = _toggle("Smooth", "Interpolate between the middles of the cells.")
+        self.opacity = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal)
+        self.opacity.setRange(0, 100)
+        self.opacity.setMinimumWidth(50)
+        self.opacity.setMaximumWidth(120)
+        self.opacity.setToolTip("Opacity of the map over the picture.")
+        self.opacity.setAccessibleName("Opacity of the map")
+        label = QtWidgets.QLabel("Opacity")
+        label.setObjectName("quiet")
+        self.colours = QtWidgets.QToolButton()
+        self.colours.setText("Scale")
+        self.colours.setToolTip("Colour maps and the upper end of their scale.")
+        self.colours.setAccessibleName("Colours and scale")
+        self.colours.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.colours.setAutoRaise(True)
+        self.colours.setMenu(self._menu())
+        for widget in (self.sinks, self.hide_sinks, self.smooth):
+            row.addWidget(widget)
+        row.addStretch(1)
+        row.addWidget(label)
+        row.addWidget(self.opacity, 1)
+        row.addSpacing(4)
+        row.addWidget(self.colours)
+        self.sinks.clicked.connect(self._toggle_sinks)
+        self.hide_sinks.clicked.connect(self._toggle_hide_sinks)
+        self.smooth.clicked.connect(self._toggle_smooth)
+        self.opacity.valueChanged.connect(self._opacity_moved)
+
+    def _menu(self) -> QtWidgets.QMenu:
+        menu = QtWidgets.QMenu(self)
+        menu.setToolTipsVisible(True)
+        self._choices: dict[str, dict[str, QtGui.QAction]] = {}
+        for field, heading, choices in (
+            ("colour_map", "Colours", [(k, v, "") for k, v in SEQUENTIAL.items()]),
+            (
+                "difference_map",
+                "Colours of differences",
+                [(k, v, "") for k, v in DIVERGING.items()],
+            ),
+            ("scale", "One scale for", list(_SCALES)),
+        ):
+            menu.addSection(heading)
+            group = QtGui.QActionGroup(menu)
+            self._choices[field] = {}
+            for key, text, tip in choices:
+                action = menu.addAction(text)
+                action.setCheckable(True)
+                action.setToolTip(tip)
+                action.setData((field, key))
+                if field != "scale":
+                    action.setIcon(_swatch(key))
+                group.addAction(action)
+                self._choices[field][key] = action
+            group.triggered.connect(self._chosen)
+        menu.addSection("Upper end")
+        self.robust = menu.addAction("Robust (sinks and the top 1 % may exceed it)")
+        self.robust.setCheckable(True)
+        self.robust.setToolTip("So that one sink does not black out the rest. Off: full range.")
+        self.robust.triggered.connect(self._toggle_robust)
+        return menu
+
+    def set_view(self, view: ViewModel) -> None:
+        """Follow and change these settings."""
+        self._view = view
+        view.changed.connect(self._show)
+        self._show()
+
+    def _show(self) -> None:
+        assert self._view is not None
+        current = self._view.current
+        self.sinks.setChecked(current.sinks_boxed)
+        self.hide_sinks.setChecked(current.hide_sinks)
+        self.smooth.setChecked(current.smooth)
+        self.robust.setChecked(current.robust)
+        with QtCore.QSignalBlocker(self.opacity):
+            self.opacity.setValue(round(100 * current.opacity))
+        for field, actions in self._choices.items():
+            action = actions.get(getattr(current, field))
+            if action is not None:
+                action.setChecked(True)
+
+    def _chosen(self, action: QtGui.QAction) -> None:
+        field, key = action.data()
+        self._set(**{field: key})
+
+    def _toggle_sinks(self, on: bool) -> None:
+        self._set(sinks_boxed=on)
+
+    def _toggle_hide_sinks(self, on: bool) -> None:
+        self._set(hide_sinks=on)
+
+    def _toggle_smooth(self, on: bool) -> None:
+        self._set(smooth=on)
+
+    def _toggle_robust(self, on: bool) -> None:
+        self._set(robust=on)
+
+    def _opacity_moved(self, value: int) -> None:
+        self._set(opacity=value / 100)
+
+    def _set(self, **changes: object) -> None:
+        if self._view is not None:
+            self._view.set(**changes)
+
+
+def _toggle(text: str, tip: str) -> QtWidgets.QToolButton:
+    button = QtWidgets.QToolButton()
+    button.setText(text)
+    button.setToolTip(tip)
+    button.setCheckable(True)
+    button.setAutoRaise(True)
+    button.setObjectName("toggle")
+    return button
+
+
+def _swatch(name: str) -> QtGui.QIcon:
+    row = np.repeat(colour_table(name)[None, ::4], 14, axis=0)
+    rows = np.ascontiguousarray(row)
+    image = QtGui.QImage(rows.data, 64, 14, 3 * 64, QtGui.QImage.Format.Format_RGB888).copy()
+    return QtGui.QIcon(QtGui.QPixmap.fromImage(image))
