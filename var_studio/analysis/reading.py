@@ -109,13 +109,15 @@ class Reading:
         self.focus = focus
         self.settings = settings
         self.length = len(run.tokens)
+        # A growing run gets new keys, and fills in those of its last token.
+        self._grown = (self.length, len(run.query_positions), run.finished)
         self._memo: dict[str, tuple[Hashable, Any]] = (
             previous._memo if previous is not None and previous.run is run else {}
         )
         self._check_focus()
         s = settings
-        self._row_key = (focus.query, self.length)
-        self._phi_key = (s.sink_dims, self.length)
+        self._row_key = (focus.query, self._grown)
+        self._phi_key = (s.sink_dims, self._grown)
         self._sink_key = (self._phi_key, s.tau, s.convention)
         self._mass_key = (self._row_key, self._sink_key)
         self._head_key = (self._mass_key, s.rho, s.mass_min)
@@ -186,7 +188,7 @@ class Reading:
             return sink_masks(
                 self.phi,
                 self.settings.tau,
-                prompt_length=self._prompt_length,
+                prompt_length=self.run.prompt_length,
                 convention=self.settings.convention,
             )
 
@@ -397,11 +399,6 @@ class Reading:
         return self._remember("phi_histogram", (self._phi_key, layer, bins), compute)
 
     # --- inside
-
-    @cached_property
-    def _prompt_length(self) -> int:
-        generated = self.run.generated_positions
-        return int(generated[0]) if len(generated) else self.length
 
     @cached_property
     def _focus_index(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -23,12 +23,14 @@ class ColourScale:
     """How values become colours. Panels that carry an equal scale share one colour bar.
 
     `colour_map` is a matplotlib name: perceptual and colour-blind safe. `label` names the
-    quantity and its unit.
+    quantity and its unit. `percent` writes 0.01 as 1; `centred` writes signs: zero is the middle.
     """
 
     limits: Limits
     colour_map: str
     label: str
+    percent: bool = False
+    centred: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class SmallRun:
     layout: VisualLayout
     query_positions: np.ndarray
     tau_default: float = 4.0
+    finished: bool = True
     calls: list[int] = field(default_factory=list)
 
     @property
@@ -39,6 +40,10 @@ class SmallRun:
     @property
     def generated_positions(self) -> np.ndarray:
         return np.array([t.position for t in self.tokens if t.role == "generated"])
+
+    @property
+    def prompt_length(self) -> int:
+        return next((t.position for t in self.tokens if t.role == "generated"), len(self.tokens))
 
     def attention(self, query: int) -> np.ndarray:
         self.calls.append(query)

@@ -1,0 +1,333 @@
+"""From a reading to what is drawn: the map, the φ histogram and the atlas of heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.analysis.reading import HeadValue, Moment, Reading
+from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
+from var_studio.errors import VarStudioError
+from var_studio.figures.geometry import cell_box, finest_views, unseen_and_padding
+from var_studio.figures.spec import (
+    ColourScale,
+    Figure,
+    HeadsPanel,
+    Heat,
+    HistogramPanel,
+    ImagePanel,
+    Panel,
+    Series,
+    Width,
+)
+from var_studio.figures.words import count, focus_line, heads_line, settings_line, token_line
+
+ATTENTION_COLOURS = "viridis"
+DIFFERENCE_COLOURS = "RdBu_r"
+HEAD_COLOURS = "cividis"
+# Okabe and Ito's palette, told apart by colour-blind readers too.
+VISUAL_COLOUR, TEXT_COLOUR, BOS_COLOUR = "#56b4e9", "#e69f00", "#1a1a1a"
+
+_HEAD_LABELS: Mapping[HeadValue, str] = {
+    "non_sink_ratio": "visual non-sink ratio r",
+    "visual_mass": "visual mass (% of the row)",
+    "sink_mass": "mass on sinks (% of the row)",
+    "entropy": "entropy of the row (nats)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MapOptions:
+    """How a map is shown. `robust` keeps a few sinks from darkening the rest; `hide_sinks` leaves
+    them out of the scale altogether."""
+
+    opacity: float = 0.8
+    smooth: bool = False
+    robust: bool = True
+    hide_sinks: bool = False
+    colour_map: str = ATTENTION_COLOURS
+
+
+def build(name: str, reading: Reading, *, width: Width = "two-columns", **about: Any) -> Figure:
+    """Build a figure by name; `about` joins its metadata. Raises VarStudioError if unknown."""
+    builder = FIGURES.get(name)
+    if builder is None:
+        raise VarStudioError(f"There is no figure {name!r}.", f"Choose {', '.join(FIGURES)}.")
+    figure = builder(reading, width=width)
+    return replace(figure, metadata={**figure.metadata, **about})
+
+
+def build_map(
+    reading: Reading, *, width: Width = "two-columns", options: MapOptions | None = None
+) -> Figure:
+    """The picture with its sinks boxed, then attention before, after and their difference.
+
+    Before and after share one scale; the difference is centred on 0. Shown: the first image.
+    """
+    options = options or MapOptions()
+    before, after, difference = reading.map_before, reading.map_after, reading.map_difference
+    hide = reading.visual_sinks if options.hide_sinks else None
+    limits = _limits(before, after, options.robust, hide)
+    attention = ColourScale(limits, options.colour_map, "attention α (% of the row)", percent=True)
+    change = ColourScale(
+        symmetric_limits(difference, share=0.995 if options.robust else 1.0),
+        DIFFERENCE_COLOURS,
+        "change (% of the row)",
+        percent=True,
+        centred=True,
+    )
+    picture = _picture_panel(reading, options)
+    panels = {
+        "before": _heat_panel(picture, "before", reading, before, attention),
+        "after": _heat_panel(picture, "after (local)", reading, after, attention),
+        "difference": _heat_panel(picture, "after − before", reading, difference, change),
+    }
+    plain = replace(picture, title="image, sinks boxed")
+    rows: tuple[tuple[Panel, ...], ...]
+    if not reading.run.layout.known:
+        rows = ((panels["before"], panels["after"], panels["difference"]),)
+    elif width == "column":
+        rows = ((panels["before"], panels["after"]), (plain, panels["difference"]))
+    else:
+        rows = ((plain, panels["before"], panels["after"], panels["difference"]),)
+    boxed = int(reading.visual_sinks.sum())
+    notes: tuple[str, ...] = (
+        f"{heads_line(reading)} {count(boxed, 'visual sink')} of layer "
+        f"{reading.focus.layer} boxed. {settings_line(reading.settings)}.",
+    )
+    if not reading.run.layout.known:
+        notes += ("The geometry of this model family is not known: tokens in reading order.",)
+    return Figure(
+        rows=rows,
+        title=f"{token_line(reading)} · {focus_line(reading)}",
+        notes=notes,
+        metadata=metadata("map", reading),
+        arrays=_map_arrays(reading),
+        table=_map_table(reading),
+    )
+
+
+def build_histogram(reading: Reading, *, width: Width = "two-columns", bins: int = 64) -> Figure:
+    """Tokens by φ in the layer in focus; τ is a line."""
+    layer = reading.focus.layer
+    counts = reading.phi_histogram(layer, bins)
+    tau = _tau(reading)
+    visual = int(reading.n_visual_sinks[layer])
+    text = int(reading.n_sinks[layer]) - visual
+    bound = reading.run.hidden_size**0.5
+    panel = HistogramPanel(
+        title="",
+        edges=counts.edges,
+        series=(
+            Series("visual", counts.visual, VISUAL_COLOUR),
+            Series("text", counts.text, TEXT_COLOUR),
+            Series("first token (BOS)", counts.bos, BOS_COLOUR),
+        ),
+        threshold=tau,
+        threshold_label=f"τ = {tau:.4g}",
+        label=f"sink-dimension value φ (at most √D = {bound:.1f})",
+    )
+    return Figure(
+        rows=((panel,),),
+        title=f"Sinks of layer {layer}: {visual} visual, {text} text",
+        notes=(f"Sink dimensions {_dims(reading)}; {reading.settings.convention} convention.",),
+        metadata=metadata("histogram", reading),
+        arrays={
+            "edges": counts.edges,
+            "visual": counts.visual,
+            "text": counts.text,
+            "bos": counts.bos,
+            "phi": reading.phi[layer],
+            "sinks": reading.sinks[layer],
+        },
+        table={
+            "phi_from": counts.edges[:-1],
+            "phi_to": counts.edges[1:],
+            "visual": counts.visual,
+            "text": counts.text,
+            "bos": counts.bos,
+        },
+    )
+
+
+def build_heads(
+    reading: Reading,
+    *,
+    width: Width = "two-columns",
+    values: Sequence[HeadValue] = ("non_sink_ratio", "visual_mass"),
+) -> Figure:
+    """A quantity of every head, image-centric heads outlined, heads in focus dotted."""
+    panels = tuple(
+        HeadsPanel(
+            title="",
+            values=reading.head_value(name),
+            scale=_head_scale(name, reading.head_value(name)),
+            outlined=reading.image_centric,
+            chosen=reading.focus.heads if len(reading.focus.heads) == 1 else (),
+        )
+        for name in values
+    )
+    rows = tuple((panel,) for panel in panels) if width == "column" else (panels,)
+    layers, heads = np.divmod(np.arange(reading.image_centric.size), reading.run.n_heads)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "non_sink_ratio": reading.non_sink_ratio,
+        "visual_mass": reading.visual_mass,
+        "sink_mass": reading.sink_mass,
+        "entropy": reading.entropy,
+        "image_centric": reading.image_centric,
+        "changed": reading.changed,
+    }
+    share = f"{int(reading.image_centric.sum())} of {reading.image_centric.size}"
+    return Figure(
+        rows=rows,
+        title=f"{token_line(reading)} · {share} heads are image-centric",
+        notes=(f"Image-centric heads outlined. {settings_line(reading.settings)}.",),
+        metadata=metadata("heads", reading),
+        arrays=arrays,
+        table={"layer": layers, "head": heads, **{k: v.ravel() for k, v in arrays.items()}},
+    )
+
+
+FIGURES: Mapping[str, Callable[..., Figure]] = {
+    "map": build_map,
+    "histogram": build_histogram,
+    "heads": build_heads,
+}
+"""Figures by name."""
+
+
+def metadata(figure: str, reading: Reading) -> dict[str, Any]:
+    """All a reader needs to find the numbers again, as plain JSON. `redistribution` loads back."""
+    run, token = reading.run, reading.run.tokens[reading.position]
+    index = np.searchsorted(run.generated_positions, reading.position)
+    checkpoint = run.provenance.get("checkpoint")
+    return {
+        "figure": figure,
+        "run": run.name,
+        "run_id": run.id,
+        "checkpoint": None if checkpoint is None else str(checkpoint),
+        "token": {
+            "position": reading.position,
+            "text": token.text,
+            "role": token.role,
+            "generated": int(index) if token.role == "generated" else None,
+        },
+        "query": reading.focus.query,
+        "layer": reading.focus.layer,
+        "heads": [list(pair) for pair in reading.focus.heads] or "all",
+        "convention": reading.settings.convention,
+        "tau": _tau(reading),
+        "rho": reading.settings.rho,
+        "p": reading.settings.p,
+        "sink_dims": list(reading.settings.sink_dims or run.sink_dims),
+        "redistribution": reading.settings.model_dump(mode="json"),
+    }
+
+
+def _picture_panel(reading: Reading, options: MapOptions) -> ImagePanel:
+    layout = reading.run.layout
+    if not layout.known:
+        side = max(int(np.ceil(np.sqrt(layout.count))), 1)
+        return ImagePanel("", (side, -(-layout.count // side) or 1), None, opacity=1.0)
+    views = set(finest_views(layout, 0))
+    cells = [layout.cell_of(int(k)) for k in np.flatnonzero(reading.visual_sinks)]
+    sinks = [cell_box(layout, cell) for cell in cells if cell is not None and cell[0] in views]
+    unseen, padding = unseen_and_padding(layout, 0)
+    return ImagePanel(
+        title="",
+        size=layout.image_sizes[0],
+        picture=np.asarray(reading.run.image(0).convert("RGB")),
+        sinks=tuple(sinks),
+        unseen=unseen,
+        padding=padding,
+        opacity=options.opacity,
+        smooth=options.smooth,
+    )
+
+
+def _heat_panel(
+    base: ImagePanel,
+    title: Literal["before", "after (local)", "after − before"],
+    reading: Reading,
+    values: npt.NDArray[np.float32],
+    scale: ColourScale,
+) -> ImagePanel:
+    layout = reading.run.layout
+    if layout.known:
+        heats = tuple(
+            Heat(layout.grid(view, values), layout.views[view].box)
+            for view in finest_views(layout, 0)
+        )
+    else:
+        cols, rows = base.size
+        strip = np.full(rows * cols, np.nan)
+        strip[: layout.count] = values
+        heats = (Heat(strip.reshape(rows, cols), (0.0, 0.0, float(cols), float(rows))),)
+    return replace(base, title=title, heats=heats, scale=scale)
+
+
+def _limits(
+    before: npt.NDArray[np.float32],
+    after: npt.NDArray[np.float32],
+    robust: bool,
+    hide: npt.NDArray[np.bool_] | None,
+) -> Limits:
+    if robust or hide is not None:
+        return robust_limits(before, after, share=0.99 if robust else 1.0, hide=hide)
+    return full_limits(before, after)
+
+
+def _head_scale(name: HeadValue, values: npt.NDArray[np.float32]) -> ColourScale:
+    limits = Limits(0.0, 1.0) if name == "non_sink_ratio" else full_limits(values)
+    return ColourScale(limits, HEAD_COLOURS, _HEAD_LABELS[name], percent="mass" in name)
+
+
+def _map_arrays(reading: Reading) -> dict[str, npt.NDArray[Any]]:
+    layout = reading.run.layout
+    moments: tuple[Moment, ...] = ("before", "after", "difference")
+    arrays: dict[str, npt.NDArray[Any]] = {name: reading.map(name) for name in moments}
+    for index in range(len(layout.views)):
+        for name in moments:
+            arrays[f"view{index}_{name}"] = layout.grid(index, reading.map(name))
+    arrays["positions"] = layout.positions
+    arrays["boxes"] = layout.boxes
+    arrays["phi"] = reading.phi[reading.focus.layer, layout.positions]
+    arrays["sinks"] = reading.visual_sinks
+    return arrays
+
+
+def _map_table(reading: Reading) -> dict[str, npt.NDArray[Any]]:
+    layout = reading.run.layout
+    cells = [layout.cell_of(k) or (-1, -1, -1) for k in range(layout.count)]
+    view, row, col = np.asarray(cells, dtype=np.int64).reshape(-1, 3).T
+    left, top, right, bottom = layout.boxes.T
+    return {
+        "token": np.arange(layout.count),
+        "position": layout.positions,
+        "view": view,
+        "row": row,
+        "col": col,
+        "left": left,
+        "top": top,
+        "right": right,
+        "bottom": bottom,
+        "before": reading.map_before,
+        "after": reading.map_after,
+        "difference": reading.map_difference,
+        "phi": reading.phi[reading.focus.layer, layout.positions],
+        "sink": reading.visual_sinks,
+    }
+
+
+def _tau(reading: Reading) -> float:
+    tau = reading.settings.tau
+    return reading.run.tau_default if tau is None else tau
+
+
+def _dims(reading: Reading) -> str:
+    dims = reading.settings.sink_dims or reading.run.sink_dims
+    return ", ".join(map(str, dims)) or "unknown"

@@ -1,0 +1,67 @@
+"""Which row, layer and heads a figure is made of, from what a person asks for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from var_studio.analysis.reading import Focus, Reading
+from var_studio.errors import VarStudioError
+from var_studio.figures.words import visible
+from var_studio.recording.recording import Recording
+from var_studio.recording.settings import Redistribution
+
+RowOf = Literal["query", "produced"]
+"""`query`: the row of the token itself. `produced`: the row of the step that produced it."""
+
+
+class NoRowError(VarStudioError):
+    """A token, or a step, for which no attention row was recorded."""
+
+
+def read(
+    run: Recording,
+    *,
+    token: int | None = None,
+    row_of: RowOf = "query",
+    layer: int | None = None,
+    head: int | None = None,
+    settings: Redistribution | None = None,
+) -> Reading:
+    """The reading that a figure is made of.
+
+    `token`: position in the sequence (None: the first generated token). No `layer`: the mean over
+    all layers, phi and sinks from the middle one; no `head`: the mean over the heads. `settings`
+    None: those of the run's own intervention, else the defaults. Raises VarStudioError for an
+    index outside the run, NoRowError for a token without a row.
+    """
+    if token is None:
+        generated = run.generated_positions
+        token = int(generated[0]) if len(generated) else int(run.query_positions[-1])
+    _check("token", token, len(run.tokens))
+    _check("layer", 0 if layer is None else layer, run.n_layers)
+    _check("head", 0 if head is None else head, run.n_heads)
+    query = query_of(run, token, row_of)
+    layers = range(run.n_layers) if layer is None else (layer,)
+    heads = range(run.n_heads) if head is None else (head,)
+    pairs = () if layer is None and head is None else tuple((i, h) for i in layers for h in heads)
+    shown = run.n_layers // 2 if layer is None else layer
+    return Reading(
+        run, Focus(query, shown, pairs), settings or run.intervention or Redistribution()
+    )
+
+
+def query_of(run: Recording, token: int, row_of: RowOf = "query") -> int:
+    """Index of the row asked for. Raises NoRowError where there is none."""
+    position = token if row_of == "query" else token - 1
+    query = run.query_of(position) if position >= 0 else None
+    if query is not None:
+        return query
+    rows = run.query_positions
+    known = f"Rows were recorded for {rows[0]} to {rows[-1]}." if len(rows) else "It has no row."
+    step = "" if row_of == "query" else " no step that produced it and"
+    raise NoRowError(f"Token {token} ({visible(run.tokens[token].text)}) has{step} no row.", known)
+
+
+def _check(what: str, index: int, count: int) -> None:
+    if not 0 <= index < count:
+        raise VarStudioError(f"There is no {what} {index}.", f"It goes from 0 to {count - 1}.")

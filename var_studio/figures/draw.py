@@ -1,0 +1,257 @@
+"""One panel into one pair of matplotlib axes. matplotlib is imported when something is drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.figures.spec import ColourScale, HeadsPanel, Heat, HistogramPanel, ImagePanel
+from var_studio.recording.layout import Box
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+INK = "#1a1a1a"
+THRESHOLD = "#d55e00"
+SINK = "#00e5ff"
+_HALO = "#000000"
+
+# PDF viewers smooth small pictures when they enlarge them. A cell of many equal pixels stays crisp.
+_LEAST_PIXELS = 480
+# A picture wider than this is reduced: at 6.9 inches it is 300 dots per inch.
+_MOST_PIXELS = 2048
+
+
+def cell_colours(heat: Heat, scale: ColourScale, opacity: float) -> npt.NDArray[np.uint8]:
+    """The cells as (rows, cols, 4) uint8 RGBA; a NaN cell is transparent."""
+    from matplotlib import colormaps
+
+    scaled = scale.limits.normalise(heat.values)
+    colours = colormaps[scale.colour_map](np.ma.masked_invalid(scaled), bytes=True)
+    colours = np.array(colours, dtype=np.uint8)
+    colours[..., 3] = np.where(np.isfinite(scaled), round(255 * opacity), 0)
+    return colours
+
+
+def draw_image(axes: Axes, panel: ImagePanel) -> None:
+    """Picture, heat map, hatched borders and boxed sinks, in pixels of the original image."""
+    width, height = panel.size
+    left, top, right, bottom = panel.extent
+    _title(axes, panel.title)
+    if panel.picture is not None:
+        picture = _reduced(panel.picture)
+        # Colours of the picture would mix with those of the map.
+        shown = _grey(picture) if panel.heats else picture
+        axes.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
+    for heat in panel.heats:
+        if panel.scale is not None:
+            _draw_heat(axes, heat, panel.scale, panel.opacity, panel.smooth)
+    for box in panel.unseen:
+        _hatch(axes, box, veil=0.6)
+    for box in panel.padding:
+        _hatch(axes, box, veil=0.0)
+    _outline_boxes(axes, panel.sinks)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_aspect("auto")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
+    """Step histogram with a logarithmic count; the threshold is a dashed line."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    _title(axes, panel.title)
+    floor = 0.7  # below a count of 1, so that a bin with one token can be seen
+    top = 1
+    for index, series in enumerate(panel.series):
+        counts = np.where(series.counts > 0, series.counts, floor)
+        top = max(top, int(series.counts.max(initial=1)))
+        name = f"{series.name} ({int(series.counts.sum())})"
+        filled = index == 0
+        axes.stairs(
+            counts,
+            panel.edges,
+            baseline=floor,
+            fill=filled,
+            color=series.colour,
+            alpha=0.85 if filled else 1.0,
+            label=name,
+            zorder=2 + index,
+        )
+    axes.set_yscale("log")
+    right = max(float(panel.edges[-1]), panel.threshold) * 1.04
+    axes.set_xlim(0, right)
+    axes.set_ylim(floor, top * 4)
+    axes.axvline(panel.threshold, color=THRESHOLD, linestyle=(0, (4, 2)), zorder=6)
+    on_left = panel.threshold > 0.7 * right
+    text = axes.annotate(
+        panel.threshold_label,
+        (panel.threshold, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="right" if on_left else "center",
+        va="bottom",
+        color=THRESHOLD,
+    )
+    text.set_parse_math(False)
+    axes.yaxis.set_major_locator(LogLocator(numticks=6))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(panel.label)
+    axes.set_ylabel("tokens")
+    axes.legend(loc="upper center" if on_left else "upper right")
+
+
+def draw_heads(axes: Axes, panel: HeadsPanel) -> None:
+    """One cell for each head, layer 0 on top; the outlined heads share one contour."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.ticker import MaxNLocator
+
+    n_layers, n_heads = panel.values.shape
+    _title(axes, panel.title)
+    heat = Heat(panel.values, (-0.5, -0.5, n_heads - 0.5, n_layers - 0.5))
+    _draw_heat(axes, heat, panel.scale, 1.0, smooth=False)
+    segments = contour(panel.outlined)
+    thin = 0.7 if max(n_layers, n_heads) > 16 else 1.0
+    for colour, width in (("white", 2.2 * thin), (INK, 1.0 * thin)):
+        axes.add_collection(
+            LineCollection(segments, colors=colour, linewidths=width, capstyle="projecting")
+        )
+    if 0 < len(panel.chosen) < n_layers * n_heads:
+        layers, heads = np.array(panel.chosen).T
+        axes.scatter(heads, layers, s=9, c=THRESHOLD, edgecolors="white", linewidths=0.5, zorder=5)
+    axes.set_xlim(-0.5, n_heads - 0.5)
+    axes.set_ylim(n_layers - 0.5, -0.5)
+    axes.set_aspect("auto")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 4, 5, 8, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, steps=[1, 2, 4, 5, 8, 10]))
+    axes.set_xlabel("head")
+    axes.set_ylabel("layer")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def draw_colour_bar(drawing: Drawing, axes: Axes, scale: ColourScale, vertical: bool) -> None:
+    """A colour bar with its unit; a pointed end says that larger values share the last colour."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    factor = 100.0 if scale.percent else 1.0
+    limits = scale.limits
+    colours = ScalarMappable(
+        Normalize(limits.low * factor, limits.high * factor), colormaps[scale.colour_map]
+    )
+    extend = ("both" if scale.centred else "max") if limits.clipped else "neither"
+    bar = drawing.colorbar(
+        colours,
+        cax=axes,
+        orientation="vertical" if vertical else "horizontal",
+        extend=extend,
+        ticks=MaxNLocator(nbins=4, symmetric=scale.centred),
+        format=FuncFormatter(lambda v, _: _number(v, scale.centred)),
+    )
+    bar.set_label(scale.label)
+    if bar.solids is not None:
+        bar.solids.set_edgecolor("face")  # no hairlines between its steps in PDF viewers
+    bar.outline.set_linewidth(0.4)
+
+
+def contour(mask: npt.NDArray[np.bool_]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Border segments ((x, y), (x, y)) between cells inside and outside a mask (rows, cols).
+
+    Cells are 1 wide with their centre at (col, row), as in `draw_heads`.
+    """
+    padded = np.pad(mask, 1)
+    segments: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    for row, col in np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]):
+        segments.append(((col - 0.5, row - 0.5), (col + 0.5, row - 0.5)))
+    for row, col in np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]):
+        segments.append(((col - 0.5, row - 0.5), (col - 0.5, row + 0.5)))
+    return segments
+
+
+def _draw_heat(axes: Axes, heat: Heat, scale: ColourScale, opacity: float, smooth: bool) -> None:
+    colours = cell_colours(heat, scale, opacity)
+    left, top, right, bottom = heat.box
+    if not smooth:
+        times = -(-_LEAST_PIXELS // max(colours.shape[:2]))
+        colours = colours.repeat(times, axis=0).repeat(times, axis=1)
+    axes.imshow(
+        colours,
+        extent=(left, right, bottom, top),
+        interpolation="bicubic" if smooth else "none",
+    )
+
+
+def _outline_boxes(axes: Axes, boxes: tuple[Box, ...]) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    patches = [
+        Rectangle((left, top), right - left, bottom - top) for left, top, right, bottom in boxes
+    ]
+    for colour, width in ((_HALO, 1.9), (SINK, 1.0)):
+        axes.add_collection(
+            PatchCollection(patches, facecolors="none", edgecolors=colour, linewidths=width)
+        )
+
+
+def _hatch(axes: Axes, box: Box, veil: float) -> None:
+    """Diagonal lines over a part that is not there for the model; `veil` whitens what is below."""
+    from matplotlib.patches import Rectangle
+
+    left, top, right, bottom = box
+    corner, width, height = (left, top), right - left, bottom - top
+    if veil:
+        axes.add_patch(Rectangle(corner, width, height, facecolor="white", alpha=veil, linewidth=0))
+    axes.add_patch(
+        Rectangle(
+            corner, width, height, fill=False, hatch="//////", edgecolor="#7f7f7f", linewidth=0
+        )
+    )
+
+
+def _reduced(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    if max(picture.shape[:2]) <= _MOST_PIXELS:
+        return picture
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    image.thumbnail((_MOST_PIXELS, _MOST_PIXELS), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def _grey(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    light = picture @ np.array([0.299, 0.587, 0.114])
+    return np.repeat(np.round(light)[..., None], 3, axis=2).astype(np.uint8)
+
+
+def _title(axes: Axes, title: str) -> None:
+    # A token may hold a dollar sign: nothing a model wrote is parsed as mathematics.
+    axes.set_title(title, loc="left").set_parse_math(False)
+
+
+def _number(value: float, signed: bool) -> str:
+    text = f"{value:.6g}".replace("-", "\u2212")
+    return f"+{text}" if signed and value > 0 else text
+
+
+def panel_aspect(panel: Any) -> float:
+    """Height over width of the inner axes."""
+    if isinstance(panel, ImagePanel):
+        left, top, right, bottom = panel.extent
+        return (bottom - top) / (right - left)
+    if isinstance(panel, HeadsPanel):
+        n_layers, n_heads = panel.values.shape
+        return min(max(n_layers / n_heads, 0.45), 1.0)
+    return 0.5

@@ -1,0 +1,54 @@
+"""Where cells, sinks and borders of an image lie, for drawing."""
+
+from __future__ import annotations
+
+from var_studio.recording.layout import Box, VisualLayout
+
+
+def unseen_and_padding(layout: VisualLayout, image: int) -> tuple[tuple[Box, ...], tuple[Box, ...]]:
+    """Boxes the model never saw, and boxes of its views that lie outside the image."""
+    width, height = layout.image_sizes[image]
+    unseen = layout.unseen[image] if image < len(layout.unseen) else ()
+    padding: list[Box] = []
+    for view in layout.views:
+        left, top, right, bottom = view.box
+        if view.image != image:
+            continue
+        inside_left, inside_right = max(left, 0.0), min(right, float(width))
+        candidates = (
+            (left, top, 0.0, bottom),
+            (float(width), top, right, bottom),
+            (inside_left, top, inside_right, 0.0),
+            (inside_left, float(height), inside_right, bottom),
+        )
+        padding += [box for box in candidates if box[2] - box[0] > 1e-6 and box[3] - box[1] > 1e-6]
+    return tuple(unseen), tuple(dict.fromkeys(padding))
+
+
+def finest_views(layout: VisualLayout, image: int) -> list[int]:
+    """Views of an image that do not overlap, those with the smallest cells first: a thumbnail of
+    the whole gives way to its tiles."""
+
+    def cell_area(index: int) -> float:
+        view = layout.views[index]
+        left, top, right, bottom = view.box
+        return (right - left) * (bottom - top) / max(view.tokens.size, 1)
+
+    chosen: list[int] = []
+    mine = [index for index, view in enumerate(layout.views) if view.image == image]
+    for index in sorted(mine, key=cell_area):
+        if not any(_overlap(layout.views[index].box, layout.views[c].box) for c in chosen):
+            chosen.append(index)
+    return sorted(chosen)
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    wide = min(a[2], b[2]) - max(a[0], b[0])
+    high = min(a[3], b[3]) - max(a[1], b[1])
+    return wide > 1e-6 and high > 1e-6
+
+
+def cell_box(layout: VisualLayout, cell: tuple[int, int, int]) -> Box:
+    view, row, col = cell
+    x, y = layout.views[view].edges()
+    return float(x[col]), float(y[row]), float(x[col + 1]), float(y[row + 1])
