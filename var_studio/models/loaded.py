@@ -43,7 +43,7 @@ class LoadedModel:
     rho_default: float = 0.8
     description: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _value_grams: list[torch.Tensor] | None = field(default=None, repr=False)
+    _value_grams: torch.Tensor | None = field(default=None, repr=False)
 
     @property
     def text_config(self) -> Any:
@@ -51,9 +51,9 @@ class LoadedModel:
         return self.hf_model.config.get_text_config()
 
     @property
-    def decoder_layers(self) -> Sequence[torch.nn.Module]:
-        """The decoder layers in order."""
-        layers: Sequence[torch.nn.Module] = self.hf_model.get_decoder().layers
+    def decoder_layers(self) -> Sequence[Any]:
+        """The decoder layers (torch modules) in order."""
+        layers: Sequence[Any] = self.hf_model.get_decoder().layers
         return layers
 
     @property
@@ -117,8 +117,8 @@ class LoadedModel:
         finally:
             self._lock.release()
 
-    def value_grams(self) -> list[torch.Tensor]:
-        """W_O W_Oᵀ per head for each layer, (H, d, d) float32: see `method.contribution`.
+    def value_grams(self) -> torch.Tensor:
+        """W_O W_Oᵀ per layer and head, (L, H, d, d) float32: see `method.contribution`.
 
         Computed at the first call and kept: 64 MiB for a 7B model.
         """
@@ -128,10 +128,11 @@ class LoadedModel:
             from var_studio.method.contribution import head_output_weights, output_gram
 
             with torch.inference_mode():
-                self._value_grams = [
+                grams = [
                     output_gram(head_output_weights(layer.self_attn.o_proj.weight, self.n_heads))
                     for layer in self.decoder_layers
                 ]
+                self._value_grams = torch.stack(grams)
         return self._value_grams
 
     def release(self) -> None:

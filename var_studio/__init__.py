@@ -1,0 +1,66 @@
+"""See where a multimodal model looks: visual attention sinks and their redistribution.
+
+    import var_studio as vs
+
+    lmm = vs.load_model("demo")
+    run = vs.record(lmm, "scene.png", "what color is the circle?")
+    run.attention(query=0)
+
+Names are imported when first used: `import var_studio` costs no torch, Qt or matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from var_studio.errors import VarStudioError
+
+if TYPE_CHECKING:
+    from var_studio.engine.discovery import discover
+    from var_studio.engine.generation import record
+    from var_studio.models.loading import load_model
+    from var_studio.recording.recording import Recording
+    from var_studio.recording.session import Session, open_session, save_session
+    from var_studio.recording.settings import Generation, RecordingOptions, Redistribution
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Generation",
+    "Recording",
+    "RecordingOptions",
+    "Redistribution",
+    "Session",
+    "VarStudioError",
+    "discover",
+    "load_model",
+    "open_session",
+    "record",
+    "save_session",
+]
+
+_HOME = {
+    "Generation": "var_studio.recording.settings",
+    "Recording": "var_studio.recording.recording",
+    "RecordingOptions": "var_studio.recording.settings",
+    "Redistribution": "var_studio.recording.settings",
+    "Session": "var_studio.recording.session",
+    "discover": "var_studio.engine.discovery",
+    "load_model": "var_studio.models.loading",
+    "open_session": "var_studio.recording.session",
+    "record": "var_studio.engine.generation",
+    "save_session": "var_studio.recording.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,82 @@
+"""What a recording says about how it came to be."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from var_studio.engine.attention import KERNEL
+
+if TYPE_CHECKING:
+    from var_studio.engine.capture import Fidelity
+    from var_studio.models.loaded import Encoded, LoadedModel
+    from var_studio.recording.settings import Generation, Redistribution
+
+_PACKAGES = ("var-studio", "torch", "transformers", "tokenizers", "numpy", "zarr", "pillow")
+
+
+def provenance(
+    lmm: LoadedModel,
+    encoded: Encoded,
+    prompt: str,
+    generation: Generation,
+    intervention: Redistribution | None,
+) -> dict[str, Any]:
+    """Everything known before the run, as plain JSON values."""
+    return {
+        "model": lmm.name,
+        "checkpoint": lmm.checkpoint,
+        "revision": lmm.revision,
+        "fingerprint": lmm.fingerprint,
+        "family": lmm.family.name,
+        "dtype": str(lmm.dtype).removeprefix("torch."),
+        "device": device_name(lmm),
+        "kernel": KERNEL,
+        "sink_dims_origin": lmm.sink_dims_origin,
+        "sink_dims_source": lmm.sink_dims_source,
+        "prompt": prompt,
+        "prompt_length": encoded.length,
+        "images": [image.sha256 for image in encoded.images],
+        "generation": generation.model_dump(mode="json"),
+        "seed": generation.seed,
+        "intervention": None if intervention is None else intervention.model_dump(mode="json"),
+        "convention": "paper" if intervention is None else intervention.convention,
+        "packages": package_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def fidelity_json(fidelity: Fidelity, lmm: LoadedModel) -> dict[str, Any]:
+    """The measured parity of explicit rows with the kernel: worst |row @ v - output|."""
+    return {
+        "worst_difference": fidelity.worst_difference,
+        "largest_output": fidelity.largest_output,
+        "rows": fidelity.rows,
+        "kernel": KERNEL,
+        "dtype": str(lmm.dtype).removeprefix("torch."),
+        "device": device_name(lmm),
+    }
+
+
+def device_name(lmm: LoadedModel) -> str:
+    """The device in words, e.g. "cpu" or "cuda:0 (NVIDIA H200)"."""
+    if lmm.device.type != "cuda":
+        return str(lmm.device)
+    import torch
+
+    return f"{lmm.device} ({torch.cuda.get_device_name(lmm.device)})"
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that a run's numbers depend on."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
