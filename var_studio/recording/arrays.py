@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-import numcodecs
+import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 
@@ -115,7 +115,7 @@ class ArraySpec:
     def encode(self, chunk: Array) -> bytes:
         """A whole chunk, of shape ``chunks``, as the bytes of its file."""
         if self.compressed:
-            return _blosc().encode(np.ascontiguousarray(chunk))  # type: ignore[no-any-return]
+            return bytes(_blosc().encode(np.ascontiguousarray(chunk)))
         return np.ascontiguousarray(chunk.transpose(self.stored_order)).tobytes()
 
     def decode(self, encoded: bytes) -> Array:

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from var_studio.recording.arrays import ArraySpec, FormatError
 from var_studio.recording.layout import VisualLayout
+from var_studio.recording.migrations import RUN_SCHEMA, migrate_run
 from var_studio.recording.settings import Generation, Intervention
 from var_studio.recording.tokens import Alternative, Token
 
-RUN_SCHEMA: Final = 1
 TOP_DIMS: Final = 16
 """Largest hidden dimensions kept of every token and layer."""
 _MAX_LENGTH: Final = 1 << 22
@@ -65,18 +65,21 @@ class RunDocument(BaseModel):
     layout: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", by_alias=True)
+        document = self.model_dump(mode="json", by_alias=True, exclude=_LONG)
+        # Plain JSON values already, and many.
+        return {**document, **{name: getattr(self, name) for name in sorted(_LONG)}}
+
+
+_LONG: Final = {"tokens", "query_positions", "layout"}
 
 
 def read_document(attributes: Mapping[str, Any]) -> RunDocument:
-    """Read a run's attributes. Raises FormatError."""
+    """Read a run's attributes, of this schema or an older one. Raises FormatError."""
     try:
-        document = RunDocument.model_validate(attributes)
+        document = RunDocument.model_validate(migrate_run(attributes))
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise FormatError(f"the run's description is wrong at {where or 'its start'}") from error
-    if document.schema_version > RUN_SCHEMA:
-        raise FormatError("it was written by a newer version of VAR Studio")
     return document
 
 
@@ -198,6 +201,23 @@ def layout_from_json(document: Mapping[str, Any] | None, length: int) -> VisualL
     if not sound:
         raise FormatError("the layout of the visual tokens does not fit its run")
     return layout
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping in JSON's own types; what has none (a data type, a path) by its name."""
+    return {str(key): _plain(value) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return plain(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return _number(value)
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def _number(value: float) -> float | str:

@@ -85,11 +85,6 @@ class ZipFiles:
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._starts: dict[str, int] = {}
         self._identity = (0, 0)
-        self.reload()
-
-    def reload(self) -> None:
-        """Read the list of members again, after the file was replaced."""
-        self.close()
         try:
             with zipfile.ZipFile(self.place) as archive:
                 members = archive.infolist()
@@ -109,8 +104,6 @@ class ZipFiles:
                 f"{self.place} is not a session of VAR Studio, or it is cut short.",
                 "Open another copy of it.",
             ) from error
-        self._members = {}
-        self._starts = {}
         for member in members:
             if _UNSAFE_NAME.search(member.filename) or member.filename in self._members:
                 raise self.damaged("it holds a file under an unsafe or doubled name")
@@ -142,6 +135,22 @@ class ZipFiles:
 
     def damaged(self, why: str) -> SessionError:
         return SessionError(f"{self.place} is damaged: {why}.", "Open another copy of it.")
+
+    def hold(self) -> None:
+        """Keep the file open, so that it can be read on after another took its name.
+
+        Not on Windows, where an open file cannot be replaced: there it is closed.
+        """
+        if os.name == "nt":
+            self.close()
+            return
+        with self._lock:
+            self._opened()
+
+    def __del__(self) -> None:
+        file = getattr(self, "_file", None)
+        if file is not None:
+            file.close()
 
     def close(self) -> None:
         with self._lock:
@@ -203,3 +212,8 @@ class FilesBelow:
 
     def close(self) -> None:
         self._files.close()
+
+    def hold(self) -> None:
+        """As `ZipFiles.hold`."""
+        if isinstance(self._files, ZipFiles):
+            self._files.hold()

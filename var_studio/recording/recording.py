@@ -7,9 +7,9 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from var_studio.method import contribution as contribution_method
 from var_studio.method import sinks as sinks_method
 from var_studio.recording import apply
-from var_studio.recording.arrays import Array, ArraySpec, FormatError, parse, read_spec
+from var_studio.recording.arrays import Array, ArraySpec, FormatError, dump, parse, read_spec
 from var_studio.recording.document import (
     ImageEntry,
     RunDocument,
@@ -25,14 +25,15 @@ from var_studio.recording.document import (
     layout_from_json,
     read_document,
     token_from_json,
+    token_to_json,
 )
 from var_studio.recording.failures import RecordingError, storage_error
-from var_studio.recording.files import Files, FolderFiles
+from var_studio.recording.files import Files, FilesBelow, FolderFiles
 from var_studio.recording.halves import widen
 from var_studio.recording.images import StoredImage, decode
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.settings import Convention, Generation, Intervention, Redistribution
-from var_studio.recording.store import GROUP, JOURNAL
+from var_studio.recording.store import GROUP, JOURNAL, group_metadata
 from var_studio.recording.tokens import Token
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 _CACHE_BYTES: Final = 96 << 20
 """Decoded queries kept: 33 of 32 x 32 heads of 700 keys."""
@@ -185,6 +187,11 @@ class Recording:
         return self._document.finished
 
     @property
+    def growing(self) -> bool:
+        """Whether `refresh` may find more: a run that goes on, or that a crash cut off."""
+        return self._offset >= 0
+
+    @property
     def reason(self) -> str | None:
         """Why it ended: "end", "length" or "cancelled"; None where it did not."""
         return self._document.reason
@@ -285,14 +292,15 @@ class Recording:
         with self._lock:
             phi = self._keyed.get(name)
             if phi is None:
-                phi = _frozen(self._phi(wanted).astype(np.float32, copy=False))
+                phi = _frozen(self._phi(wanted))
                 self._keyed[name] = phi
         return self._pick(phi, layer)
 
     @property
     def signed_values(self) -> Floats:
         """x[d] / rms(x) for d in `sink_dims`, with its sign: (L, T, n) float32."""
-        return self._by_key("sink_dims_value")
+        values: Floats = self._by_key("sink_dims_value")
+        return values
 
     def top_dims(self) -> tuple[npt.NDArray[np.int32], Floats]:
         """The largest hidden dimensions of each token: which (L, T, 16), and x[d] / rms(x)."""
@@ -364,6 +372,47 @@ class Recording:
         """What is known of the images without reading them."""
         return self._document.images
 
+    # -------------------------------------------------------------------------- packing
+
+    def packed_files(self) -> Iterator[tuple[str, bytes]]:
+        """The run as a session file holds it, by name below its group; images are kept apart.
+
+        Of a run that is not finished: what there was at the last `refresh`.
+        """
+        document = self._document.model_copy(
+            update={
+                "tokens": [token_to_json(token) for token in self._tokens],
+                "query_positions": list(self._queries),
+                "layout": self._layout.to_json() if self._layout.count else None,
+            }
+        )
+        lengths = {"query": len(self._queries), "key": self.length}
+        specs = [spec.with_length(**lengths) for spec in self._specs.values()]
+        yield GROUP, dump(group_metadata(document.to_json()))
+        for spec in specs:
+            yield f"{spec.name}/{GROUP}", dump(spec.metadata())
+            for name in spec.chunk_files():
+                content = self._files.read(name)
+                if content is not None:
+                    yield name, content
+
+    def reads_from(self, path: Path) -> bool:
+        """Whether this run lies in that session file."""
+        try:
+            return not self.in_directory and self.path.samefile(path)
+        except OSError:
+            return False
+
+    def hold(self) -> None:
+        """Before the session file that this run lies in is replaced: see `ZipFiles.hold`."""
+        if isinstance(self._files, FilesBelow):
+            self._files.hold()
+
+    def move_to(self, files: Files, image_bytes: ImageBytes) -> None:
+        """Read on from another place that holds the same run."""
+        with self._lock:
+            self._files, self._image_bytes, self._offset = files, image_bytes, -1
+
     # -------------------------------------------------------------------------- reading
 
     def _read(self) -> None:
@@ -386,6 +435,10 @@ class Recording:
                 self._follow_journal()
                 return
             self._take(document.tokens, document.query_positions, document.layout)
+            # Not twice in memory.
+            self._document = document.model_copy(
+                update={"tokens": [], "query_positions": [], "layout": None}
+            )
             if self._query_at and self._queries[-1] >= self.length:
                 raise FormatError("a query lies after the last token")
             self._specs = self._read_specs()
@@ -519,9 +572,9 @@ class Recording:
         except FormatError as error:
             raise self._files.damaged(str(error)) from error
 
-    def _phi(self, wanted: tuple[int, ...]) -> Any:
+    def _phi(self, wanted: tuple[int, ...]) -> Floats:
         if wanted == self.sink_dims:
-            return sinks_method.phi_from_values(self.signed_values)
+            return np.asarray(sinks_method.phi_from_values(self.signed_values))
         if not wanted:
             raise RecordingError("There are no sink dimensions.", "Name at least one.")
         known = np.full((self.n_layers, self.length), np.nan, np.float32)
@@ -554,7 +607,9 @@ class Recording:
     def _own_image_bytes(self, index: int, entry: ImageEntry) -> bytes | None:
         return self._files.read(f"images/{index}/c.0")
 
-    def _pick(self, array: Any, layer: int | None, head: int | None = None) -> Any:
+    def _pick(
+        self, array: npt.NDArray[Scalar], layer: int | None, head: int | None = None
+    ) -> npt.NDArray[Scalar]:
         """One layer and head of (L, H, ...); views stay read-only."""
         if head is not None:
             array = array[:, self._checked("head", head, self.n_heads)]
@@ -575,6 +630,6 @@ class Recording:
         raise RecordingError(f"There is no {what} {index}.", f"It goes from 0 to {count - 1}.")
 
 
-def _frozen(array: Any) -> Any:
+def _frozen(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
     array.flags.writeable = False
     return array

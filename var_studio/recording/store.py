@@ -19,6 +19,7 @@ from var_studio.recording.document import (
     ImageEntry,
     RunDocument,
     array_specs,
+    plain,
     token_to_json,
 )
 from var_studio.recording.failures import storage_error
@@ -98,7 +99,7 @@ class RunWriter:
             precision=precision,
             generation=generation or Generation(),
             intervention=intervention,
-            provenance=dict(provenance or {}),
+            provenance=plain(provenance or {}),
             images=tuple(
                 ImageEntry(
                     sha256=image.sha256,
@@ -140,7 +141,7 @@ class RunWriter:
         `signed_values` (L, n, S), `top_dims` and `top_dims_value` (L, n, 16), `value_norm`
         (L, H, n). Keys come in order and without gaps.
         """
-        values = {
+        values: dict[str, Array] = {
             "sink_dims_value": np.asarray(signed_values, np.float32),
             "top_dims": np.asarray(top_dims, np.int32),
             "top_dims_value": np.asarray(top_dims_value, np.float32),
@@ -186,7 +187,7 @@ class RunWriter:
             update={
                 "finished": True,
                 "reason": reason,
-                "provenance": {**self.document.provenance, **(provenance_update or {})},
+                "provenance": {**self.document.provenance, **plain(provenance_update or {})},
                 "tokens": self._tokens,
                 "query_positions": self._queries,
                 "layout": self._layout,
@@ -304,7 +305,16 @@ class RunWriter:
 
     def _log(self, line: dict[str, Any]) -> None:
         content = dump(line) + b"\n"
-        self._guard("Recording", lambda: _write(self._journal, content))
+        self._guard("Recording", lambda: self._append_line(content))
+
+    def _append_line(self, content: bytes) -> None:
+        end = os.fstat(self._journal).st_size
+        try:
+            _write(self._journal, content)
+        except OSError:
+            # A part of a line would spoil the next one, should there be room again.
+            os.ftruncate(self._journal, end)
+            raise
 
     def _next(self, token: Token, position: int) -> dict[str, Any]:
         if token.position != position:

@@ -1,0 +1,37 @@
+"""Where runs are while they are in no session file yet."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from pathlib import Path
+
+from var_studio.assets import user_folder
+from var_studio.recording.failures import storage_error
+from var_studio.recording.store import GROUP
+
+
+def runs_folder() -> Path:
+    """The user's folder of run directories, not created yet."""
+    return user_folder("cache") / "runs"
+
+
+def new_run_directory(folder: Path | None = None) -> Path:
+    """Make an empty directory for a run, in the user's cache unless said otherwise.
+
+    It stays until `Recording.discard` removes it. Raises StorageError.
+    """
+    folder = runs_folder() if folder is None else folder
+    now = datetime.datetime.now(datetime.UTC)
+    directory = folder / f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
+    try:
+        directory.mkdir(parents=True)
+    except OSError as error:
+        raise storage_error(f"Making the folder {directory}", error) from error
+    return directory
+
+
+def kept_runs(folder: Path | None = None) -> list[Path]:
+    """Run directories that nobody discarded, oldest first: finished ones and those of a crash."""
+    folder = runs_folder() if folder is None else folder
+    return sorted(path.parent for path in folder.glob(f"*/{GROUP}"))
