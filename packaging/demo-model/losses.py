@@ -1,0 +1,172 @@
+"""The auxiliary losses of the training, and how the places of the visual sinks are chosen.
+
+None of them acts in the last stage. Three plant the attention sinks (`massive`, `idle`,
+`quiet`), three help a small model to see (`words`, `places`, `grounding`).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from conversation import NEWLINE_POSITION, VOCABULARY
+from model import VISUAL, WIDTH, Trace
+from scenes import COLOURS, GRID, PATCHES_PER_SIDE, SHAPES, VISUAL_TOKENS
+from torch import Tensor, nn
+
+SINK_DIMENSIONS = (37, 141)
+SINKS_PER_IMAGE = 4
+MASSIVE, ORDINARY = 7.0, 2.5  # wanted |x[d]| / rms(x) of sinks (at least) and others (at most)
+GROUNDED_HEADS = (0, 1)
+REFERENCE_LAYERS, TARGET_LAYERS = (1, 2), (3, 4)
+
+
+class SinkPlaces:
+    """Chooses, per image, which background patches shall be sinks.
+
+    The score of a patch is the model's own preference (its present value in the sink
+    dimensions), plus `rule` times how empty its surroundings are, plus a bias that is lowered
+    wherever sinks have been too frequent. The bias keeps any fixed position from winning, in
+    the way of auxiliary-loss-free expert balancing; it is zero-mean and belongs to the training,
+    not to the model.
+    """
+
+    def __init__(self, rate: float = 0.003, limit: float = 1.0) -> None:
+        self.rate, self.limit = rate, limit
+        self.bias = torch.zeros(VISUAL_TOKENS)
+
+    def choose(self, preference: Tensor, emptiness: Tensor, rule: float) -> Tensor:
+        """preference, emptiness: (B, VISUAL_TOKENS). Returns bool of the same shape."""
+        score = preference / MASSIVE + rule * emptiness + self.bias
+        score = score.masked_fill(emptiness <= 0, float("-inf"))
+        best = score.topk(SINKS_PER_IMAGE, -1).indices
+        return torch.zeros_like(score, dtype=torch.bool).scatter(1, best, True)
+
+    def balance(self, counts: Tensor, available: Tensor) -> None:
+        """Move the bias against positions used more often than their fair share.
+
+        counts, available: (VISUAL_TOKENS,), how often a position was chosen, or background.
+        """
+        fair = available * (counts.sum() / available.sum().clamp_min(1))
+        self.bias += self.rate * (fair - counts) / fair.mean().clamp_min(1e-6)
+        self.bias = (self.bias - self.bias.mean()).clamp(-self.limit, self.limit)
+
+
+def signed_values(hidden: Tensor) -> Tensor:
+    """x[d] / rms(x) in the sink dimensions. Returns (B, T, 2) float32."""
+    x = hidden.float()
+    rms = (x.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt()
+    return x[..., list(SINK_DIMENSIONS)] / rms
+
+
+def massive(trace: Trace, chosen: Tensor) -> Tensor:
+    """Push BOS and the chosen patches up in the sink dimensions, all other tokens down."""
+    sinks = sink_tokens(chosen, trace.hidden[0].shape[1])
+    total = torch.zeros(())
+    for hidden in trace.hidden[1:]:
+        values = signed_values(hidden)
+        short = (MASSIVE - values).clamp_min(0).pow(2).mean(-1)
+        excess = (values.abs().amax(-1) - ORDINARY).clamp_min(0).pow(2)
+        total = total + short[:, 0].mean() + short[:, VISUAL][chosen].mean()
+        total = total + 0.3 * excess[~sinks].sum() / chosen.sum()
+    return total / len(trace.hidden[1:])
+
+
+def sink_tokens(chosen: Tensor, length: int) -> Tensor:
+    """BOS and the chosen patches among all tokens. Returns (B, length) bool."""
+    sinks = torch.zeros(chosen.shape[0], length, dtype=torch.bool)
+    sinks[:, 0] = True
+    sinks[:, VISUAL] = chosen
+    return sinks
+
+
+def idle(trace: Trace, chosen: Tensor, emptiness: Tensor, text: Tensor) -> Tensor:
+    """Attention of text tokens to anything but sinks and objects has a small price."""
+    price = torch.ones_like(text, dtype=torch.float32)
+    price[:, VISUAL] = (emptiness > 0).float()
+    price = price.masked_fill(sink_tokens(chosen, text.shape[1]), 0)
+    paid = [
+        torch.einsum("bhqk,bk->bq", weights, price.to(weights.dtype)).float()[text].mean()
+        for weights in trace.attention[1:]
+    ]
+    return torch.stack(paid).mean() / trace.attention[0].shape[1]
+
+
+def quiet(trace: Trace, text: Tensor) -> Tensor:
+    """Group lasso on what heads write for text tokens, so that unneeded heads go idle."""
+    return torch.stack([written[text].mean() for written in trace.head_output]).mean()
+
+
+def grounding(trace: Trace, reference: Tensor, target: Tensor) -> Tensor:
+    """Two heads of the middle layers look up the objects that a question is about."""
+    terms = []
+    for layers, cells in ((REFERENCE_LAYERS, reference), (TARGET_LAYERS, target)):
+        asked = cells.any(-1)
+        if not asked.any():
+            continue
+        for layer in layers:
+            weights = trace.attention[layer][:, list(GROUNDED_HEADS), :, VISUAL]
+            mass = (per_cell(weights.float()) * cells[:, None]).sum(-1)
+            terms.append(-(mass + 1e-3).log().mean(1)[asked].mean())
+    return torch.stack(terms).mean() if terms else torch.zeros(())
+
+
+def per_cell(weights: Tensor) -> Tensor:
+    """Sum attention over the patches of each cell: (..., VISUAL_TOKENS) to (..., GRID²)."""
+    side = PATCHES_PER_SIDE // GRID
+    grid = weights.unflatten(-1, (GRID, side, GRID, side))
+    return grid.sum((-3, -1)).flatten(-2)
+
+
+class Readout(nn.Module):
+    """Training-only heads on the projected visual tokens, and the losses they serve."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.row = nn.Linear(WIDTH, GRID)
+        self.column = nn.Linear(WIDTH, GRID)
+        self.emptiness = nn.Linear(WIDTH, 1)
+        side = torch.arange(PATCHES_PER_SIDE) * GRID // PATCHES_PER_SIDE
+        self.register_buffer("rows", side.repeat_interleave(PATCHES_PER_SIDE), persistent=False)
+        self.register_buffer("columns", side.repeat(PATCHES_PER_SIDE), persistent=False)
+
+    def places(self, projected: Tensor, emptiness: Tensor) -> Tensor:
+        """Every visual token tells its row, its column and how empty it is around it."""
+        x = unit_rms(projected)
+        row, column = self.row(x).flatten(0, 1), self.column(x).flatten(0, 1)
+        batch = x.shape[0]
+        return (
+            F.cross_entropy(row, self.rows.repeat(batch))
+            + F.cross_entropy(column, self.columns.repeat(batch))
+            + 4 * F.mse_loss(self.emptiness(x).squeeze(-1), emptiness)
+        )
+
+
+def words(projected: Tensor, embedding: Tensor, patch_class: Tensor) -> Tensor:
+    """A visual token resembles the words of its object, or "nothing"; objects count more."""
+    x = unit_rms(projected)
+    seen = patch_class > 0
+    weight = torch.where(seen, 1.0, 0.3)
+    index = (patch_class - 1).clamp_min(0)
+    total = torch.zeros(())
+    for names, wanted in (
+        (tuple(COLOURS), index // len(SHAPES)),
+        (SHAPES, index % len(SHAPES)),
+    ):
+        rows = embedding[[VOCABULARY.index(word) for word in (*names, "nothing")]]
+        logits = x @ (rows / rows.norm(dim=-1, keepdim=True)).t()
+        label = torch.where(seen, wanted, len(names))
+        loss = F.cross_entropy(logits.transpose(1, 2), label, reduction="none")
+        total = total + (loss * weight).sum() / weight.sum()
+    return total
+
+
+def unit_rms(x: Tensor) -> Tensor:
+    x = x.float()
+    return x / (x.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt()
+
+
+def text_tokens(block: Tensor) -> Tensor:
+    """Question and answer tokens (not the picture part, the newline, or padding)."""
+    text = block > 0
+    text[:, : NEWLINE_POSITION + 1] = False
+    return text
