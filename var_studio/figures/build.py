@@ -74,7 +74,7 @@ def build_map(
     limits = _limits(before, after, options.robust, hide)
     attention = ColourScale(limits, options.colour_map, "attention α (% of the row)", percent=True)
     change = ColourScale(
-        symmetric_limits(difference, share=0.995 if options.robust else 1.0),
+        symmetric_limits(difference, share=0.98 if options.robust else 1.0),
         DIFFERENCE_COLOURS,
         "change (% of the row)",
         percent=True,

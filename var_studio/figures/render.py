@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("pdf", "svg", "png")
 
+# Inches: a model of six layers need not fill a page.
+_LARGEST_CELL = 0.34
+
 
 class FigureError(VarStudioError):
     """A figure that cannot be drawn or written."""
@@ -207,6 +210,9 @@ def _measure(panels: tuple[Panel, ...], width: float, gap: float, em: float) -> 
     # A tall picture must not make a figure taller than a page.
     tallest = max(draw.panel_aspect(panel) for panel in panels)
     fitted = min(inner, 1.1 * width / tallest)
+    for panel in panels:
+        if isinstance(panel, HeadsPanel):
+            fitted = min(fitted, _LARGEST_CELL * max(panel.values.shape))
     bars = any(isinstance(panel, ImagePanel) and panel.scale is not None for panel in panels)
     return _Row(panels, insets, fitted, gap, em, (inner - fitted) * len(panels), bars)
 

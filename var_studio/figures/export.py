@@ -1,0 +1,61 @@
+"""From a run to figure files in one call: what the window and the command line use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from var_studio.errors import VarStudioError
+from var_studio.figures.build import build
+from var_studio.figures.choice import RowOf, read
+from var_studio.figures.data import save_beside
+from var_studio.figures.render import FORMATS, FigureError, save
+from var_studio.figures.spec import Figure, Width
+from var_studio.recording.recording import Recording
+from var_studio.recording.settings import Redistribution
+
+
+def export_figure(
+    run: Recording,
+    figure: str,
+    path: str | os.PathLike[str],
+    *,
+    token: int | None = None,
+    row_of: RowOf = "query",
+    layer: int | None = None,
+    head: int | None = None,
+    settings: Redistribution | None = None,
+    width: Width = "two-columns",
+    dpi: int = 300,
+    with_data: bool = False,
+    **about: Any,
+) -> list[Path]:
+    """Draw one figure of a run into a file, by the suffix PDF, SVG or PNG.
+
+    `figure` is "map", "histogram" or "heads"; the choice of token, layer, head and settings is
+    that of `choice.read`. `with_data` writes NPZ, CSV and JSON beside it. `about` joins the
+    metadata. Returns the files written, the figure first. Raises VarStudioError.
+    """
+    # Before any work: a bad name must not cost the reader a wait.
+    if Path(path).suffix.lower().lstrip(".") not in FORMATS:
+        raise FigureError(f"{path} names no figure format.", "Use .pdf, .svg or .png.")
+    reading = read(run, token=token, row_of=row_of, layer=layer, head=head, settings=settings)
+    return export(build(figure, reading, width=width, **about), path, width, dpi, with_data)
+
+
+def export(
+    figure: Figure,
+    path: str | os.PathLike[str],
+    width: Width = "two-columns",
+    dpi: int = 300,
+    with_data: bool = False,
+) -> list[Path]:
+    """Write a figure that is built already; see `export_figure`."""
+    written = [save(figure, path, width=width, dpi=dpi)]
+    try:
+        return written + (save_beside(figure, path) if with_data else [])
+    except VarStudioError as error:
+        raise FigureError(
+            f"{written[0]} was written, but: {error.what}", error.next_step
+        ) from error
