@@ -90,7 +90,7 @@ class HeadsPanel(Panel):
         column.addWidget(self.atlas, 1)
         self.bar = ColourBar()
         column.addWidget(self.bar)
-        self.hover = HoverLine("Rest the pointer on a head for its numbers; click to select it.")
+        self.hover = HoverLine("Rest the pointer on a head for its numbers; click to select it.", 2)
         column.addWidget(self.hover)
         return body
 

@@ -14,6 +14,7 @@ from var_studio.gui.widgets.heat_scene import HeatScene, scenes_of, to_qimage
 from var_studio.gui.widgets.heat_view import HeatView
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.map_controls import MapControls
+from var_studio.gui.widgets.map_grid import MapGrid
 from var_studio.gui.widgets.segmented import Segmented
 from var_studio.gui.widgets.ticks import number_text
 from var_studio.gui.widgets.zoom import Zoom
@@ -107,37 +108,28 @@ class ImagePanel(Panel):
         top.addWidget(self.compare)
         column.addLayout(top)
         column.addWidget(self.note)
-        column.addLayout(self._build_views(), 1)
+        self.grid = self._build_views()
+        column.addWidget(self.grid, 1)
         self.controls = MapControls()
         column.addWidget(self.controls)
-        self.hover = HoverLine("Rest the pointer on a cell for its numbers; click to mark it.")
+        self.hover = HoverLine("Rest the pointer on a cell for its numbers; click to mark it.", 2)
         column.addWidget(self.hover)
         return body
 
-    def _build_views(self) -> QtWidgets.QLayout:
-        grid = QtWidgets.QGridLayout()
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(3)
+    def _build_views(self) -> MapGrid:
         self.views: dict[str, HeatView] = {}
-        self.captions: dict[str, QtWidgets.QLabel] = {}
-        for place, moment in enumerate(MOMENTS):
-            caption = QtWidgets.QLabel()
-            caption.setObjectName("quiet")
-            caption.setAlignment(QtCore.Qt.AlignmentFlag.AlignHCenter)
+        self.bar = ColourBar()
+        self.difference_bar = ColourBar()
+        parts = []
+        for moment in MOMENTS:
             view = HeatView(self.zoom)
             view.setAccessibleName(f"Map on the picture: {moment}")
             view.token_hovered.connect(self._hover)
             view.token_clicked.connect(self.mark)
-            self.views[moment], self.captions[moment] = view, caption
-            grid.addWidget(caption, 0, place)
-            grid.addWidget(view, 1, place)
-            grid.setColumnStretch(place, 1)
-        self.bar = ColourBar()
-        self.difference_bar = ColourBar()
-        grid.addWidget(self.bar, 2, 0, 1, 2)
-        grid.addWidget(self.difference_bar, 2, 2)
-        grid.setRowStretch(1, 1)
-        return grid
+            self.views[moment] = view
+            bar = self.difference_bar if moment == "difference" else self.bar
+            parts.append((moment, view, bar))
+        return MapGrid(parts)
 
     # ------------------------------------------------------------------------------ listen
     def set_workspace(self, workspace: Workspace) -> None:
@@ -164,6 +156,7 @@ class ImagePanel(Panel):
     def _choose_part(self) -> None:
         self.zoom.reset()
         self._show_scene()
+        self._view_changed()
 
     # ----------------------------------------------------------------------------- repaint
     def refresh(self, reading: Reading | None) -> None:
@@ -179,7 +172,8 @@ class ImagePanel(Panel):
         how = view.compare
         self._maps = self._source.maps(reading, how, workspace.baseline, workspace.paired)
         selection = workspace.selection
-        self.subject.set_text(subject(reading, selection.position, selection.row_of))
+        boxed = view.sinks_boxed
+        self.subject.set_text(subject(reading, selection.position, selection.row_of, boxed))
         self._show_choices()
         shown = MOMENTS if view.shown == "all" else (view.shown,)
         self._lay_out(shown)
@@ -204,10 +198,13 @@ class ImagePanel(Panel):
         self.marked = self._hovered = -1
         self._show_scene()
 
+    @property
+    def _scene(self) -> HeatScene:
+        return self._scenes[max(self.part.currentIndex(), 0)]
+
     def _show_scene(self) -> None:
-        scene = self._scenes[max(self.part.currentIndex(), 0)]
         for view in self.views.values():
-            view.set_scene(scene)
+            view.set_scene(self._scene)
             view.set_marked(self.marked)
 
     def _show_choices(self) -> None:
@@ -221,22 +218,17 @@ class ImagePanel(Panel):
         item.setToolTip("" if paired else "Press “Run with VAR” first.")
 
     def _lay_out(self, shown: tuple[str, ...]) -> None:
-        assert self.workspace is not None and self._maps is not None
-        several = len(shown) > 1
+        assert self.workspace is not None
+        bounds = self._scene.bounds
         captions = _CAPTIONS[self.workspace.view.current.compare]
-        for moment in MOMENTS:
-            self.views[moment].setVisible(moment in shown)
-            self.captions[moment].setVisible(moment in shown and several)
-            self.captions[moment].setText(captions[moment])
-        self.bar.setVisible("before" in shown or "after" in shown)
-        self.difference_bar.setVisible("difference" in shown)
+        self.grid.show_parts(shown, captions, bounds.width() / max(bounds.height(), 1e-9))
 
     def _note_text(self, shown: tuple[str, ...]) -> str:
         assert self._maps is not None and self.workspace is not None
-        strip = f"{STRIP_NOTE} " if self._scenes[0].strip else ""
+        note = self._maps.note
         if shown == ("before",) and self.workspace.view.current.compare == "local":
-            return strip + BEFORE_NOTE
-        return strip + self._maps.note
+            note = BEFORE_NOTE
+        return f"{STRIP_NOTE} {note}" if self._scene.strip else note
 
     def _paint_maps(self, shown: tuple[str, ...]) -> None:
         assert self.workspace is not None and self._maps is not None
@@ -293,7 +285,7 @@ class ImagePanel(Panel):
         reading, maps = self._reading, self._maps
         assert reading is not None and maps is not None
         cell = reading.token(token)
-        parts = [f"visual token {token} (position {cell.position})"]
+        parts = [f"visual token {token}", f"position {cell.position}"]
         if cell.row >= 0 and reading.run.layout.known:
             view = reading.run.layout.views[cell.view]
             grid = f"{view.name} " if len(reading.run.layout.views) > 1 else ""
@@ -306,7 +298,7 @@ class ImagePanel(Panel):
         alpha = f"α {number_text(float(before[token]))}"
         if maps.after is not None and maps.after[token] != before[token]:
             alpha += f" → {number_text(float(maps.after[token]))}"
-        parts.append(f"{alpha} (rank {rank} of {len(before)})")
+        parts += [alpha, f"rank {rank} of {len(before)}"]
         parts.append(f"φ {number_text(cell.phi)}")
         parts.append("sink" if cell.sink else "no sink")
         return " · ".join(parts)

@@ -24,6 +24,7 @@ _SAMPLE = 1 << 16
 """Values looked at for the robust limit over all heads: a quantile needs no more."""
 
 LOCAL = "LOCAL – the same hidden states, this row redistributed by the settings (Sec. 5.2)"
+NOTHING_MOVES = "LOCAL – nothing moves: the settings redistribute no head shown (Sec. 5.1)"
 GLOBAL = "GLOBAL – the model run again with VAR in every layer and step"
 NO_PAIR = "No second run to compare with: press “Run with VAR”."
 NO_MATCH = "The two answers differ at this word, so it has no counterpart in the other run."
@@ -70,7 +71,8 @@ class MapSource:
         here = reading.map_before
         sinks = reading.visual_sinks
         if how == "local":
-            return Maps(here, reading.map_after, sinks, sinks, LOCAL)
+            note = LOCAL if _moves(reading) else NOTHING_MOVES
+            return Maps(here, reading.map_after, sinks, sinks, note)
         if baseline is None or paired is None:
             return Maps(here, None, sinks, sinks, NO_PAIR)
         on_baseline = reading.run is baseline
@@ -170,6 +172,11 @@ class MapSource:
         return self._all_heads[1]
 
 
+def _moves(reading: Reading) -> bool:
+    changed, heads = reading.changed, reading.focus.heads
+    return bool(changed.any()) if not heads else any(bool(changed[head]) for head in heads)
+
+
 def difference_limits(maps: Maps, view: ViewSettings) -> Limits:
     """Symmetric about 0. Robust: sinks and the top 1 % of the others do not stretch it."""
     if maps.difference is None:
@@ -191,16 +198,21 @@ def _upper(values: Floats, sinks: npt.NDArray[np.bool_], robust: bool, hide_sink
     return Limits(limits.low, limits.high, bool((seen > limits.high).any()))
 
 
-def subject(reading: Reading, position: int | None, row_of: str) -> str:
+def subject(reading: Reading, position: int | None, row_of: str, sinks_boxed: bool = False) -> str:
     """Which token, layer and heads are shown: ‘dog’ (position 131) · layer 3 · head 2 · as query.
 
-    `position` is the token selected, which may be the one that this row produced.
+    `position` is the token selected, which may be the one that this row produced. With
+    `sinks_boxed`, the layer of the sinks is named where the heads do not say it.
     """
     position = reading.position if position is None else position
     token = reading.run.tokens[position]
     text = token.text.strip() or token.text.replace("\n", "⏎").replace(" ", "␣") or "∅"
     row = "as query" if row_of == "query" else "step that produced it"
-    return f"‘{text}’ (position {position}) · {heads_text(reading)} · {row}"
+    layers = {layer for layer, _ in reading.focus.heads}
+    boxes = ""
+    if sinks_boxed and layers != {reading.focus.layer}:
+        boxes = f" · sinks of layer {reading.focus.layer}"
+    return f"‘{text}’ (position {position}) · {heads_text(reading)} · {row}{boxes}"
 
 
 def heads_text(reading: Reading) -> str:

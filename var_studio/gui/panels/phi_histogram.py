@@ -71,7 +71,7 @@ class PhiHistogramPanel(Panel):
         run, layer = reading.run, reading.focus.layer
         with QtCore.QSignalBlocker(self.layer):
             self.layer.setRange(0, run.n_layers - 1)
-            self.layer.setSuffix(f" of 0–{run.n_layers - 1}")
+            self.layer.setSuffix(f" / {run.n_layers - 1}")
             self.layer.setValue(layer)
         counts = reading.phi_histogram(layer, BINS)
         if counts is not self._counts:

@@ -84,12 +84,13 @@ def paint_cells(
     empty: str,
     outlined: npt.NDArray[np.bool_] | None = None,
     outline: str = "#ffffff",
+    inner_line: str = "#101010",
     thick: int = 1,
 ) -> npt.NDArray[np.uint32]:
     """The whole atlas: (L, H, h, w) entries -> (L * height, H * width) uint32 pixels 0xffRRGGBB.
 
     h and w are those of a cell without its gap, or 1 for a cell of one colour. Cells where
-    `outlined` (L, H) get a frame of `thick` pixels with a dark line inside it.
+    `outlined` (L, H) get a frame of `thick` pixels with an `inner_line` inside it.
     """
     layers, heads = indices.shape[:2]
     table = np.array(indexed_colours(colours), dtype=np.uint32)
@@ -99,7 +100,7 @@ def paint_cells(
     inner = pixels[:, :height, :, :width]
     inner[:] = table[indices].transpose(0, 2, 1, 3)
     if outlined is not None and outlined.any() and min(height, width) >= 3:
-        frame = _frame(height, width, thick, outline)
+        frame = _frame(height, width, thick, outline, inner_line)
         line = frame > 0
         chosen = np.nonzero(outlined)
         cells = pixels[chosen[0], :height, chosen[1], :width]
@@ -108,11 +109,13 @@ def paint_cells(
     return pixels.reshape(layers * cell.height, heads * cell.width)
 
 
-def _frame(height: int, width: int, thick: int, colour: str) -> npt.NDArray[np.uint32]:
-    """A cell's frame, 0 inside; where there is room, with a dark line on its inner side."""
+def _frame(
+    height: int, width: int, thick: int, colour: str, inner_line: str
+) -> npt.NDArray[np.uint32]:
+    """A cell's frame, 0 inside; where there is room, with a line on its inner side."""
     frame = np.full((height, width), _pixel(colour), dtype=np.uint32)
     if min(height, width) >= 2 * thick + 6:
-        frame[thick:-thick, thick:-thick] = _pixel("#101010")
+        frame[thick:-thick, thick:-thick] = _pixel(inner_line)
         thick += 1
     frame[thick:-thick, thick:-thick] = 0
     return frame

@@ -183,7 +183,8 @@ class AtlasView(QtWidgets.QWidget):
             gap=present.window,
             empty=present.canvas,
             outlined=self._outlined,
-            outline=inks.ON_MAP.image_centric,
+            outline=present.image_centric,
+            inner_line="#101010" if present.dark else "#ffffff",
             thick=max(1, round(self.devicePixelRatioF() * (2 if cell.smaller >= 16 else 1))),
         )
         height, width = pixels.shape

@@ -231,19 +231,36 @@ class HeatView(QtWidgets.QWidget):
         indices = to_indices(grid, *self._limits)
         rows, cols = indices.shape
         image = QtGui.QImage(cols, rows, QtGui.QImage.Format.Format_Indexed8)
-        image.setColorTable(indexed_colours(self._colours))
+        image.setColorTable(self._colour_table())
         pixels = np.frombuffer(image.bits(), dtype=np.uint8).reshape(rows, image.bytesPerLine())
         pixels[:, :cols] = indices
         # Indexed images are converted again on every draw; this once.
         return image.convertToFormat(QtGui.QImage.Format.Format_ARGB32_Premultiplied)
+
+    def _colour_table(self) -> tuple[int, ...]:
+        """Differences fade out towards 0: where nothing changes, the picture is seen."""
+        colours = indexed_colours(self._colours)
+        low, high = self._limits
+        if self._scene is None or self._scene.strip or low >= 0 or high <= 0:
+            return colours
+        zero = 1 + 254 * -low / (high - low)
+        reach = 0.4 * max(zero - 1, 255 - zero)
+        alphas = (min(255, round(255 * abs(entry - zero) / reach)) for entry in range(256))
+        return tuple(
+            alpha << 24 | colour & 0xFFFFFF if entry else 0
+            for entry, (alpha, colour) in enumerate(zip(alphas, colours, strict=True))
+        )
 
     def _draw_marks(self, painter: QtGui.QPainter, transform: QtGui.QTransform) -> None:
         scene = self._scene
         assert scene is not None
         if self._sinks is not None:
             cells = [scene.cell(int(k)) for k in np.flatnonzero(self._sinks)]
-            boxes = [transform.mapRect(cell).adjusted(1, 1, -1, -1) for cell in cells if cell]
-            inks.outline(painter, boxes, inks.ON_MAP.sink, 1.6)
+            boxes = [transform.mapRect(cell) for cell in cells if cell is not None]
+            small = min((min(b.width(), b.height()) for b in boxes), default=0.0)
+            inset, width = (0.0, 1.0) if small < 10 else (1.0, 1.6)
+            boxes = [box.adjusted(inset, inset, -inset, -inset) for box in boxes]
+            inks.outline(painter, boxes, inks.ON_MAP.sink, width, 0 if small < 10 else 200)
         for token, width in ((self._hovered, 1.0), (self._marked, 2.4)):
             cell = scene.cell(token)
             if cell is not None:

@@ -1,4 +1,4 @@
-"""One line that says what lies under the pointer; its height never changes."""
+"""A line or two that say what lies under the pointer; their height never changes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from var_studio.gui import theme
 
 
 class HoverLine(QtWidgets.QWidget):
-    """A line of text, shortened in the middle where it does not fit; the rest is its tooltip."""
+    """Text in `lines` lines, broken at " · " and shortened at the end; the whole is its tooltip."""
 
-    def __init__(self, hint: str, parent: QtWidgets.QWidget | None = None) -> None:
+    def __init__(self, hint: str, lines: int = 1, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._hint = hint
+        self._lines = lines
         self._text = ""
         self._quiet = False
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
@@ -37,11 +38,11 @@ class HoverLine(QtWidgets.QWidget):
         self.update()
 
     def sizeHint(self) -> QtCore.QSize:
-        """One line of text."""
-        return QtCore.QSize(80, self.fontMetrics().height() + 6)
+        """As many lines as there may be, whatever the text."""
+        return QtCore.QSize(80, self._lines * self.fontMetrics().height() + 6)
 
     def minimumSizeHint(self) -> QtCore.QSize:
-        """One line of text."""
+        """As `sizeHint`."""
         return self.sizeHint()
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
@@ -52,9 +53,22 @@ class HoverLine(QtWidgets.QWidget):
         if self._text:
             ink = present.text_dim if self._quiet else present.text
         painter.setPen(QtGui.QColor(ink))
-        text = self.fontMetrics().elidedText(
-            self._text or self._hint, QtCore.Qt.TextElideMode.ElideRight, self.width() - 4
-        )
-        painter.drawText(
-            self.rect().adjusted(2, 0, -2, 0), QtCore.Qt.AlignmentFlag.AlignVCenter, text
-        )
+        metrics = self.fontMetrics()
+        top = 3.0
+        if self._lines == 1:
+            top = (self.height() - metrics.height()) / 2
+        for line in self._broken(metrics):
+            painter.drawText(QtCore.QPointF(2, top + metrics.ascent()), line)
+            top += metrics.height()
+
+    def _broken(self, metrics: QtGui.QFontMetrics) -> list[str]:
+        width = self.width() - 4
+        lines = [""]
+        for part in (self._text or self._hint).split(" · "):
+            longer = f"{lines[-1]} · {part}" if lines[-1] else part
+            if lines[-1] and metrics.horizontalAdvance(longer) > width and len(lines) < self._lines:
+                lines.append(part)
+            else:
+                lines[-1] = longer
+        elide = QtCore.Qt.TextElideMode.ElideRight
+        return [metrics.elidedText(line, elide, width) for line in lines]

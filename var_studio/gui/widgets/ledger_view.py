@@ -98,9 +98,14 @@ class LedgerView(QtWidgets.QWidget):
         change = line.after - line.before
         sign = f"{change:+.3f}".replace("-", "−") if abs(change) >= 0.0005 else "0"
         flags = QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
-        for place, text in enumerate((f"{line.before:.3f}", f"{line.after:.3f}", sign)):
+        for place, text in enumerate((_share(line.before), _share(line.after), sign)):
             painter.setPen(
                 QtGui.QColor(present.text if place < 2 or sign != "0" else present.text_dim)
             )
             box = QtCore.QRectF(left + place * number, row.top(), number, row.height())
             painter.drawText(box, flags, text)
+
+
+def _share(value: float) -> str:
+    # Sums of float32 may end a hair below 0, which would read -0.000.
+    return f"{max(value, 0.0):.3f}"
