@@ -30,6 +30,7 @@ class Colours:
     text_faint: str
     accent: str
     accent_soft: str
+    accent_hover: str
     on_accent: str
     selection: str
     sink: str
@@ -55,6 +56,7 @@ LIGHT = Colours(
     text_faint="#8a93a3",
     accent="#2563c9",
     accent_soft="#dce8fb",
+    accent_hover="#1f55ad",
     on_accent="#ffffff",
     selection="#f08c00",
     sink="#d6336c",
@@ -80,6 +82,7 @@ DARK = Colours(
     text_faint="#7d8797",
     accent="#6aa2ff",
     accent_soft="#263a5c",
+    accent_hover="#8ab6ff",
     on_accent="#0e1420",
     selection="#ffa94d",
     sink="#ff6b9d",
@@ -105,9 +108,14 @@ def system_is_dark() -> bool:
     return QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
 
 
+def resolve(scheme: Scheme) -> Colours:
+    """The colours of a scheme; "system" asks the desktop."""
+    return DARK if scheme == "dark" or (scheme == "system" and system_is_dark()) else LIGHT
+
+
 def palette(scheme: Scheme) -> QPalette:
     """The Qt palette of a scheme."""
-    c = DARK if scheme == "dark" or (scheme == "system" and system_is_dark()) else LIGHT
+    c = resolve(scheme)
     role = QPalette.ColorRole
     result = QPalette()
     for name, colour in {
@@ -138,3 +146,38 @@ def palette(scheme: Scheme) -> QPalette:
         result.setColor(QPalette.ColorGroup.Disabled, name, QColor(c.text_faint))
     result.setColor(QPalette.ColorGroup.Disabled, role.Highlight, QColor(c.border))
     return result
+
+
+def stylesheet(c: Colours) -> str:
+    """What a palette cannot say: captions, quiet text, the one strong button, panel headers."""
+    return f"""
+    QMainWindow::separator {{ background: {c.window}; width: 5px; height: 5px; }}
+    QMainWindow::separator:hover {{ background: {c.accent_soft}; }}
+    #panelHeader {{ background: {c.window}; border-bottom: 1px solid {c.border}; }}
+    #panelTitle {{ color: {c.text}; font-weight: 600; }}
+    #sectionTitle {{ color: {c.text}; font-weight: 600; }}
+    #caption {{ color: {c.text_faint}; }}
+    #quiet {{ color: {c.text_dim}; }}
+    #emptyState {{ color: {c.text_dim}; }}
+    #unfold {{ color: {c.text_dim}; border: none; padding: 0 2px; }}
+    #footer {{ background: {c.window}; border-top: 1px solid {c.border}; }}
+    #notice {{ background: {c.surface}; border-bottom: 1px solid {c.border}; }}
+    #status {{ color: {c.text_dim}; padding: 0 6px; }}
+    QPushButton#primary {{
+        background: {c.accent}; color: {c.on_accent}; border: none; border-radius: 4px;
+        padding: 6px 10px; font-weight: 600;
+    }}
+    QPushButton#primary:hover {{ background: {c.accent_hover}; }}
+    QPushButton#primary:focus {{ border: 2px solid {c.text}; padding: 4px 8px; }}
+    QPushButton#primary:disabled {{ background: {c.border}; color: {c.text_faint}; }}
+    QToolButton#preset {{
+        border: 1px solid {c.border}; border-radius: 3px; padding: 2px 1px; color: {c.text_dim};
+        background: {c.surface};
+    }}
+    QToolButton#preset:checked {{
+        border-color: {c.accent}; background: {c.accent_soft}; color: {c.text};
+    }}
+    QToolTip {{
+        background: {c.raised}; color: {c.text}; border: 1px solid {c.border}; padding: 4px;
+    }}
+    """

@@ -51,6 +51,12 @@ class SettingsModel(QObject, Generic[S]):
         """The slider was let go: the next change is an undo step of its own."""
         self._drag += 1
 
+    def set_all_default(self) -> None:
+        """Back to the declared defaults, as one undo step."""
+        new = type(self._value)()
+        if new != self._value:
+            self.undo_stack.push(_Change(self, self._value, new, "reset to the defaults", None))
+
     def reset(self, value: S) -> None:
         """Take these settings without an undo step (a session was opened)."""
         if value != self._value:

@@ -44,6 +44,7 @@ class ModelSummary:
     sink_dims: tuple[int, ...]
     sink_dims_origin: str
     tau_default: float
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class _Worker(QObject):
 
     loaded = Signal(object)
     load_failed = Signal(object)
+    load_progress = Signal(str, float, float)
     woken = Signal()
     run_ended = Signal()
 
@@ -93,12 +95,16 @@ class _Worker(QObject):
             if self._lmm is not None:
                 old, self._lmm = self._lmm, None
                 old.release()
-            lmm = load_model(name, cancel=cancel)
+            lmm = load_model(name, on_event=self._tell_loading, cancel=cancel)
         except Exception as error:
             self.load_failed.emit(as_known(error))
             return
         self._lmm = lmm
         self.loaded.emit(_summary(lmm))
+
+    def _tell_loading(self, progress: Any) -> None:
+        # Floats: a download in bytes overflows a C int.
+        self.load_progress.emit(progress.stage, float(progress.done), float(progress.total))
 
     @Slot(object, object)
     def run(self, request: RunRequest, cancel: threading.Event) -> None:
@@ -140,6 +146,7 @@ class RunController(QObject):
     state_changed = Signal(str)
     model_loaded = Signal(object)  # ModelSummary
     model_failed = Signal(object)  # VarStudioError
+    load_progress = Signal(str, float, float)  # stage, done, total (0: unknown)
     event = Signal(object)  # of var_studio.engine.events
     batch_done = Signal()  # the events of one repaint are all out
     run_ended = Signal()  # one run is over, for whatever reason
@@ -171,6 +178,7 @@ class RunController(QObject):
         self._release.connect(self._worker.release)
         self._worker.loaded.connect(self._on_loaded)
         self._worker.load_failed.connect(self._on_load_failed)
+        self._worker.load_progress.connect(self.load_progress)
         self._worker.woken.connect(self._on_woken)
         self._worker.run_ended.connect(self._on_run_ended)
 
@@ -317,7 +325,8 @@ def _summary(lmm: Any) -> ModelSummary:
         n_layers=int(lmm.n_layers),
         n_heads=int(lmm.n_heads),
         hidden_size=int(lmm.hidden_size),
-        sink_dims=tuple(int(d) for d in lmm.sink_dims),
+        sink_dims=tuple(int(d) for d in lmm.sink_dims or ()),
         sink_dims_origin=str(lmm.sink_dims_origin),
         tau_default=float(lmm.tau_default),
+        description=str(lmm.description),
     )

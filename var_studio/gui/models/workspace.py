@@ -10,6 +10,7 @@ from PySide6.QtGui import QUndoStack
 
 from var_studio.errors import VarStudioError
 from var_studio.gui.models.method_settings import GenerationModel, MethodModel
+from var_studio.gui.models.question import QuestionModel
 from var_studio.gui.models.selection import SelectionModel
 from var_studio.gui.models.view import ViewModel
 
@@ -39,11 +40,13 @@ class Workspace(QObject):
         self.selection = SelectionModel(self)
         self.method = MethodModel(self.undo_stack, self)
         self.generation = GenerationModel(self.undo_stack, self)
+        self.question = QuestionModel(self)
         self.view = ViewModel(self)
         self.runs: list[Recording] = []
         self.run: Recording | None = None
         self.baseline: Recording | None = None
         self.paired: Recording | None = None
+        self.growing: Recording | None = None
         self.session_path: Path | None = None
         self.session: Any = None
         self.notes = ""
@@ -119,9 +122,9 @@ class Workspace(QObject):
         self.runs.append(run)
         self.modified = True
         self._pair(run)
-        self.runs_changed.emit()
-        if look or self.run is None:
+        if look or self.run is None or self.run not in (self.baseline, self.paired):
             self.look_at(run)
+        self.runs_changed.emit()
 
     def look_at(self, run: Recording, position: int | None = None) -> None:
         """Show this run; select the token at `position`, or the nearest thing to the old one."""
@@ -130,7 +133,7 @@ class Workspace(QObject):
         self._pair(run)
         if changed:
             self._reading = None
-            self.method.set_model(run.tau_default, self._hidden_size(run), run.n_layers)
+            self.method.set_model(run.tau_default, run.hidden_size, run.n_layers)
         self._update_range()
         if position is None and self.selection.position is None:
             position = self._first_interesting(run)
@@ -141,17 +144,31 @@ class Workspace(QObject):
         self.invalidate()
 
     def grow(self) -> None:
-        """The run on screen has new tokens on disk: read them."""
-        if self.run is None:
+        """The growing run has new tokens on disk: read them."""
+        if self.growing is None:
             return
-        self.run.refresh()
-        self._update_range()
+        self.growing.refresh()
+        if self.growing is self.run:
+            self._update_range()
+            self.invalidate()
         self.tokens_appended.emit()
 
     def finish_run(self) -> None:
-        """The growing run is complete (or stopped): read its last tokens and provenance."""
-        self.grow()
+        """A run has ended, its last tokens and provenance are read: everything shows it anew."""
+        if self.run is not None:
+            self._update_range()
+            self._pair(self.run)
+        self.invalidate()
         self.runs_changed.emit()
+
+    def select_first_word(self) -> None:
+        """Select the first word of the answer that has a row."""
+        if self.run is not None:
+            self.selection.select_token(self._first_interesting(self.run))
+
+    def partner_of(self, run: Recording) -> Recording | None:
+        """The latest run that asked the same, without VAR if `run` has it, with VAR if not."""
+        return self._partner(run, with_intervention=run.intervention is None)
 
     def remove_run(self, run: Recording) -> None:
         """Drop a run from the session; its files are left alone."""
@@ -241,10 +258,6 @@ class Workspace(QObject):
         generated = [p for p in positions if run.tokens[p].role == "generated"]
         return next(iter(generated), positions[-1] if positions else None)
 
-    @staticmethod
-    def _hidden_size(run: Recording) -> int:
-        return int(run.hidden_size)
-
 
 def same_question(one: Recording, other: Recording) -> bool:
     """Whether two runs asked the same of the same image: all tokens given to the model agree."""
@@ -252,8 +265,8 @@ def same_question(one: Recording, other: Recording) -> bool:
     def given(run: Recording) -> list[int]:
         return [t.id for t in run.tokens if t.role != "generated"]
 
-    def pictures(run: Recording) -> object:
-        return run.provenance.get("images", run.provenance.get("image_sha256"))
+    def pictures(run: Recording) -> list[str]:
+        return [entry.sha256 for entry in run.image_entries]
 
     return (
         given(one) == given(other)

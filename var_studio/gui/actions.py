@@ -1,0 +1,122 @@
+"""Every action of the window: its words, its key, its menu. The window has a method for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QMainWindow, QMenu
+
+
+@dataclass(frozen=True, slots=True)
+class ActionEntry:
+    """`name` is the window's method; `menu` its menu; `tip` a sentence for the status bar."""
+
+    name: str
+    menu: str
+    text: str
+    keys: tuple[str, ...] = ()
+    tip: str = ""
+    checkable: bool = False
+
+
+MENUS = ("File", "Edit", "Run", "View", "Figure", "Help")
+SEPARATOR = "-"
+
+ACTIONS: tuple[ActionEntry, ...] = (
+    ActionEntry("open_image", "File", "Open &image…", ("Ctrl+I",), "Choose the picture to ask of."),
+    ActionEntry("open_session", "File", "&Open session…", ("Ctrl+O",), "Open a saved session."),
+    ActionEntry(
+        "open_recording",
+        "File",
+        "Open &kept recording…",
+        (),
+        "Open the folder of a single run, e.g. one that was stopped or never saved.",
+    ),
+    ActionEntry(SEPARATOR, "File", ""),
+    ActionEntry("save_session", "File", "&Save session", ("Ctrl+S",), "Save all runs in one file."),
+    ActionEntry("save_session_as", "File", "Save session &as…", ("Ctrl+Shift+S",)),
+    ActionEntry(SEPARATOR, "File", ""),
+    ActionEntry("close", "File", "&Quit", ("Ctrl+Q",)),
+    ActionEntry("undo", "Edit", "&Undo", ("Ctrl+Z",), "Take the last change of settings back."),
+    ActionEntry("redo", "Edit", "&Redo", ("Ctrl+Shift+Z",), "Make it again."),
+    ActionEntry(SEPARATOR, "Edit", ""),
+    ActionEntry("paste_image", "Edit", "&Paste image", ("Ctrl+V",), "Ask of the copied picture."),
+    ActionEntry(
+        "reset_method",
+        "Edit",
+        "Reset the redistribution's &settings",
+        (),
+        "Back to the paper's values and the model's own τ.",
+    ),
+    ActionEntry("run", "Run", "&Run", ("R",), "Ask the model; every attention row is recorded."),
+    ActionEntry(
+        "run_with_var",
+        "Run",
+        "Run with &VAR",
+        ("Shift+R",),
+        "Ask again with the redistribution in every layer and step, and compare.",
+    ),
+    ActionEntry("stop", "Run", "&Stop", ("Esc",), "Stop; what was recorded so far is kept."),
+    ActionEntry(SEPARATOR, "Run", ""),
+    ActionEntry("load_demo", "Run", "Load the &demo model"),
+    ActionEntry("open_model_folder", "Run", "Open a &model folder…"),
+    ActionEntry("next_token", "View", "Next token", ("Right",)),
+    ActionEntry("previous_token", "View", "Previous token", ("Left",)),
+    ActionEntry("next_layer", "View", "Layer up", ("Up",), "Towards the output."),
+    ActionEntry("previous_layer", "View", "Layer down", ("Down",), "Towards the input."),
+    ActionEntry("next_head", "View", "Next head", ("]",)),
+    ActionEntry("previous_head", "View", "Previous head", ("[",)),
+    ActionEntry("all_heads", "View", "Mean over all heads", ("A",)),
+    ActionEntry(SEPARATOR, "View", ""),
+    ActionEntry("flip", "View", "Flip before / after", ("Space",)),
+    ActionEntry("toggle_sinks", "View", "Box the visual sinks", ("S",), checkable=True),
+    ActionEntry("export_figure", "Figure", "&Export figure…", ("Ctrl+E",)),
+    ActionEntry("copy_picture", "Figure", "&Copy the picture of the panel in focus"),
+    ActionEntry("help_here", "Help", "&What is this?", ("F1",), "Help on the panel in focus."),
+    ActionEntry("show_keys", "Help", "&Keys"),
+    ActionEntry("about", "Help", "&About VAR Studio"),
+)
+
+
+def build(window: QMainWindow) -> tuple[dict[str, QAction], dict[str, QMenu]]:
+    """Make the menus and actions, each connected to the window's method of its name."""
+    menus = {name: window.menuBar().addMenu(f"&{name}") for name in MENUS}
+    actions: dict[str, QAction] = {}
+    for entry in ACTIONS:
+        menu = menus[entry.menu]
+        if entry.name == SEPARATOR:
+            menu.addSeparator()
+            continue
+        action = QAction(entry.text, window)
+        action.setObjectName(f"action.{entry.name}")
+        action.setShortcuts([QKeySequence(key) for key in entry.keys])
+        action.setStatusTip(entry.tip)
+        action.setCheckable(entry.checkable)
+        slot: Callable[..., Any] = getattr(window, entry.name)
+        action.triggered.connect(_without_checked(slot))
+        menu.addAction(action)
+        actions[entry.name] = action
+    for menu in menus.values():
+        menu.setToolTipsVisible(False)
+    return actions, menus
+
+
+def _without_checked(slot: Callable[..., Any]) -> Callable[[bool], None]:
+    """`triggered` brings a bool that none of the window's methods wants."""
+
+    def call(_checked: bool = False) -> None:
+        slot()
+
+    return call
+
+
+def keys_table() -> list[tuple[str, str]]:
+    """(keys, what they do) for the list of keys."""
+    return [
+        (" / ".join(entry.keys), entry.text.replace("&", "").rstrip("…"))
+        for entry in ACTIONS
+        if entry.keys
+    ]

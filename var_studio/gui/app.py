@@ -1,0 +1,153 @@
+"""Starting the window: the application, its exceptions, its garbage, its first paint."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from PySide6.QtCore import QCoreApplication, QObject, Signal
+from PySide6.QtWidgets import QApplication
+
+from var_studio.assets import user_folder
+from var_studio.gui.appearance import Appearance
+from var_studio.gui.collector import Collector
+from var_studio.gui.main_window import MainWindow
+from var_studio.gui.models.run_controller import as_known
+
+_IMPORTED = time.monotonic()
+
+
+def main(
+    file: str | os.PathLike[str] | None = None,
+    demo: bool = False,
+    quit_after_first_paint: bool = False,
+) -> int:
+    """Open the window; return the exit code.
+
+    `file`: a session, an image, a recording's or a model's folder to open. `demo`: start with the
+    demo model whatever was used last (it is what starts anyway). `quit_after_first_paint`: print
+    one JSON line with the time since the process started, and leave.
+    """
+    app = application()
+    appearance = Appearance(app)
+    appearance.apply()
+    collector = Collector(app)
+    collector.start()
+    window = MainWindow(appearance)
+    hooks = ExceptionHooks(window)
+    hooks.install()
+    crash_log = _log_crashes()
+
+    def painted() -> None:
+        if quit_after_first_paint:
+            seconds = round(seconds_since_start(), 3)
+            line = {"seconds_to_first_paint": seconds, "torch_loaded": "torch" in sys.modules}
+            print(json.dumps(line), flush=True)
+            window.close()
+            return
+        window.controller.model_loaded.connect(collector.freeze)
+        window.start("demo" if demo or not _is_model(file) else str(file))
+        if file is not None and not _is_model(file):
+            window.take_files([Path(file)])
+
+    window.first_painted.connect(painted)
+    window.show()
+    try:
+        return app.exec()
+    finally:
+        hooks.remove()
+        collector.stop()
+        if crash_log is not None:
+            faulthandler.disable()
+            crash_log.close()
+        if not window.controller.shutdown(timeout_ms=1000):
+            # A call into a library that does not return: what was recorded is on disk.
+            os._exit(0)
+
+
+def application() -> QApplication:
+    """The QApplication, made on first use."""
+    existing = QCoreApplication.instance()
+    if isinstance(existing, QApplication):
+        return existing
+    app = QApplication(sys.argv[:1])
+    app.setApplicationName("VAR Studio")
+    app.setApplicationDisplayName("VAR Studio")
+    app.setOrganizationName("var-studio")
+    app.setDesktopFileName("var-studio")
+    app.setStyle("Fusion")
+    return app
+
+
+class ExceptionHooks(QObject):
+    """What nobody caught, in any thread, becomes a notice; the program goes on."""
+
+    _caught = Signal(object)
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self._caught.connect(window.show_problem)
+        self._before: tuple[Any, Any] | None = None
+
+    def install(self) -> None:
+        """Take sys.excepthook and threading.excepthook."""
+        self._before = (sys.excepthook, threading.excepthook)
+        sys.excepthook = self._hook
+        threading.excepthook = self._thread_hook
+
+    def remove(self) -> None:
+        """Give them back."""
+        if self._before is not None:
+            sys.excepthook, threading.excepthook = self._before
+            self._before = None
+
+    def _hook(
+        self,
+        kind: type[BaseException],
+        error: BaseException,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, Exception):  # KeyboardInterrupt, SystemExit
+            sys.__excepthook__(kind, error, trace)
+            QCoreApplication.quit()
+            return
+        sys.__excepthook__(kind, error, trace)
+        self._caught.emit(as_known(error))
+
+    def _thread_hook(self, args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            self._hook(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def seconds_since_start() -> float:
+    """Seconds since the process started; where /proc is missing, since this was imported."""
+    try:
+        # Field 22 of /proc/self/stat, counted after the command in brackets.
+        stat = Path("/proc/self/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+        started = int(stat[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.monotonic() - _IMPORTED
+
+
+def _is_model(file: str | os.PathLike[str] | None) -> bool:
+    return file is not None and (Path(file) / "config.json").is_file()
+
+
+def _log_crashes() -> IO[str] | None:
+    """A crash of native code leaves its stack in the user's log folder."""
+    folder = user_folder("log")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = open(folder / "crash.log", "a", encoding="utf-8")  # noqa: SIM115  open till the end
+        faulthandler.enable(log)
+    except (OSError, ValueError):
+        return None
+    return log

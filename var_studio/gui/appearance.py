@@ -1,0 +1,45 @@
+"""Light, dark, or as the desktop has it: applied to the application, remembered, switchable."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject, QSettings, Slot
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
+
+from var_studio.assets import user_folder
+from var_studio.gui import theme
+
+SCHEMES: tuple[theme.Scheme, ...] = ("system", "light", "dark")
+
+
+def settings() -> QSettings:
+    """The window's own memory: layout, theme, recent files. An ini file in the user's folder."""
+    return QSettings(str(user_folder("config") / "window.ini"), QSettings.Format.IniFormat)
+
+
+class Appearance(QObject):
+    """The theme of the application."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        remembered = str(settings().value("theme", "system"))
+        self.scheme: theme.Scheme = next((s for s in SCHEMES if s == remembered), "system")
+        QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_changed)
+
+    def apply(self) -> None:
+        """Give the application its palette and style sheet."""
+        app = QApplication.instance()
+        assert isinstance(app, QApplication)
+        app.setPalette(theme.palette(self.scheme))
+        app.setStyleSheet(theme.stylesheet(theme.resolve(self.scheme)))
+
+    def choose(self, scheme: theme.Scheme) -> None:
+        """Switch, and remember it."""
+        self.scheme = scheme
+        settings().setValue("theme", scheme)
+        self.apply()
+
+    @Slot()
+    def _system_changed(self) -> None:
+        if self.scheme == "system":
+            self.apply()

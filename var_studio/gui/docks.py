@@ -1,0 +1,112 @@
+"""The panels as docks: built from the list of panels, movable, remembered, restorable."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QByteArray, Qt
+from PySide6.QtGui import QCloseEvent, QKeyEvent
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
+
+from var_studio.gui.panels import PANELS, PanelEntry
+from var_studio.gui.panels.base import Panel
+
+_LAYOUT_VERSION = 1
+
+
+class PanelDock(QDockWidget):
+    """A panel with its header as title bar; keys it does not want go to the window."""
+
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel.title)
+        self.panel = panel
+        self.setObjectName(f"dock.{panel.name}")
+        self.setTitleBarWidget(panel.header)
+        self.setWidget(panel)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        event.ignore()
+
+
+class DockArea(QMainWindow):
+    """All docks. A window inside the window, so that notices can stand above it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowFlags(Qt.WindowType.Widget)
+        self.setDockNestingEnabled(True)
+        self.setDockOptions(
+            QMainWindow.DockOption.AnimatedDocks
+            | QMainWindow.DockOption.AllowNestedDocks
+            | QMainWindow.DockOption.AllowTabbedDocks
+        )
+        self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
+        self.docks: dict[str, PanelDock] = {}
+        self._entries: dict[str, PanelEntry] = {}
+        for entry in PANELS:
+            dock = PanelDock(entry.create())
+            self.docks[dock.panel.name] = dock
+            self._entries[dock.panel.name] = entry
+        self.arrange()
+
+    def panel(self, name: str) -> Panel:
+        """The panel of that name."""
+        return self.docks[name].panel
+
+    def arrange(self) -> None:
+        """Put every panel in its first place."""
+        for dock in self.docks.values():
+            dock.setFloating(False)
+            self.removeDockWidget(dock)
+        first: dict[str, PanelDock] = {}
+        # Bottom before right: what is split first spans what is split after.
+        order = ("left", "top", "centre", "bottom", "right")
+        for name in sorted(self.docks, key=lambda name: order.index(self._entries[name].place)):
+            dock, place = self.docks[name], self._entries[name].place
+            if place in first:
+                self.tabifyDockWidget(first[place], dock)
+                first[place].raise_()
+            else:
+                self._place(dock, place, first)
+                first[place] = dock
+            dock.setVisible(self._entries[name].visible)
+        self._first = first
+        self.proportion()
+
+    def proportion(self) -> None:
+        """The sizes of the first arrangement, for the present size of the window."""
+        first, width, height = self._first, self.width(), self.height()
+        left = min(max(width * 22 // 100, 304), 380)
+        rest = width - left
+        if "left" in first and "centre" in first and "right" in first:
+            self.resizeDocks(
+                [first["left"], first["centre"], first["right"]],
+                [left, rest * 55 // 100, rest * 45 // 100],
+                Qt.Orientation.Horizontal,
+            )
+        column = [first[place] for place in ("top", "centre", "bottom") if place in first]
+        if len(column) == 3:
+            top, bottom = min(max(height * 19 // 100, 150), 230), min(height * 24 // 100, 300)
+            self.resizeDocks(column, [top, height - top - bottom, bottom], Qt.Orientation.Vertical)
+
+    def _place(self, dock: PanelDock, place: str, first: dict[str, PanelDock]) -> None:
+        if place == "left":
+            self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
+        elif place == "top" or not {"top", "centre"} & first.keys():
+            self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        elif place == "centre":
+            self.splitDockWidget(first["top"], dock, Qt.Orientation.Vertical)
+        elif place == "right":
+            self.splitDockWidget(first["centre"], dock, Qt.Orientation.Horizontal)
+        else:
+            self.splitDockWidget(first["centre"], dock, Qt.Orientation.Vertical)
+
+    # ------------------------------------------------------------------------------- memory
+    def remember(self) -> QByteArray:
+        """The present layout."""
+        return self.saveState(_LAYOUT_VERSION)
+
+    def recall(self, layout: QByteArray) -> bool:
+        """Restore a layout that `remember` gave; False if it is of another version."""
+        return self.restoreState(layout, _LAYOUT_VERSION)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        event.ignore()  # the outer window closes, never this

@@ -1,0 +1,186 @@
+"""Exporting a figure: which one, which formats, with its numbers beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QCursor, QGuiApplication
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from var_studio.errors import VarStudioError
+from var_studio.gui.appearance import settings
+from var_studio.gui.models.run_controller import as_known
+
+if TYPE_CHECKING:
+    from var_studio.gui.main_window import MainWindow
+    from var_studio.gui.models.workspace import Workspace
+
+FIGURES = (("map", "Map on the picture"), ("heads", "Heads"), ("histogram", "φ histogram"))
+_WIDTHS = (("column", "One column"), ("two-columns", "Two columns"), ("slide", "Slide"))
+_FORMATS = (("pdf", "PDF", True), ("png", "PNG", True), ("svg", "SVG", False))
+
+
+class ExportDialog(QDialog):
+    """Choices for an export. `paths()` are the figures' files, one for each format."""
+
+    def __init__(self, figure: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Export figure")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.figure = _combo(FIGURES, figure, "Figure")
+        self.width_of = _combo(_WIDTHS, "two-columns", "Width")
+        self.formats = {}
+        formats = QHBoxLayout()
+        for suffix, name, on in _FORMATS:
+            box = QCheckBox(name)
+            box.setChecked(on)
+            box.toggled.connect(self._check)
+            formats.addWidget(box)
+            self.formats[suffix] = box
+        formats.addStretch(1)
+        self.dpi = QSpinBox()
+        self.dpi.setRange(72, 1200)
+        self.dpi.setValue(300)
+        self.dpi.setSuffix(" dpi")
+        self.with_data = QCheckBox("Its numbers (NPZ, CSV) and settings (JSON) beside it")
+        self.with_data.setChecked(True)
+        self.file = QLineEdit(str(Path(_folder()) / figure))
+        self.file.setMinimumWidth(360)
+        self.file.setAccessibleName("File, without ending")
+        self.file.textChanged.connect(self._check)
+        self.figure.activated.connect(self._name_after_figure)
+        choose = QPushButton("Choose…")
+        choose.clicked.connect(self._choose)
+        file = QHBoxLayout()
+        file.addWidget(self.file, 1)
+        file.addWidget(choose)
+        form = QFormLayout()
+        form.setHorizontalSpacing(14)
+        form.setVerticalSpacing(10)
+        form.addRow("Figure", self.figure)
+        form.addRow("Width", self.width_of)
+        form.addRow("Formats", formats)
+        form.addRow("PNG at", self.dpi)
+        form.addRow("", self.with_data)
+        form.addRow("File", file)
+        note = QLabel("Drawn in light colours for print, whatever the window's theme.")
+        note.setObjectName("quiet")
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.export_button = self.buttons.addButton(
+            "Export", QDialogButtonBox.ButtonRole.AcceptRole
+        )
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(18, 16, 18, 14)
+        column.setSpacing(14)
+        column.addLayout(form)
+        column.addWidget(note)
+        column.addWidget(self.buttons)
+
+    def paths(self) -> list[Path]:
+        """The files of the chosen formats."""
+        base = Path(self.file.text()).expanduser()
+        if base.suffix.lower().lstrip(".") in self.formats:
+            base = base.with_suffix("")
+        return [
+            base.with_name(f"{base.name}.{suffix}")
+            for suffix, box in self.formats.items()
+            if box.isChecked()
+        ]
+
+    def _check(self) -> None:
+        self.export_button.setEnabled(bool(self.file.text().strip() and self.paths()))
+
+    def _name_after_figure(self) -> None:
+        old = Path(self.file.text())
+        if old.name in {name for name, _ in FIGURES}:
+            self.file.setText(str(old.with_name(self.figure.currentData())))
+
+    def _choose(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Export figure", self.file.text())
+        if path:
+            self.file.setText(path)
+
+
+def ask_export(window: MainWindow, workspace: Workspace, figure: str) -> ExportDialog | None:
+    """Open the dialog for one figure of what is on screen; None, with a notice, if nothing is."""
+    if workspace.reading is None:
+        window.show_problem(
+            VarStudioError(
+                "There is nothing to export yet.", "Ask a question, then click one of its words."
+            )
+        )
+        return None
+    dialog = ExportDialog(figure, window)
+    dialog.accepted.connect(lambda: export_now(window, workspace, dialog))
+    dialog.open()
+    return dialog
+
+
+def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -> list[Path]:
+    """Write the files of the dialog's choices; tell the window. Returns what was written."""
+    reading = workspace.reading
+    if reading is None:
+        return []
+    written: list[Path] = []
+    QGuiApplication.setOverrideCursor(QCursor(Qt.CursorShape.WaitCursor))
+    try:
+        # matplotlib is imported here, at the first export: about a second.
+        from var_studio.figures import MapOptions, build, build_map, export
+
+        name, width = dialog.figure.currentData(), dialog.width_of.currentData()
+        shown = workspace.view.current
+        if name == "map":
+            options = MapOptions(
+                opacity=shown.opacity,
+                smooth=shown.smooth,
+                robust=shown.robust,
+                hide_sinks=shown.hide_sinks,
+                colour_map=shown.colour_map,
+            )
+            drawing = build_map(reading, width=width, options=options)
+        else:
+            drawing = build(name, reading, width=width)
+        for number, path in enumerate(dialog.paths()):
+            # The numbers are the same for each format: they are written once.
+            with_data = dialog.with_data.isChecked() and number == 0
+            written += export(drawing, path, width, dialog.dpi.value(), with_data)
+    except Exception as error:
+        window.show_problem(as_known(error))
+        return written
+    finally:
+        QGuiApplication.restoreOverrideCursor()
+    settings().setValue("folder/figure", str(written[0].parent))
+    names = ", ".join(path.name for path in written)
+    window.notices.show_notice("note", f"Exported {names}", f"to {written[0].parent}.")
+    return written
+
+
+def _combo(choices: tuple[tuple[str, str], ...], current: str, name: str) -> QComboBox:
+    combo = QComboBox()
+    for key, text in choices:
+        combo.addItem(text, key)
+    combo.setCurrentIndex(max(combo.findData(current), 0))
+    combo.setAccessibleName(name)
+    return combo
+
+
+def _folder() -> str:
+    return str(settings().value("folder/figure") or Path.home())

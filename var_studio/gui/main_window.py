@@ -1,0 +1,596 @@
+"""The window: menus, docks, notices, status; it listens to the panels and asks the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from PySide6.QtCore import QByteArray, QPoint, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import (
+    QAction,
+    QActionGroup,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QGuiApplication,
+    QImage,
+    QPaintEvent,
+)
+from PySide6.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QMainWindow,
+    QMessageBox,
+    QVBoxLayout,
+    QWhatsThis,
+    QWidget,
+)
+
+from var_studio.errors import VarStudioError
+from var_studio.gui import actions
+from var_studio.gui.appearance import SCHEMES, Appearance, settings
+from var_studio.gui.docks import DockArea
+from var_studio.gui.models.question import Sample, shipped_samples
+from var_studio.gui.models.run_controller import ModelSummary, RunController, RunRequest
+from var_studio.gui.models.run_follower import RunFollower
+from var_studio.gui.models.workspace import Workspace
+from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.setup import SetupPanel
+from var_studio.gui.panels.transcript import TranscriptPanel
+from var_studio.gui.session_files import SessionFiles
+from var_studio.gui.status import StatusBar
+from var_studio.gui.widgets.image_well import dropped_files
+from var_studio.gui.widgets.key_guard import KeyGuard
+from var_studio.gui.widgets.notices import NoticeBar
+
+if TYPE_CHECKING:
+    from var_studio.recording.images import ImageSource
+
+_RECENT = 8
+
+
+class QuestionError(VarStudioError):
+    """The question is not complete yet."""
+
+
+class MainWindow(QMainWindow):
+    """VAR Studio's window. `start()` after the first paint loads the model and the samples."""
+
+    first_painted = Signal()
+    closed = Signal()
+
+    def __init__(self, appearance: Appearance | None = None) -> None:
+        super().__init__()
+        self.setObjectName("window")
+        self.setAcceptDrops(True)
+        self.appearance = appearance or Appearance(self)
+        self.workspace = Workspace(self)
+        self.controller = RunController(self)
+        self.follower = RunFollower(self.controller, self.workspace, self)
+        self.notices = NoticeBar()
+        self.area = DockArea()
+        self.status = StatusBar()
+        self.setStatusBar(self.status)
+        centre = QWidget()
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.notices)
+        column.addWidget(self.area, 1)
+        self.setCentralWidget(centre)
+        self.files = SessionFiles(self, self.workspace)
+        self.actions_by_name, self.menus = actions.build(self)
+        self._build_view_menu()
+        self.key_guard = KeyGuard(self)
+        self._painted = False
+        self._closing = False
+        self._connect()
+        self._recall()
+        self._show_title()
+
+    # ------------------------------------------------------------------------------ building
+    @property
+    def setup(self) -> SetupPanel:
+        return cast(SetupPanel, self.area.panel("setup"))
+
+    @property
+    def transcript(self) -> TranscriptPanel:
+        return cast(TranscriptPanel, self.area.panel("transcript"))
+
+    def panels(self) -> list[Panel]:
+        """All panels, in the order of the list of panels."""
+        return [dock.panel for dock in self.area.docks.values()]
+
+    def _build_view_menu(self) -> None:
+        menu = self.menus["View"]
+        menu.addSeparator()
+        for dock in self.area.docks.values():
+            menu.addAction(dock.toggleViewAction())
+        restore = QAction("Restore the layout", self)
+        restore.triggered.connect(self.restore_layout)
+        menu.addAction(restore)
+        menu.addSeparator()
+        themes = menu.addMenu("Theme")
+        self.theme_actions: dict[str, QAction] = {}
+        group = QActionGroup(self)
+        for scheme, text in zip(SCHEMES, ("Follow the system", "Light", "Dark"), strict=True):
+            action = QAction(text, self)
+            action.setCheckable(True)
+            action.setChecked(self.appearance.scheme == scheme)
+            action.setData(scheme)
+            group.addAction(action)
+            themes.addAction(action)
+            self.theme_actions[scheme] = action
+        group.triggered.connect(self._theme_chosen)
+        self.recent_menu = self.menus["File"].addMenu("Recent sessions")
+        self.menus["File"].insertMenu(self.actions_by_name["save_session"], self.recent_menu)
+        self.files.fill_recent(self.recent_menu)
+
+    def _connect(self) -> None:
+        for panel in self.panels():
+            panel.set_workspace(self.workspace)
+            panel.export_requested.connect(self.export_panel)
+            panel.help_requested.connect(self._panel_help)
+        workspace, controller, setup = self.workspace, self.controller, self.setup
+        workspace.problem.connect(self.show_problem)
+        workspace.run_changed.connect(self._facts_changed)
+        workspace.runs_changed.connect(self._facts_changed)
+        workspace.view.changed.connect(self._view_changed)
+        workspace.undo_stack.indexChanged.connect(self._undo_changed)
+        controller.problem.connect(self.show_problem)
+        controller.state_changed.connect(self._state_changed)
+        controller.model_loaded.connect(self._model_loaded)
+        controller.model_failed.connect(self._model_failed)
+        controller.load_progress.connect(self._load_progress)
+        self.follower.status.connect(self.status.say)
+        self.transcript.dead_token.connect(self.status.say)
+        setup.run_button.clicked.connect(self.run)
+        setup.run_var_button.clicked.connect(self.run_with_var)
+        setup.stop_button.clicked.connect(self.stop)
+        setup.model_chosen.connect(self.load_model)
+        setup.folder_wanted.connect(self.open_model_folder)
+        setup.open_image_wanted.connect(self.open_image)
+        setup.paste_wanted.connect(self.paste_image)
+        setup.files_dropped.connect(self.take_files)
+        setup.pixels_dropped.connect(self._take_pixels)
+        setup.sample_chosen.connect(self.take_sample)
+        app = QApplication.instance()
+        assert isinstance(app, QApplication)
+        app.focusChanged.connect(self.key_guard.focus_changed)
+        self._view_changed()
+        self._undo_changed()
+
+    # ------------------------------------------------------------------------------- starting
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._painted:
+            self._painted = True
+            # The children paint in this same turn of the event loop.
+            QTimer.singleShot(0, self, self.first_painted.emit)
+
+    @Slot()
+    def start(self, model: str | None = "demo") -> None:
+        """Load the model behind the window and put a question there that is ready to run."""
+        samples = shipped_samples()
+        self.setup.set_samples(samples)
+        if samples and self.workspace.question.image is None and not self.workspace.runs:
+            self.take_sample(samples[0])
+        if model is not None:
+            self.load_model(model)
+
+    def load_model(self, name: str) -> None:
+        """Load a model: "demo", a folder, a hub id."""
+        if self.controller.busy:
+            self.controller.load(name)  # says why not
+            self.setup.show_model(self.controller.model_name or "demo", self.controller.model)
+            return
+        recent = self._recent_models()
+        self.setup.set_models([*recent, *([name] if name not in ("demo", *recent) else [])], name)
+        what = "the demo model" if name == "demo" else Path(name).name
+        self.setup.show_model(name, None, f"Loading {what}…")
+        self.status.say(f"Loading {what}…")
+        self.controller.load(name)
+
+    def load_demo(self) -> None:
+        """Load the demo model."""
+        self.load_model("demo")
+
+    def open_model_folder(self) -> None:
+        """Choose a checkpoint folder."""
+        folder = QFileDialog.getExistingDirectory(self, "Open a model folder")
+        if folder:
+            self.load_model(folder)
+        else:
+            self.setup.show_model(self.controller.model_name or "demo", self.controller.model)
+
+    # ------------------------------------------------------------------------------- running
+    def run(self) -> None:
+        """Ask the question: the baseline."""
+        requests = self._requests(with_var=False)
+        if requests:
+            self.controller.start(requests)
+
+    def run_with_var(self) -> None:
+        """Ask it with the redistribution; the baseline first if it was not asked yet."""
+        requests = self._requests(with_var=True)
+        if requests:
+            self.controller.start(requests)
+
+    def stop(self) -> None:
+        """Stop what goes on; what was recorded is kept."""
+        self.controller.stop()
+
+    def _requests(self, *, with_var: bool) -> list[RunRequest]:
+        question = self.workspace.question
+        if question.image is None:
+            self.show_problem(
+                QuestionError(
+                    "There is no image to ask about.",
+                    "Open, drop or paste one in Setup, or choose a sample.",
+                )
+            )
+            return []
+        if not question.prompt.strip():
+            self.show_problem(
+                QuestionError("The question is empty.", "Type one in Setup, then press Run.")
+            )
+            self.setup.prompt.setFocus()
+            return []
+        image, prompt = question.image, question.prompt.strip()
+        generation = self.workspace.generation.stored
+        baseline = RunRequest(image, prompt, generation, None, "baseline")
+        if not with_var:
+            return [baseline]
+        var = RunRequest(image, prompt, generation, self.workspace.method.current, "with VAR")
+        return [var] if self._has_baseline(baseline) else [baseline, var]
+
+    def _has_baseline(self, wanted: RunRequest) -> bool:
+        """Whether the run on screen already is the plain answer to this question."""
+        run = self.workspace.baseline
+        return (
+            run is not None
+            and run.finished
+            and run.reason != "cancelled"
+            and run.generation == wanted.generation
+            and [e.sha256 for e in run.image_entries] == [wanted.image.sha256]
+            and run.provenance.get("prompt") == wanted.prompt
+        )
+
+    # ------------------------------------------------------------------------------- pictures
+    def open_image(self) -> None:
+        """Choose an image file."""
+        path, _ = QFileDialog.getOpenFileName(
+            self,
+            "Open an image",
+            self._last_folder("image"),
+            "Images (*.png *.jpg *.jpeg *.webp *.bmp *.gif *.tif *.tiff);;All files (*)",
+        )
+        if path:
+            self._remember_folder("image", path)
+            self.take_image(path)
+
+    def paste_image(self) -> None:
+        """Take the image, or the image file, on the clipboard."""
+        mime = QGuiApplication.clipboard().mimeData()
+        files = dropped_files(mime) if mime is not None else []
+        if files:
+            self.take_files(files)
+        elif mime is not None and mime.hasImage():
+            self._take_pixels(mime.imageData())
+        else:
+            self.show_problem(
+                QuestionError(
+                    "There is no image on the clipboard.", "Copy a picture first, or open a file."
+                )
+            )
+
+    def take_image(self, source: ImageSource, name: str = "") -> bool:
+        """Ask about this image from now on. False, with a notice, if it cannot be read."""
+        from var_studio.recording.images import load_image
+
+        try:
+            image = load_image(source, name)
+        except VarStudioError as error:
+            self.show_problem(error)
+            return False
+        self.workspace.question.set_image(image)
+        self.setup.show_sample_note(image.note)
+        return True
+
+    @Slot(object)
+    def take_sample(self, sample: Sample) -> None:
+        """Ask about a picture that ships with VAR Studio, with the first of its questions."""
+        from var_studio.recording.images import load_image
+
+        try:
+            image = load_image(sample.path)
+        except VarStudioError as error:
+            self.show_problem(error)
+            return
+        self.workspace.question.set_image(image, sample.questions)
+        self.setup.show_sample_note(sample.note)
+        if sample.questions:
+            self.workspace.question.set_prompt(sample.questions[0])
+
+    @Slot(object)
+    def _take_pixels(self, pixels: object) -> None:
+        from PySide6.QtCore import QBuffer, QIODevice
+
+        buffer = QBuffer()
+        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+        image = pixels if isinstance(pixels, QImage) else QImage(cast(Any, pixels))
+        image.save(buffer, "PNG")  # type: ignore[call-overload]
+        self.take_image(buffer.data().data(), "pasted image.png")
+
+    @Slot(list)
+    def take_files(self, paths: list[Path]) -> None:
+        """Take what was dropped: a session, a recording, a model folder, an image."""
+        for path in paths[:1]:
+            if path.is_dir():
+                if (path / "zarr.json").exists():
+                    self.files.open_run_folder(path)
+                else:
+                    self.load_model(str(path))
+            elif path.suffix.lower() == ".vars":
+                self.files.open(path)
+            else:
+                self.take_image(path)
+
+    # ------------------------------------------------------------------- files, undo, figures
+    def open_session(self) -> None:
+        self.files.ask_open()
+
+    def open_recording(self) -> None:
+        self.files.ask_open_run()
+
+    def save_session(self) -> None:
+        self.files.save()
+
+    def save_session_as(self) -> None:
+        self.files.save_as()
+
+    def undo(self) -> None:
+        self.workspace.undo_stack.undo()
+
+    def redo(self) -> None:
+        self.workspace.undo_stack.redo()
+
+    def reset_method(self) -> None:
+        """The paper's values and the model's own τ."""
+        self.workspace.method.set_all_default()
+
+    def export_figure(self) -> None:
+        """Export the figure of the panel in focus, or the map."""
+        panel = self._panel_in_focus()
+        if panel is None or panel.figure_name is None:
+            panel = next((p for p in self.panels() if p.figure_name is not None), None)
+        if panel is not None:
+            self.export_panel(panel)
+
+    @Slot(object)
+    def export_panel(self, panel: Panel) -> None:
+        """Export one panel's figure."""
+        from var_studio.gui.export import ask_export
+
+        ask_export(self, self.workspace, str(panel.figure_name))
+
+    def copy_picture(self) -> None:
+        """Copy the picture of the panel in focus (or of the image)."""
+        panel = self._panel_in_focus()
+        if panel is None or panel is self.setup:
+            panel = self.area.panel("image")
+        panel.copy_picture()
+        self.status.say(f"The picture of {panel.title} is on the clipboard.")
+
+    # -------------------------------------------------------------------------------- walking
+    def next_token(self) -> None:
+        self.workspace.selection.step_token(1)
+
+    def previous_token(self) -> None:
+        self.workspace.selection.step_token(-1)
+
+    def next_layer(self) -> None:
+        self.workspace.selection.step_layer(1)
+
+    def previous_layer(self) -> None:
+        self.workspace.selection.step_layer(-1)
+
+    def next_head(self) -> None:
+        self.workspace.selection.step_head(1)
+
+    def previous_head(self) -> None:
+        self.workspace.selection.step_head(-1)
+
+    def all_heads(self) -> None:
+        self.workspace.selection.select_all()
+
+    def flip(self) -> None:
+        self.workspace.view.flip()
+
+    def toggle_sinks(self) -> None:
+        self.workspace.view.toggle_sinks()
+
+    def restore_layout(self) -> None:
+        """All panels in their first places."""
+        self.area.arrange()
+
+    # ----------------------------------------------------------------------------------- help
+    def help_here(self) -> None:
+        """Help on the panel in focus."""
+        self._panel_help(self._panel_in_focus() or self.setup)
+
+    @Slot(object)
+    def _panel_help(self, panel: Panel) -> None:
+        button = panel.header.help_button
+        place = button.mapToGlobal(QPoint(0, button.height()))
+        QWhatsThis.showText(place, f"<b>{panel.title}</b><br>{panel.help_text}", panel)
+
+    def show_keys(self) -> None:
+        """The list of keys."""
+        rows = "".join(
+            f"<tr><td><b>{keys}</b>&nbsp;&nbsp;&nbsp;</td><td>{what}</td></tr>"
+            for keys, what in actions.keys_table()
+        )
+        self._show_text("Keys", f"<table>{rows}</table>")
+
+    def about(self) -> None:
+        """What this program is."""
+        self._show_text(
+            "About VAR Studio",
+            "<b>VAR Studio</b><br>An instrument to see where a multimodal model looks: visual "
+            "attention sinks, image-centric heads and their redistribution, after <i>See What You "
+            "Are Told: Visual Attention Sink in Large Multimodal Models</i> (ICLR 2025).",
+        )
+
+    def _show_text(self, title: str, text: str) -> None:
+        box = QMessageBox(self)
+        box.setWindowTitle(title)
+        box.setText(text)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setModal(False)
+        box.show()
+
+    # -------------------------------------------------------------------------------- notices
+    @Slot(object)
+    def show_problem(self, error: VarStudioError) -> None:
+        """Show an error as a notice; the program goes on."""
+        self.notices.show_error(error)
+
+    def _panel_in_focus(self) -> Panel | None:
+        widget: QWidget | None = QApplication.focusWidget()
+        while widget is not None and not isinstance(widget, Panel):
+            widget = widget.parentWidget()
+        return widget
+
+    # ------------------------------------------------------------------- what is told to us
+    @Slot(str)
+    def _state_changed(self, state: str) -> None:
+        self.setup.show_running(state in ("running", "stopping"))
+        if state == "stopping":
+            self.status.say("Stopping…")
+        if state == "running":
+            self.notices.clear("error")
+            self.status.show_progress(0, 0)
+        elif state == "idle":
+            self.status.end_progress()
+
+    @Slot(object)
+    def _model_loaded(self, model: ModelSummary) -> None:
+        name = self.controller.model_name or "demo"
+        self._remember_model(name)
+        self.setup.show_model(name, model)
+        self.status.say("Ready")
+        if not self.workspace.runs:
+            self.workspace.method.set_model(model.tau_default, model.hidden_size, model.n_layers)
+        self._facts_changed()
+
+    @Slot(object)
+    def _model_failed(self, error: VarStudioError) -> None:
+        self.setup.show_model(self.controller.model_name or "demo", None)
+        self.status.say("No model is loaded")
+        self.show_problem(error)
+
+    @Slot(str, float, float)
+    def _load_progress(self, stage: str, done: float, total: float) -> None:
+        if stage != "ready":
+            self.status.show_progress(done, total)
+
+    @Slot()
+    def _facts_changed(self) -> None:
+        self.status.show_facts(self.workspace.run, self.controller.model)
+        self._show_title()
+
+    @Slot()
+    def _view_changed(self) -> None:
+        shown = self.workspace.view.current
+        self.actions_by_name["toggle_sinks"].setChecked(shown.sinks_boxed)
+
+    @Slot()
+    def _undo_changed(self) -> None:
+        stack = self.workspace.undo_stack
+        for name, verb, can, text in (
+            ("undo", "&Undo", stack.canUndo(), stack.undoText()),
+            ("redo", "&Redo", stack.canRedo(), stack.redoText()),
+        ):
+            self.actions_by_name[name].setEnabled(can)
+            self.actions_by_name[name].setText(f"{verb} {text}".strip())
+
+    def _theme_chosen(self, action: QAction) -> None:
+        self.appearance.choose(action.data())
+
+    def _show_title(self) -> None:
+        path = self.workspace.session_path
+        name = path.name if path is not None else "untitled session"
+        self.setWindowTitle(f"{name}[*] – VAR Studio" if self.workspace.runs else "VAR Studio[*]")
+        self.setWindowModified(self.workspace.modified)
+
+    # --------------------------------------------------------------------------- drag and drop
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if dropped_files(event.mimeData()) or event.mimeData().hasImage():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        files = dropped_files(event.mimeData())
+        if files:
+            self.take_files(files)
+        elif event.mimeData().hasImage():
+            self._take_pixels(event.mimeData().imageData())
+        event.acceptProposedAction()
+
+    # -------------------------------------------------------------------------------- closing
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if self._closing:
+            event.accept()
+            return
+        if not self.files.may_discard(self._keep_going_note()):
+            event.ignore()
+            return
+        self._closing = True
+        self._remember()
+        self.controller.shutdown()
+        self.files.shutdown()
+        self.closed.emit()
+        event.accept()
+
+    def _keep_going_note(self) -> str:
+        running = self.controller.state in ("running", "stopping")
+        return "The run under way is stopped. " if running else ""
+
+    # --------------------------------------------------------------------------------- memory
+    def _remember(self) -> None:
+        memory = settings()
+        memory.setValue("geometry", self.saveGeometry())
+        memory.setValue("layout", self.area.remember())
+
+    def _recall(self) -> None:
+        memory = settings()
+        geometry, layout = memory.value("geometry"), memory.value("layout")
+        if not (isinstance(geometry, QByteArray) and self.restoreGeometry(geometry)):
+            self.resize(1400, 900)
+        self.setMinimumSize(960, 620)
+        self._proportioned = isinstance(layout, QByteArray) and self.area.recall(layout)
+
+    def showEvent(self, event: Any) -> None:
+        super().showEvent(event)
+        if not self._proportioned:
+            self._proportioned = True
+            self.area.proportion()
+
+    @staticmethod
+    def _recent_models() -> list[str]:
+        value = settings().value("recent_models") or []
+        return [value] if isinstance(value, str) else [str(v) for v in cast(list[Any], value)]
+
+    def _remember_model(self, name: str) -> None:
+        if name != "demo":
+            recent = [name, *(n for n in self._recent_models() if n != name)][:_RECENT]
+            settings().setValue("recent_models", recent)
+            self.setup.set_models(recent, name)
+
+    @staticmethod
+    def _last_folder(kind: str) -> str:
+        return str(settings().value(f"folder/{kind}") or "")
+
+    @staticmethod
+    def _remember_folder(kind: str, path: str) -> None:
+        settings().setValue(f"folder/{kind}", str(Path(path).parent))

@@ -1,0 +1,187 @@
+"""Turns what the model's thread reports into what the window shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from var_studio.engine.events import (
+    Event,
+    Progress,
+    PromptEncoded,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    TokenProduced,
+)
+from var_studio.errors import VarStudioError
+from var_studio.gui.models.run_controller import RunController
+from var_studio.gui.models.workspace import Workspace
+
+if TYPE_CHECKING:
+    from var_studio.recording.recording import Recording
+
+STAGES = {
+    "encoding": "Reading the question",
+    "discovering": "Looking for sink dimensions",
+    "prefill": "Reading the image",
+    "generating": "Answering",
+    "closing": "Finishing the recording",
+}
+
+
+class RunFollower(QObject):
+    """Opens the recording of the run under way and follows it as it grows.
+
+    `status(text)`: a few words on what is going on; `speed(tokens per second)` at the end. The
+    newest token is selected as it comes, until the user selects one.
+    """
+
+    status = Signal(str)
+    speed = Signal(float)
+
+    def __init__(
+        self, controller: RunController, workspace: Workspace, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._path: Path | None = None
+        self._run: Recording | None = None
+        self._stale = False
+        self._following = False
+        self._selecting = False
+        self._count = 0
+        controller.event.connect(self._on_event)
+        controller.batch_done.connect(self._on_batch)
+        controller.run_ended.connect(self._on_run_ended)
+        workspace.selection.changed.connect(self._on_selection)
+
+    @property
+    def run(self) -> Recording | None:
+        """The run that grows; None between runs."""
+        return self._run
+
+    @Slot(object)
+    def _on_event(self, event: Event) -> None:
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+    def _started(self, event: RunStarted) -> None:
+        self._path, self._run, self._count = event.path, None, 0
+        self._following = True
+        self.status.emit(STAGES["encoding"] + "…")
+
+    def _progress(self, event: Progress) -> None:
+        what = STAGES.get(event.stage, event.stage)
+        self.status.emit(f"{what}: layer {event.done} of {event.total}…")
+
+    def _encoded(self, event: PromptEncoded) -> None:
+        self.status.emit(STAGES["prefill"] + "…")
+        self._open()
+
+    def _token(self, event: TokenProduced) -> None:
+        self._stale = True
+        self._count += 1
+
+    def _finished(self, event: RunFinished) -> None:
+        self._stale = True
+        self.speed.emit(event.tokens_per_second)
+        ended = {
+            "end": "Answered",
+            "length": "Stopped at the longest answer allowed",
+            "cancelled": "Stopped; what was recorded is kept",
+        }[event.reason]
+        self.status.emit(f"{ended}: {self._count} tokens in {event.seconds:.1f} s")
+
+    def _failed(self, event: RunFailed) -> None:
+        self._stale = True
+        self._path = event.path or self._path
+        self.status.emit("The run did not end well")
+        self._workspace.problem.emit(event.error)
+
+    def _open(self) -> None:
+        if self._run is not None or self._path is None:
+            return
+        from var_studio.recording.recording import Recording
+
+        try:
+            run = Recording.open(self._path)
+        except VarStudioError:
+            return  # nothing has been written yet
+        if not run.tokens:
+            run.close()
+            return
+        self._run = run
+        # A second answer is shown under the first; what the user looks at stays.
+        look = run.intervention is None or self._workspace.partner_of(run) is None
+        self._workspace.growing = run
+        self._select(lambda: self._workspace.add_run(run, look=look))
+
+    @Slot()
+    def _on_batch(self) -> None:
+        if not self._stale:
+            return
+        self._stale = False
+        self._open()
+        if self._run is None:
+            return
+        if self._count:
+            self.status.emit(f"{STAGES['generating']}: token {self._count}…")
+        self._select(self._grow)
+
+    def _grow(self) -> None:
+        try:
+            self._workspace.grow()
+        except VarStudioError as error:
+            self._workspace.problem.emit(error)
+            return
+        if self._following and self._run is self._workspace.run:
+            selection = self._workspace.selection
+            if selection.positions:
+                selection.select_token(selection.positions[-1])
+
+    @Slot()
+    def _on_run_ended(self) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            self._select(lambda: self._close(run))
+        self._workspace.growing = None
+        self._following = False
+        self._path = None
+
+    def _close(self, run: Recording) -> None:
+        try:
+            self._workspace.grow()
+        except VarStudioError as error:
+            self._workspace.problem.emit(error)
+        self._workspace.growing = None
+        if self._following and run is self._workspace.run:
+            self._workspace.select_first_word()
+        self._workspace.finish_run()
+
+    def _select(self, change: Callable[[], object]) -> None:
+        """Change the selection ourselves: that is not the user's doing."""
+        self._selecting = True
+        try:
+            change()
+        finally:
+            self._selecting = False
+
+    @Slot()
+    def _on_selection(self) -> None:
+        if not self._selecting:
+            self._following = False
+
+
+_HANDLERS: dict[type, Callable[..., None]] = {
+    RunStarted: RunFollower._started,
+    Progress: RunFollower._progress,
+    PromptEncoded: RunFollower._encoded,
+    TokenProduced: RunFollower._token,
+    RunFinished: RunFollower._finished,
+    RunFailed: RunFollower._failed,
+}

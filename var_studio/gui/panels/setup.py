@@ -1,0 +1,419 @@
+"""What to run: the model, the picture, the question, how to answer, how to redistribute."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QEvent, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QIcon, QPixmap
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QPlainTextEdit,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from var_studio.gui.models.question import Sample
+from var_studio.gui.panels.base import Panel
+from var_studio.gui.widgets.icons import icon
+from var_studio.gui.widgets.image_well import ImageWell
+from var_studio.gui.widgets.section import Section
+from var_studio.gui.widgets.settings_form import SettingsForm
+from var_studio.recording.settings import RHO_PRESETS
+
+if TYPE_CHECKING:
+    from var_studio.analysis.reading import Reading
+    from var_studio.gui.models.run_controller import ModelSummary
+    from var_studio.gui.models.workspace import Workspace
+
+DEMO_NOTE = (
+    "A toy model for coloured shapes. Its sinks were induced in training: it shows how the "
+    "instrument works and is no evidence that VAR helps."
+)
+_CHOOSE_FOLDER, _FROM_HUB = "?folder", "?hub"
+_SAMPLE_COLUMNS = 6
+
+
+class MethodForm(SettingsForm):
+    """The redistribution's fields; τ shows the model's default until it is set."""
+
+    def shown_value(self, name: str) -> Any:
+        return getattr(self._model.current, name)  # type: ignore[attr-defined]
+
+
+class SetupPanel(Panel):
+    """Choices for the next run, and the buttons that start it. It does nothing by itself: the
+    window listens to its signals."""
+
+    name = "setup"
+    title = "Setup"
+    help_text = (
+        "Choose a model and a picture, type a question, press Run. The redistribution's settings "
+        "move the “after” map at once, without the model: that is the local view of one row. Run "
+        "with VAR lets the model answer again with the redistribution in every layer and step: "
+        "that is the global one, and its answer is shown under the baseline's."
+    )
+
+    model_chosen = Signal(str)  # "demo", a folder, a hub id
+    folder_wanted = Signal()
+    open_image_wanted = Signal()
+    paste_wanted = Signal()
+    files_dropped = Signal(list)
+    pixels_dropped = Signal(object)
+    sample_chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.header.copy_button.hide()
+        self._column = QVBoxLayout()
+        self._column.setContentsMargins(12, 6, 12, 12)
+        self._column.setSpacing(16)
+        self._build_model()
+        self._build_image()
+        self._build_question()
+        inner = QWidget()
+        inner.setLayout(self._column)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll.setWidget(inner)
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(scroll, 1)
+        column.addWidget(self._build_buttons())
+        body.setMinimumWidth(286)
+        self.set_body(body)
+        self.show_body()
+
+    # ------------------------------------------------------------------------------ building
+    def _build_model(self) -> None:
+        section = Section("Model")
+        self.model = QComboBox()
+        self.model.setAccessibleName("Model")
+        self.model.setToolTip("The demo, a checkpoint folder on this computer, or a hub id.")
+        self.model.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.model.setMinimumContentsLength(12)
+        self.model.activated.connect(self._model_activated)
+        self.hub = QLineEdit()
+        self.hub.setPlaceholderText("owner/name on the hub, then Enter")
+        self.hub.setAccessibleName("Hub id")
+        self.hub.returnPressed.connect(self._hub_entered)
+        self.hub.hide()
+        self.model_note = _quiet("")
+        for widget in (self.model, self.hub, self.model_note):
+            section.add(widget)
+        self.set_models([], "demo")
+        self._column.addWidget(section)
+
+    def _build_image(self) -> None:
+        section = Section("Image")
+        self.well = ImageWell()
+        self.well.clicked.connect(self.open_image_wanted)
+        self.well.dropped.connect(self.files_dropped)
+        self.well.pixels_dropped.connect(self.pixels_dropped)
+        self.open_image = QPushButton("Open…")
+        self.open_image.setToolTip("Open an image file")
+        self.open_image.clicked.connect(self.open_image_wanted)
+        self.paste_image = QPushButton("Paste")
+        self.paste_image.setToolTip("Take the image on the clipboard")
+        self.paste_image.clicked.connect(self.paste_wanted)
+        self.image_name = _quiet("")
+        self.image_name.setWordWrap(False)
+        self.image_name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        row = QWidget()
+        line = QHBoxLayout(row)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.image_name, 1)
+        line.addWidget(self.paste_image)
+        line.addWidget(self.open_image)
+        self.samples = QWidget()
+        self._sample_grid = QGridLayout(self.samples)
+        self._sample_grid.setContentsMargins(0, 0, 0, 0)
+        self._sample_grid.setSpacing(4)
+        self._sample_grid.setColumnStretch(_SAMPLE_COLUMNS, 1)
+        self.samples.hide()
+        self.sample_note = _quiet("")
+        self.sample_note.hide()
+        for widget in (self.well, row, self.samples, self.sample_note):
+            section.add(widget)
+        self._column.addWidget(section)
+
+    def _build_question(self) -> None:
+        section = Section("Question")
+        self.prompt = QPlainTextEdit()
+        self.prompt.setAccessibleName("Question")
+        self.prompt.setPlaceholderText("Ask something about the image")
+        self.prompt.setTabChangesFocus(True)
+        self.prompt.setFixedHeight(QFontMetrics(self.prompt.font()).lineSpacing() * 3 + 14)
+        self.prompt.textChanged.connect(self._prompt_typed)
+        self.suggest = QToolButton()
+        self.suggest.setText("Questions that suit this picture")
+        self.suggest.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self.suggest.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.suggest.setAutoRaise(True)
+        self.suggest_menu = QMenu(self.suggest)
+        self.suggest.setMenu(self.suggest_menu)
+        self.suggest.hide()
+        section.add(self.prompt)
+        section.add(self.suggest)
+        self._column.addWidget(section)
+
+    def _build_buttons(self) -> QWidget:
+        footer = QWidget()
+        footer.setObjectName("footer")
+        self.run_button = QPushButton("Run")
+        self.run_button.setObjectName("primary")
+        self.run_button.setToolTip("Ask the model; every attention row is recorded (R)")
+        self.run_var_button = QPushButton("Run with VAR")
+        self.run_var_button.setToolTip(
+            "Ask again with the redistribution in every layer and step (Sec. 5), and compare "
+            "(Shift+R)"
+        )
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("Stop; what was recorded so far is kept (Esc)")
+        self.stop_button.setEnabled(False)
+        row = QHBoxLayout(footer)
+        row.setContentsMargins(12, 8, 12, 10)
+        row.setSpacing(6)
+        row.addWidget(self.run_button, 3)
+        row.addWidget(self.run_var_button, 4)
+        row.addWidget(self.stop_button, 2)
+        self._show_icons()
+        return footer
+
+    def _build_settings(self, workspace: Workspace) -> None:
+        answer = Section("Answer", "Sampling")
+        self.answer_form = SettingsForm(workspace.generation, ["max_new_tokens"])
+        self.sampling_form = SettingsForm(
+            workspace.generation,
+            ["temperature", "top_p", "seed"],
+            as_spin=("temperature", "top_p"),
+        )
+        answer.add(self.answer_form)
+        answer.add_more(self.sampling_form)
+        self._column.addWidget(answer)
+
+        method = Section("Redistribution (VAR)", "More")
+        bounds = {"tau": (0.0, workspace.method.tau_max)}
+        self.method_form = MethodForm(workspace.method, ["tau", "rho", "p"], bounds=bounds)
+        self.tau_note = _quiet("")
+        self.presets = QWidget()
+        presets = QHBoxLayout(self.presets)
+        presets.setContentsMargins(0, 0, 0, 0)
+        presets.setSpacing(4)
+        self.preset_buttons: dict[str, QToolButton] = {}
+        for preset, rho in RHO_PRESETS.items():
+            button = QToolButton()
+            button.setText(f"{preset.capitalize()} {rho:g}")
+            button.setCheckable(True)
+            button.setObjectName("preset")
+            button.setToolTip(f"ρ = {rho:g}, the paper's value for {preset} tasks (Sec. 6.1)")
+            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+            button.clicked.connect(partial(self._preset_chosen, rho))
+            presets.addWidget(button)
+            self.preset_buttons[preset] = button
+        self.more_form = MethodForm(
+            workspace.method,
+            ["mass_min", "convention", "heads", "target", "first_layer", "last_layer"],
+        )
+        method.add(self.method_form)
+        method.add(self.tau_note)
+        method.add(self.presets)
+        method.add_more(self.more_form)
+        method.setToolTip(SetupPanel.help_text)
+        self._column.addWidget(method)
+        self._column.addStretch(1)
+
+    # -------------------------------------------------------------------------- the workspace
+    def set_workspace(self, workspace: Workspace) -> None:
+        super().set_workspace(workspace)
+        self._build_settings(workspace)
+        workspace.method.changed.connect(self._show_method)
+        workspace.question.image_changed.connect(self._show_image)
+        workspace.question.prompt_changed.connect(self._show_prompt)
+        self._show_method()
+        self._show_image()
+        self._show_prompt()
+
+    def refresh(self, reading: Reading | None) -> None:
+        self.show_body()  # there is always something to set
+
+    def _show_method(self) -> None:
+        method = self._workspace().method
+        self.method_form.set_bounds("tau", 0.0, method.tau_max)
+        self.tau_note.setText(
+            f"φ is at most √D = {method.tau_max:.1f}; this model's τ is {method.tau_default:g}."
+        )
+        for preset, button in self.preset_buttons.items():
+            button.setChecked(abs(method.current.rho - RHO_PRESETS[preset]) < 1e-9)
+
+    def _show_image(self) -> None:
+        question = self._workspace().question
+        pixmap = None
+        if question.image is not None:
+            pixmap = QPixmap()
+            pixmap.loadFromData(question.image.bytes)
+            if pixmap.isNull():
+                pixmap = _decoded_pixmap(question.image)
+        name = question.image.name if question.image is not None else ""
+        self.well.show_picture(pixmap, name)
+        self.image_name.setText(name)
+        self.image_name.setToolTip(name)
+        self.suggest_menu.clear()
+        for text in question.suggestions:
+            self.suggest_menu.addAction(text).triggered.connect(partial(self._suggested, text))
+        self.suggest.setVisible(bool(question.suggestions))
+
+    def _show_prompt(self) -> None:
+        prompt = self._workspace().question.prompt
+        if self.prompt.toPlainText() != prompt:
+            with QSignalBlocker(self.prompt):
+                self.prompt.setPlainText(prompt)
+
+    # ------------------------------------------------------------------- told by the window
+    def set_models(self, recent: list[str], current: str) -> None:
+        """Fill the list of models: the demo, recent ones, folder, hub."""
+        with QSignalBlocker(self.model):
+            self.model.clear()
+            self.model.addItem("Demo model", "demo")
+            for name in recent:
+                self.model.addItem(Path(name).name or name, name)
+                self.model.setItemData(self.model.count() - 1, name, Qt.ItemDataRole.ToolTipRole)
+            self.model.insertSeparator(self.model.count())
+            self.model.addItem("Open a model folder…", _CHOOSE_FOLDER)
+            self.model.addItem("From the hub…", _FROM_HUB)
+            self.model.setCurrentIndex(max(self.model.findData(current), 0))
+        self.hub.hide()
+
+    def show_model(self, name: str, model: ModelSummary | None, loading: str = "") -> None:
+        """Say what is loaded, or what is being loaded."""
+        index = self.model.findData(name)
+        if index >= 0:
+            self.model.setCurrentIndex(index)
+        if loading:
+            self.model_note.setText(loading)
+        elif model is None:
+            self.model_note.setText("No model is loaded.")
+        else:
+            dims = ", ".join(str(d) for d in model.sink_dims) or "none known"
+            lines = [
+                f"{model.n_layers} layers × {model.n_heads} heads, D = {model.hidden_size}; "
+                f"sink dimensions {dims} ({model.sink_dims_origin})."
+            ]
+            if name == "demo":
+                lines.insert(0, DEMO_NOTE)
+            self.model_note.setText("\n".join(lines))
+
+    def set_samples(self, samples: tuple[Sample, ...]) -> None:
+        """Show the pictures that ship with VAR Studio."""
+        for number, sample in enumerate(samples):
+            button = QToolButton()
+            button.setAutoRaise(True)
+            button.setIcon(QIcon(str(sample.path)))
+            button.setIconSize(QSize(36, 36))
+            button.setToolTip("\n".join(t for t in (sample.title, sample.note) if t))
+            button.setAccessibleName(f"Sample: {sample.title}")
+            button.clicked.connect(partial(self._sample_clicked, sample))
+            row, column = divmod(number, _SAMPLE_COLUMNS)
+            self._sample_grid.addWidget(button, row, column)
+        self.samples.setVisible(bool(samples))
+
+    def show_sample_note(self, note: str) -> None:
+        """Say what one should know of the chosen sample ("" to say nothing)."""
+        self.sample_note.setText(note)
+        self.sample_note.setVisible(bool(note))
+
+    def show_running(self, running: bool) -> None:
+        """While a run goes on only Stop can be pressed."""
+        self.run_button.setEnabled(not running)
+        self.run_var_button.setEnabled(not running)
+        self.stop_button.setEnabled(running)
+
+    # ------------------------------------------------------------------------------- the user
+    def _model_activated(self) -> None:
+        chosen = str(self.model.currentData())
+        self.hub.setVisible(chosen == _FROM_HUB)
+        if chosen == _FROM_HUB:
+            self.hub.setFocus()
+        elif chosen == _CHOOSE_FOLDER:
+            self.folder_wanted.emit()
+        else:
+            self.model_chosen.emit(chosen)
+
+    def _hub_entered(self) -> None:
+        if self.hub.text().strip():
+            self.model_chosen.emit(self.hub.text().strip())
+
+    def _prompt_typed(self) -> None:
+        self._workspace().question.set_prompt(self.prompt.toPlainText())
+
+    def _suggested(self, text: str) -> None:
+        self._workspace().question.set_prompt(text)
+
+    def _sample_clicked(self, sample: Sample) -> None:
+        self.sample_chosen.emit(sample)
+
+    def _preset_chosen(self, rho: float) -> None:
+        self._workspace().method.set(rho=rho)
+        self._show_method()
+
+    # ------------------------------------------------------------------------------ plumbing
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "stop_button"):
+            self._show_icons()
+        super().changeEvent(event)
+
+    def _show_icons(self) -> None:
+        self.run_button.setIcon(icon("run", self._on_accent()))
+        self.run_var_button.setIcon(icon("run-var"))
+        self.stop_button.setIcon(icon("stop"))
+
+    def _on_accent(self) -> str:
+        return self.palette().highlightedText().color().name()
+
+    def _workspace(self) -> Workspace:
+        assert self.workspace is not None
+        return self.workspace
+
+
+def _quiet(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setObjectName("quiet")
+    label.setWordWrap(True)
+    return label
+
+
+def _decoded_pixmap(image: Any) -> QPixmap:
+    """For formats that Qt cannot read but Pillow can."""
+    from PySide6.QtGui import QImage
+
+    from var_studio.recording.images import decode
+
+    pixels = decode(image)
+    return QPixmap.fromImage(
+        QImage(
+            pixels.tobytes(),
+            pixels.width,
+            pixels.height,
+            3 * pixels.width,
+            QImage.Format.Format_RGB888,
+        ).copy()
+    )

@@ -1,0 +1,231 @@
+"""Controls made from a settings declaration: title, bounds and help are written there, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QSlider,
+    QSpinBox,
+    QWidget,
+)
+
+from var_studio.gui.models.method_settings import SettingsModel
+
+_STEPS = 1000
+
+
+class FloatControl(QWidget):
+    """A slider with a number beside it. `changed(value, dragging)`, `released()`."""
+
+    changed = Signal(float, bool)
+    released = Signal()
+
+    def __init__(self, low: float, high: float, decimals: int = 2) -> None:
+        super().__init__()
+        self._low, self._high = low, high
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, _STEPS)
+        self.slider.setMinimumWidth(70)
+        self.box = QDoubleSpinBox()
+        self.box.setDecimals(decimals)
+        self.box.setRange(low, high)
+        self.box.setSingleStep((high - low) / 20 if high - low <= 2 else 0.5)
+        self.box.setKeyboardTracking(False)
+        self.box.setFixedWidth(68)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        row.addWidget(self.slider, 1)
+        row.addWidget(self.box)
+        self.setFocusProxy(self.box)
+        self.slider.valueChanged.connect(self._slid)
+        self.slider.sliderReleased.connect(self.released)
+        self.box.valueChanged.connect(self._typed)
+
+    def set_bounds(self, low: float, high: float) -> None:
+        """Change the bounds; the value is kept where it fits."""
+        if (low, high) != (self._low, self._high):
+            self._low, self._high = low, high
+            with QSignalBlocker(self.box):
+                self.box.setRange(low, high)
+            self.set_value(self.box.value())
+
+    def set_value(self, value: float) -> None:
+        """Show a value without telling anyone."""
+        with QSignalBlocker(self.slider), QSignalBlocker(self.box):
+            self.box.setValue(value)
+            span = self._high - self._low
+            self.slider.setValue(round((value - self._low) / span * _STEPS) if span else 0)
+
+    def value(self) -> float:
+        return self.box.value()
+
+    def _slid(self, step: int) -> None:
+        value = self._low + (self._high - self._low) * step / _STEPS
+        with QSignalBlocker(self.box):
+            self.box.setValue(value)
+        self.changed.emit(self.box.value(), self.slider.isSliderDown())
+
+    def _typed(self, value: float) -> None:
+        self.set_value(value)
+        self.changed.emit(value, False)
+
+
+class SettingsForm(QWidget):
+    """Rows for some fields of a SettingsModel, in the order given. Follows undo and redo.
+
+    A field is a slider (bounded float), a number, or a list of choices, as its declaration says.
+    `bounds` overrides the declared bounds of a float; `as_spin` names floats shown without slider.
+    """
+
+    def __init__(
+        self,
+        model: SettingsModel[Any],
+        fields: Sequence[str],
+        *,
+        bounds: dict[str, tuple[float, float]] | None = None,
+        as_spin: Sequence[str] = (),
+        label_width: int = 92,
+    ) -> None:
+        super().__init__()
+        self._model = model
+        self._bounds = bounds or {}
+        self._as_spin = tuple(as_spin)
+        self.controls: dict[str, QWidget] = {}
+        self.form = QFormLayout(self)
+        self.form.setContentsMargins(0, 0, 0, 0)
+        self.form.setHorizontalSpacing(10)
+        self.form.setVerticalSpacing(6)
+        self.form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        declared = type(model.stored).model_fields
+        for name in fields:
+            control = self._control(name, declared[name])
+            title = str(declared[name].title or name)
+            control.setObjectName(f"setting.{name}")
+            control.setToolTip(str(declared[name].description or ""))
+            for child in (control, *control.findChildren(QWidget)):
+                child.setToolTip(control.toolTip())
+                if isinstance(child, QSlider | QAbstractSpinBox | QComboBox):
+                    child.setAccessibleName(title)
+            self.controls[name] = control
+            self.form.addRow(title, control)
+            label = self.form.labelForField(control)
+            label.setToolTip(control.toolTip())
+            label.setMinimumWidth(label_width)
+        model.changed.connect(self.follow)
+        self.follow()
+
+    def set_bounds(self, name: str, low: float, high: float) -> None:
+        """New bounds of a float field (τ ≤ √D when the model changes)."""
+        control = self.controls[name]
+        assert isinstance(control, FloatControl)
+        control.set_bounds(low, high)
+        self.follow()
+
+    def shown_value(self, name: str) -> Any:
+        """What the control of a field shows; overridden where None stands for a default."""
+        return getattr(self._model.stored, name)
+
+    def follow(self) -> None:
+        """Show the model's present values."""
+        for name, control in self.controls.items():
+            value = self.shown_value(name)
+            if isinstance(control, FloatControl):
+                control.set_value(value)
+                continue
+            with QSignalBlocker(control):
+                if isinstance(control, QComboBox):
+                    control.setCurrentIndex(control.findData(value))
+                elif isinstance(control, QSpinBox):
+                    control.setValue(control.minimum() if value is None else value)
+                elif isinstance(control, QDoubleSpinBox):
+                    control.setValue(value)
+
+    # ------------------------------------------------------------------------------ plumbing
+    def _control(self, name: str, field: FieldInfo) -> QWidget:
+        choices = _choices(field)
+        if choices:
+            return self._combo(name, choices)
+        low, high = _declared_bounds(field)
+        if int in _kinds(field):
+            return self._spin(name, int(low), int(high), optional=type(None) in _kinds(field))
+        low, high = self._bounds.get(name, (low, high))
+        if name in self._as_spin:
+            return self._float_spin(name, low, high)
+        control = FloatControl(low, high)
+        control.changed.connect(
+            lambda value, drag, name=name: self._model.set(drag=drag, **{name: value})
+        )
+        control.released.connect(self._model.end_drag)
+        return control
+
+    def _combo(self, name: str, choices: Sequence[str]) -> QComboBox:
+        combo = QComboBox()
+        for choice in choices:
+            combo.addItem(choice.capitalize().replace("-", " "), choice)
+        combo.activated.connect(
+            lambda _, name=name, combo=combo: self._model.set(**{name: combo.currentData()})
+        )
+        return combo
+
+    def _spin(self, name: str, low: int, high: int, *, optional: bool) -> QSpinBox:
+        spin = QSpinBox()
+        spin.setRange(low - 1 if optional else low, min(high, 2**31 - 1))
+        if optional:
+            spin.setSpecialValueText("default")
+        spin.setKeyboardTracking(False)
+        spin.valueChanged.connect(
+            lambda value, name=name: self._model.set(**{name: None if value < low else value})
+        )
+        return spin
+
+    def _float_spin(self, name: str, low: float, high: float) -> QDoubleSpinBox:
+        spin = QDoubleSpinBox()
+        spin.setRange(low, high)
+        spin.setSingleStep(0.1)
+        spin.setKeyboardTracking(False)
+        spin.valueChanged.connect(lambda value, name=name: self._model.set(**{name: value}))
+        return spin
+
+
+def _kinds(field: FieldInfo) -> set[Any]:
+    """The plain types a field may hold, Optional and Annotated taken apart."""
+    found: set[Any] = set()
+
+    def walk(kind: Any) -> None:
+        inner = get_args(kind)
+        if inner and get_origin(kind) is not Literal:
+            for each in inner:
+                walk(each)
+        else:
+            found.add(kind)
+
+    walk(field.annotation)
+    return found
+
+
+def _choices(field: FieldInfo) -> tuple[str, ...]:
+    for kind in _kinds(field):
+        if get_origin(kind) is Literal:
+            return tuple(get_args(kind))
+    return ()
+
+
+def _declared_bounds(field: FieldInfo) -> tuple[float, float]:
+    low, high = 0.0, 1e6
+    for bound in field.metadata:
+        low = max(low, getattr(bound, "ge", None) or 0.0)
+        if getattr(bound, "gt", None) is not None:
+            low = max(low, bound.gt + 0.01)
+        high = min(high, getattr(bound, "le", None) or high)
+    return low, high
