@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-MAX_CHUNK_BYTES: Final = 1 << 29
+MAX_CHUNK_BYTES: Final = 1 << 28
 """No chunk of ours comes near; a file that declares more is not believed."""
 
 # lz4 after a bit shuffle: 32 x 32 heads of 700 keys in float16 take 0.7 ms to encode, 0.5 to decode

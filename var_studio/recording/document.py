@@ -17,6 +17,8 @@ from var_studio.recording.tokens import Alternative, Token
 
 TOP_DIMS: Final = 16
 """Largest hidden dimensions kept of every token and layer."""
+MAX_ELEMENTS: Final = 1 << 28
+"""Layers x heads x keys of a run that is believed: 126 x 128 heads of 16,000 keys."""
 _MAX_LENGTH: Final = 1 << 22
 
 Count = Annotated[int, Field(ge=1, le=4096)]
@@ -63,6 +65,8 @@ class RunDocument(BaseModel):
     tokens: list[dict[str, Any]] = []
     query_positions: list[int] = []
     layout: dict[str, Any] | None = None
+    n_keys: int = Field(0, ge=0)
+    """Keys recorded, from the first on; fewer than tokens where the last was never fed."""
 
     def to_json(self) -> dict[str, Any]:
         document = self.model_dump(mode="json", by_alias=True, exclude=_LONG)
@@ -81,6 +85,13 @@ def read_document(attributes: Mapping[str, Any]) -> RunDocument:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise FormatError(f"the run's description is wrong at {where or 'its start'}") from error
     return document
+
+
+def check_size(document: RunDocument, length: int) -> None:
+    """Refuse a run that no model can have made, before anything is allocated. FormatError."""
+    per_key = document.n_layers * max(document.n_heads, TOP_DIMS, len(document.sink_dims))
+    if per_key * max(length, 1) > MAX_ELEMENTS:
+        raise FormatError("it declares an absurd size")
 
 
 def array_specs(document: RunDocument, n_queries: int, length: int) -> dict[str, ArraySpec]:

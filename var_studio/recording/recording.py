@@ -22,6 +22,7 @@ from var_studio.recording.document import (
     ImageEntry,
     RunDocument,
     array_specs,
+    check_size,
     layout_from_json,
     read_document,
     token_from_json,
@@ -383,7 +384,8 @@ class Recording:
             update={
                 "tokens": [token_to_json(token) for token in self._tokens],
                 "query_positions": list(self._queries),
-                "layout": self._layout.to_json() if self._layout.count else None,
+                "layout": self._layout.to_json() if self._layout.image_sizes else None,
+                "n_keys": self._count_keys() if self.growing else self._document.n_keys,
             }
         )
         lengths = {"query": len(self._queries), "key": self.length}
@@ -439,8 +441,10 @@ class Recording:
             self._document = document.model_copy(
                 update={"tokens": [], "query_positions": [], "layout": None}
             )
-            if self._query_at and self._queries[-1] >= self.length:
+            if self._queries and self._queries[-1] >= self.length:
                 raise FormatError("a query lies after the last token")
+            if document.n_keys > self.length:
+                raise FormatError("there are more keys than tokens")
             self._specs = self._read_specs()
             self._check_chunks()
         except FormatError as error:
@@ -468,7 +472,10 @@ class Recording:
         self, tokens: Sequence[Any], queries: Sequence[Any], layout: dict[str, Any] | None
     ) -> None:
         """Add tokens, queries and the layout. Raises FormatError."""
+        if not isinstance(tokens, list):
+            raise FormatError("the tokens are damaged")
         start = len(self._tokens)
+        check_size(self._document, start + len(tokens))
         added = tuple(token_from_json(start + i, token) for i, token in enumerate(tokens))
         last = self._queries[-1] if self._queries else -1
         for position in queries:
@@ -498,17 +505,22 @@ class Recording:
     def _check_chunks(self) -> None:
         """That every chunk is there, so that a damaged file shows when it is opened."""
         for spec in self._specs.values():
-            names = spec.chunk_files()
             if spec.compressed:
-                names = (spec.chunk_file(q, 0, 0, 0) for q in range(len(self._queries)))
-            for name in names:
-                size = self._files.size(name)
-                if size is None:
-                    # Tokens that were never fed have no chunk of their own.
-                    if spec.compressed or name.endswith("c.0.0.0"):
+                for query in range(len(self._queries)):
+                    name = spec.chunk_file(query, 0, 0, 0)
+                    if self._files.size(name) is None:
                         raise FormatError(f"{name} is missing")
-                elif not spec.compressed and size != spec.chunk_bytes:
-                    raise FormatError(f"{name} has the wrong size")
+                continue
+            for name in spec.with_length(key=self._document.n_keys).chunk_files():
+                if self._files.size(name) != spec.chunk_bytes:
+                    raise FormatError(f"{name} is missing or has the wrong size")
+
+    def _count_keys(self) -> int:
+        """Keys recorded so far, to a chunk; a run that goes on does not tell."""
+        spec = self._specs["value_norm"]
+        names = spec.with_length(key=self.length).chunk_files()
+        chunks = sum(self._files.size(name) is not None for name in names)
+        return min(chunks * spec.chunks[spec.grows], self.length)
 
     def _row(self, query: int) -> Floats:
         """(L, H, T) float32 of one query, from the cache or the disk."""

@@ -191,6 +191,7 @@ class RunWriter:
                 "tokens": self._tokens,
                 "query_positions": self._queries,
                 "layout": self._layout,
+                "n_keys": min(self._keys_end, len(self._tokens)),
             }
         )
         self._guard("Finishing the recording", self._end)

@@ -29,17 +29,14 @@ def slow_redistribution(run, query, tau, rho, p, mass_min=0.2, target="visual", 
             non_sink = sum(row[j] for j in range(length) if visual[j] and not sink[j])
             if not every and not (mass >= mass_min and non_sink / mass >= rho):
                 continue
-            takes = {
-                "visual": lambda j: visual[j] and not sink[j],
-                "text": lambda j: not visual[j] and not sink[j],
-                "both": lambda j: not sink[j],
-            }[target]
+            wanted = {"visual": [True], "text": [False], "both": [True, False]}[target]
+            takes = [visual[j] in wanted and not sink[j] for j in range(length)]
             budget = p * sum(row[j] for j in range(length) if sink[j])
-            pool = sum(row[j] for j in range(length) if takes(j))
+            pool = sum(row[j] for j in range(length) if takes[j])
             for j in range(length):
                 if sink[j]:
                     after[layer, head, j] = (1 - p) * row[j]
-                elif takes(j):
+                elif takes[j]:
                     after[layer, head, j] = row[j] + budget * row[j] / pool
             moved += budget > 0
     return after, moved
@@ -48,11 +45,11 @@ def slow_redistribution(run, query, tau, rho, p, mass_min=0.2, target="visual", 
 @pytest.mark.parametrize(
     "settings",
     [
-        dict(tau=4.0, rho=0.6, p=0.6),
-        dict(tau=4.0, rho=0.9, p=1.0),
-        dict(tau=2.0, rho=0.5, p=0.3, mass_min=0.5),
-        dict(tau=4.0, rho=0.6, p=0.6, target="text"),
-        dict(tau=4.0, rho=0.6, p=0.6, target="both"),
+        {"tau": 4.0, "rho": 0.6, "p": 0.6},
+        {"tau": 4.0, "rho": 0.9, "p": 1.0},
+        {"tau": 2.0, "rho": 0.5, "p": 0.3, "mass_min": 0.5},
+        {"tau": 4.0, "rho": 0.6, "p": 0.6, "target": "text"},
+        {"tau": 4.0, "rho": 0.6, "p": 0.6, "target": "both"},
     ],
 )
 def test_redistributed_rows_follow_the_equations(run, settings):

@@ -10,6 +10,10 @@ def narrowed(values):
     return out
 
 
+def bits_of(halves):
+    return halves.view(np.uint16)
+
+
 def every_half():
     return np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 
@@ -25,17 +29,13 @@ def test_ties_and_their_neighbours_round_as_numpy_does():
     values = np.concatenate(
         [halves.astype(np.float32), ties, np.nextafter(ties, 0), np.nextafter(ties, np.inf)]
     ).astype(np.float32)
-    assert np.array_equal(
-        narrowed(values).view(np.uint16), values.astype(np.float16).view(np.uint16)
-    )
+    assert np.array_equal(bits_of(narrowed(values)), bits_of(values.astype(np.float16)))
 
 
 def test_random_bits_round_as_numpy_does():
     bits = np.random.default_rng(0).integers(0, 0x477FEFFF, 200_000, dtype=np.uint32)
     values = bits.view(np.float32).reshape(20, -1)
-    assert np.array_equal(
-        narrowed(values).view(np.uint16), values.astype(np.float16).view(np.uint16)
-    )
+    assert np.array_equal(bits_of(narrowed(values)), bits_of(values.astype(np.float16)))
 
 
 @pytest.mark.parametrize("odd", [-1.5, np.nan, np.inf, -np.inf, -0.0, 65520.0, 1e9])
@@ -43,7 +43,7 @@ def test_what_is_no_attention_weight_is_cast_as_numpy_does(odd):
     values = np.array([0.25, odd, 1e-7], np.float32)
     with np.errstate(over="ignore"):
         expected = values.astype(np.float16)
-    assert np.array_equal(narrowed(values).view(np.uint16), expected.view(np.uint16))
+    assert np.array_equal(bits_of(narrowed(values)), expected.view(np.uint16))
 
 
 def test_a_part_of_an_array_can_be_the_target():
