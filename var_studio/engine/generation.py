@@ -127,7 +127,8 @@ class _Run:
         self._prompt_length = encoded.length
         facts = {"max_new_tokens": self._max_new}
         try:
-            if lmm.sink_dims is None:
+            named = self._intervention is not None and self._intervention.sink_dims is not None
+            if lmm.sink_dims is None and not named:
                 found = discovery.measure(
                     lmm, encoded, cancel=self._cancel, on_layer=self._on_layer("discovering")
                 )

@@ -1,0 +1,51 @@
+"""Checkpoints on disk, each made once a session and loaded the ordinary way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import var_studio as vs
+from tests.models.tiny import save_checkpoint
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "crop": {"kind": "crop"},
+    "gqa": {"kind": "crop", "kv_heads": 2, "seed": 1},
+    "pad": {"kind": "pad", "seed": 2},
+    "squash": {"kind": "squash", "seed": 3},
+    "oversize": {"kind": "oversize", "seed": 4},
+    "full": {"kind": "crop", "strategy": "full", "seed": 5},
+    "mistral": {"text": "mistral", "kv_heads": 2, "seed": 6, "sliding_window": 24},
+}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny checkpoint by the name of its variant. Do not write into it."""
+    folders: dict[str, Path] = {}
+
+    def get(name: str) -> Path:
+        if name not in folders:
+            folder = tmp_path_factory.mktemp(f"tiny-{name}")
+            folders[name] = save_checkpoint(folder, **VARIANTS[name])
+        return folders[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def loaded(checkpoint: Callable[[str], Path]) -> Iterator[Callable[[str], Any]]:
+    """A loaded model by variant, or "demo". Leave it as you found it."""
+    models: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in models:
+            models[name] = vs.load_model("demo" if name == "demo" else checkpoint(name))
+        return models[name]
+
+    yield get
+    for model in models.values():
+        model.release()
