@@ -204,12 +204,13 @@ def metadata(figure: str, reading: Reading) -> dict[str, Any]:
     """All a reader needs to find the numbers again, as plain JSON. `redistribution` loads back."""
     run, token = reading.run, reading.run.tokens[reading.position]
     index = np.searchsorted(run.generated_positions, reading.position)
-    checkpoint = run.provenance.get("checkpoint")
+    known = {key: run.provenance.get(key) for key in ("model", "checkpoint", "prompt")}
     return {
         "figure": figure,
         "run": run.name,
         "run_id": run.id,
-        "checkpoint": None if checkpoint is None else str(checkpoint),
+        **{key: None if value is None else str(value) for key, value in known.items()},
+        "text": run.text,
         "token": {
             "position": reading.position,
             "text": token.text,

@@ -1,0 +1,74 @@
+"""The command line: ``var-studio``. Results on stdout, progress on stderr.
+
+Exit codes: 0 done; 2 bad input, said in one line on stderr; 130 stopped by Ctrl-C; 1 a bug.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from var_studio.errors import VarStudioError
+
+DEBUG = "VAR_STUDIO_DEBUG"
+"""Set to anything: unexpected errors show their traceback."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; `arguments` None: those of the process."""
+    from var_studio.cli.commands import command
+    from var_studio.cli.terminal import complain, usage_error
+
+    try:
+        with_code = command()(
+            args=None if arguments is None else list(arguments),
+            prog_name="var-studio",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+        return with_code if isinstance(with_code, int) else 0
+    except VarStudioError as error:
+        return complain(str(error))
+    except KeyboardInterrupt:
+        complain("Stopped.")
+        return 130
+    except BrokenPipeError:
+        return _quiet_end()
+    except Exception as error:
+        said = usage_error(error)
+        if said is not None:
+            return complain(said)
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            return _quiet_end()
+        if os.environ.get(DEBUG):
+            raise
+        what = " ".join(str(error).split())
+        complain(
+            f"Unexpected {type(error).__name__}: {what}. This is a bug; "
+            f"run again with {DEBUG}=1 to see where."
+        )
+        return 1
+
+
+def open_window(file: Path | None, demo: bool, quit_after_first_paint: bool) -> int:
+    """Start the window. Raises VarStudioError where Qt is not installed."""
+    try:
+        from var_studio.gui.app import run_app
+    except ImportError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in ("PySide6", "pyqtgraph", "qtawesome", "shiboken6"):
+            raise
+        raise VarStudioError(
+            f"The window needs {missing}, which cannot be loaded.",
+            "Install PySide6-Essentials, pyqtgraph and qtawesome, or use `var-studio demo`.",
+        ) from error
+    return run_app(file, demo, quit_after_first_paint)
+
+
+def _quiet_end() -> int:
+    """Whoever read our output has gone, as `head` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,241 @@
+"""The commands and their options; what each does is in the module of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+import var_studio
+from var_studio.cli.terminal import examples, option_help
+from var_studio.recording.settings import Generation, Redistribution
+
+app = typer.Typer(
+    name="var-studio",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    invoke_without_command=True,
+    no_args_is_help=False,
+    help="See where a multimodal model looks while it answers: its attention sinks, its "
+    "image-centric heads, and what redistributing their attention (VAR) would change.\n\n"
+    "With no command the window opens.",
+    epilog=examples(
+        "var-studio gui --demo",
+        'var-studio record --model demo --image cup.png --prompt "What is this?" --out cup.vars',
+        "var-studio info cup.vars",
+        "var-studio export cup.vars --figure map --token g0 --out map.pdf",
+    ),
+)
+
+SessionFile = Annotated[Path, typer.Argument(metavar="S.vars", help="Session file.")]
+Tau = Annotated[float | None, typer.Option(help=option_help(Redistribution, "tau"))]
+Rho = Annotated[float | None, typer.Option(help=option_help(Redistribution, "rho"))]
+P = Annotated[float | None, typer.Option("--p", help=option_help(Redistribution, "p"))]
+MassMin = Annotated[float | None, typer.Option(help=option_help(Redistribution, "mass_min"))]
+ConventionOption = Annotated[
+    Literal["paper", "released-code"] | None,
+    typer.Option(help=option_help(Redistribution, "convention")),
+]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings", metavar="F.json", help="Settings written beside a figure; options go first."
+    ),
+]
+
+
+def command() -> Any:
+    """The whole command line as one callable."""
+    return typer.main.get_command(app)
+
+
+@app.callback()
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say the version and stop.")] = False,
+) -> None:
+    """Open the window when no command is given."""
+    if version:
+        print(f"var-studio {var_studio.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise typer.Exit(_open_window(None, demo=False, quit_after_first_paint=False))
+
+
+@app.command(epilog=examples("var-studio gui --demo", "var-studio gui cup.vars"))
+def gui(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[S.vars]", help="Session to open.")
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Load the demo model at once.")] = False,
+    quit_after_first_paint: Annotated[
+        bool, typer.Option(help="Print how long the first paint took, as JSON, and close.")
+    ] = False,
+) -> None:
+    """Open the window."""
+    raise typer.Exit(_open_window(file, demo, quit_after_first_paint))
+
+
+@app.command(
+    epilog=examples(
+        'var-studio record --model demo --image cup.png --prompt "What is this?" --out cup.vars',
+        "var-studio record --model ~/models/llava-1.5-7b --image a.jpg --prompt Describe. \\",
+        "    --out a.vars --var --rho 0.5 --max-new-tokens 64",
+    )
+    + "Ctrl-C stops within a token: what was recorded is saved. A second Ctrl-C stops at once."
+)
+def record(
+    image: Annotated[Path, typer.Option(metavar="FILE", help="The picture.")],
+    prompt: Annotated[str, typer.Option(help="The question.")],
+    out: Annotated[Path, typer.Option(metavar="S.vars", help="Session file to write.")],
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="demo, a checkpoint folder, or a hub id.")
+    ] = "demo",
+    var: Annotated[
+        bool | None,
+        typer.Option(
+            "--var/--no-var",
+            help="Record a second run with redistribution after the baseline. "
+            "[default: where one of its settings is given]",
+        ),
+    ] = None,
+    tau: Tau = None,
+    rho: Rho = None,
+    p: P = None,
+    mass_min: MassMin = None,
+    convention: ConventionOption = None,
+    settings: SettingsFile = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help=option_help(Generation, "max_new_tokens"))
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help=option_help(Generation, "temperature"))
+    ] = None,
+    top_p: Annotated[float | None, typer.Option(help=option_help(Generation, "top_p"))] = None,
+    seed: Annotated[int | None, typer.Option(help=option_help(Generation, "seed"))] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
+    ] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the session file if it exists.")
+    ] = False,
+) -> None:
+    """Ask a model about a picture and record its attention.
+
+    The baseline is always recorded; --var adds a run with redistribution. Prints the answers and
+    the file.
+    """
+    from var_studio.cli import record as recording
+
+    method = {"tau": tau, "rho": rho, "p": p, "mass_min": mass_min, "convention": convention}
+    decoding = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
+    }
+    recording.record(
+        recording.Task(model, image, prompt, out, device, dtype, overwrite),
+        recording.generation(**decoding),
+        recording.intervention(var, settings, **method),
+    )
+
+
+@app.command(epilog=examples("var-studio info cup.vars", "var-studio info cup.vars --json"))
+def info(
+    session: SessionFile,
+    as_json: Annotated[bool, typer.Option("--json", help="For a script.")] = False,
+) -> None:
+    """Say what a session holds: runs, settings, answers, and the tokens with their positions."""
+    from var_studio.cli import contents
+
+    contents.show(session, as_json)
+
+
+@app.command(
+    epilog=examples(
+        "var-studio export cup.vars --figure map --token g0 --layer 3 --head 5 --out map.pdf",
+        "var-studio export cup.vars --figure heads --run VAR --with-data --out heads.svg",
+        "var-studio export cup.vars --figure histogram --layer 3 --width column --out phi.png",
+    )
+    + "--token 117 is a position in the sequence, g0 the first generated token, g-1 the last one; "
+    "`var-studio info` lists both."
+)
+def export(
+    session: SessionFile,
+    out: Annotated[Path, typer.Option(metavar="F.pdf|svg|png", help="Figure file to write.")],
+    figure: Annotated[Literal["map", "histogram", "heads"], typer.Option(help="What to draw.")],
+    token: Annotated[
+        str | None,
+        typer.Option(metavar="N|gN", help="Position, or gN for a generated token. [default: g0]"),
+    ] = None,
+    layer: Annotated[
+        int | None,
+        typer.Option(help="From 0. [default: mean over layers; phi of the middle one]"),
+    ] = None,
+    head: Annotated[int | None, typer.Option(help="From 0. [default: mean over heads]")] = None,
+    run: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name or number. [default: the first]")
+    ] = None,
+    row: Annotated[
+        Literal["query", "produced"],
+        typer.Option(help="The token's own row, or the step that produced it."),
+    ] = "query",
+    with_data: Annotated[
+        bool, typer.Option("--with-data", help="Write NPZ, CSV and JSON beside the figure.")
+    ] = False,
+    width: Annotated[
+        Literal["column", "two-columns", "slide"], typer.Option(help="3.35, 6.9 or 10 inches.")
+    ] = "two-columns",
+    dpi: Annotated[int, typer.Option(help="Dots per inch of a PNG.")] = 300,
+    tau: Tau = None,
+    rho: Rho = None,
+    p: P = None,
+    mass_min: MassMin = None,
+    convention: ConventionOption = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Draw a figure of a session; needs no model. Prints the files written.
+
+    Redistribution shown is local: the recorded row under the settings given here, else under
+    those of the run.
+    """
+    from var_studio.cli import export as exporting
+
+    method = {"tau": tau, "rho": rho, "p": p, "mass_min": mass_min, "convention": convention}
+    exporting.export(
+        session,
+        run,
+        figure,
+        out,
+        token=token,
+        row_of=row,
+        layer=layer,
+        head=head,
+        changes=method,
+        settings_file=settings,
+        width=width,
+        dpi=dpi,
+        with_data=with_data,
+    )
+
+
+@app.command(epilog=examples("var-studio demo --out demo-output"))
+def demo(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where files go.")] = Path(
+        "demo-output"
+    ),
+) -> None:
+    """A tour with no display: ask the demo model, record, export figures, say where they are."""
+    from var_studio.cli import demo as tour
+
+    tour.demo(out)
+
+
+def _open_window(file: Path | None, demo: bool, quit_after_first_paint: bool) -> int:
+    from var_studio.cli import open_window
+
+    return open_window(file, demo, quit_after_first_paint)

@@ -1,0 +1,120 @@
+"""``var-studio info``: what a session holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from var_studio.figures.words import settings_line
+from var_studio.recording.recording import Recording
+from var_studio.recording.session import open_session
+from var_studio.recording.tokens import Token
+
+
+def show(path: Path, as_json: bool) -> None:
+    """Print the contents. Raises VarStudioError for a file that is no session."""
+    with open_session(path) as session:
+        if as_json:
+            document = {
+                "path": str(path),
+                "notes": session.notes,
+                "images": [
+                    {"name": i.name, "media_type": i.media_type, "sha256": i.sha256}
+                    for i in session.images
+                ],
+                "runs": [_document(run) for run in session.runs],
+            }
+            print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+            return
+        print(f"{path}: {_count(len(session.runs), 'run')}, {_count(len(session.images), 'image')}")
+        for index, run in enumerate(session.runs):
+            print()
+            _print_run(index, run)
+
+
+def _document(run: Recording) -> dict[str, Any]:
+    visual = run.visual
+    return {
+        "name": run.name,
+        "id": run.id,
+        "finished": run.finished,
+        "reason": run.reason,
+        "text": run.text,
+        "layers": run.n_layers,
+        "heads": run.n_heads,
+        "hidden_size": run.hidden_size,
+        "length": run.length,
+        "visual_tokens": int(visual.sum()),
+        "image_sizes": [list(size) for size in run.layout.image_sizes],
+        "views": [[view.name, view.rows, view.cols] for view in run.layout.views],
+        "sink_dims": list(run.sink_dims),
+        "tau_default": run.tau_default,
+        "precision": run.precision,
+        "generation": run.generation.model_dump(mode="json"),
+        "intervention": run.intervention and run.intervention.model_dump(mode="json"),
+        "provenance": run.provenance,
+        "query_positions": run.query_positions.tolist(),
+        "tokens": [
+            {
+                "position": token.position,
+                "id": token.id,
+                "text": token.text,
+                "role": token.role,
+                "logprob": token.logprob,
+                "row": run.query_of(token.position) is not None,
+            }
+            for token in run.tokens
+        ],
+    }
+
+
+def _print_run(index: int, run: Recording) -> None:
+    state = run.reason if run.finished else "unfinished"
+    dims = ", ".join(map(str, run.sink_dims)) or "none"
+    model = run.provenance.get("model") or run.provenance.get("checkpoint", "unknown")
+    print(f"[{index}] {run.name} ({state})")
+    print(f"    model     {model}: {run.n_layers} layers × {run.n_heads} heads, ", end="")
+    print(f"D = {run.hidden_size}, sink dimensions {dims}, τ = {run.tau_default:.4g}")
+    if run.intervention is not None:
+        print(f"    VAR       {settings_line(run.intervention)}")
+    prompt = run.provenance.get("prompt")
+    if isinstance(prompt, str):
+        print(f"    question  {' '.join(prompt.split())}")
+    print(f"    answer    {' '.join(run.text.split())}")
+    print(f"    rows      {len(run.query_positions)} of {run.length} tokens, {run.precision}")
+    print("    tokens    position, name, text; * has a row")
+    for line in _token_lines(run):
+        print(f"      {line}")
+
+
+def _token_lines(run: Recording) -> list[str]:
+    """A line for each token; a stretch of image tokens is one line."""
+    lines: list[str] = []
+    stretch: list[Token] = []
+    generated = 0
+    for token in run.tokens:
+        if token.role == "visual":
+            stretch.append(token)
+            continue
+        lines += _stretch_line(stretch)
+        stretch = []
+        name: str = token.role
+        if token.role == "generated":
+            name, generated = f"g{generated}", generated + 1
+        row = "*" if run.query_of(token.position) is not None else " "
+        text = json.dumps(token.text, ensure_ascii=False)
+        chance = "" if token.logprob is None else f"  p = {math.exp(token.logprob):.3f}"
+        lines.append(f"{token.position:6d}{row} {name:8} {text}{chance}")
+    return lines + _stretch_line(stretch)
+
+
+def _stretch_line(tokens: list[Token]) -> list[str]:
+    if not tokens:
+        return []
+    return [f"{tokens[0].position:6d}  visual   {len(tokens)} tokens to {tokens[-1].position}"]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,84 @@
+"""``var-studio export``: a figure of a session, with no model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from var_studio.cli.record import changed_settings
+from var_studio.errors import VarStudioError
+from var_studio.figures.choice import RowOf
+from var_studio.figures.export import export_figure
+from var_studio.figures.spec import Width
+from var_studio.recording.recording import Recording
+from var_studio.recording.session import Session, open_session
+from var_studio.recording.settings import Redistribution
+
+
+def export(
+    session: Path,
+    run: str | None,
+    figure: str,
+    out: Path,
+    *,
+    token: str | None,
+    row_of: RowOf,
+    layer: int | None,
+    head: int | None,
+    changes: dict[str, Any],
+    settings_file: Path | None,
+    width: Width,
+    dpi: int,
+    with_data: bool,
+) -> None:
+    """Draw and print the files written. Raises VarStudioError."""
+    with open_session(session) as opened:
+        chosen = find_run(opened, run)
+        settings = changed_settings(chosen.intervention or Redistribution(), settings_file, changes)
+        written = export_figure(
+            chosen,
+            figure,
+            out,
+            token=None if token is None else position_of(chosen, token),
+            row_of=row_of,
+            layer=layer,
+            head=head,
+            settings=settings,
+            width=width,
+            dpi=dpi,
+            with_data=with_data,
+        )
+    for path in written:
+        print(path)
+
+
+def find_run(session: Session, name: str | None) -> Recording:
+    """A run by name, else by number; None: the first. Raises VarStudioError."""
+    if not len(session.runs):
+        raise VarStudioError("The session holds no run.", "Record one first.")
+    if name is None:
+        return session.runs[0]
+    if name not in session.runs and re.fullmatch(r"-?\d+", name):
+        return session.runs[int(name)]
+    return session.runs[name]
+
+
+def position_of(run: Recording, word: str) -> int:
+    """Position of "12" (itself) or "g3" (generated token 3, from 0; g-1 the last).
+
+    Raises VarStudioError for anything else and for a token that the run does not have.
+    """
+    match = re.fullmatch(r"(g?)(-?\d+)", word.strip())
+    if match is None:
+        raise VarStudioError(
+            f"--token is {word!r}.", "Give a position such as 117, or g0 for a generated token."
+        )
+    number = int(match[2])
+    if not match[1]:
+        return number
+    generated = run.generated_positions
+    if not -len(generated) <= number < len(generated):
+        last = f"They go from g0 to g{len(generated) - 1}." if len(generated) else "It has none."
+        raise VarStudioError(f"There is no generated token {word}.", last)
+    return int(generated[number])

@@ -1,0 +1,226 @@
+"""``var-studio record``: the baseline, on request a run with redistribution, one session file."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from var_studio.analysis.compare import compare
+from var_studio.cli.terminal import Progress, settings_of, stopped
+from var_studio.errors import VarStudioError
+from var_studio.recording.images import load_image
+from var_studio.recording.recording import Recording
+from var_studio.recording.session import save_session
+from var_studio.recording.settings import Generation, Redistribution
+
+if TYPE_CHECKING:
+    from var_studio.engine.events import Event
+    from var_studio.models.loading import LoadProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to ask, and where to keep it."""
+
+    model: str
+    image: Path
+    prompt: str
+    out: Path
+    device: str = "auto"
+    dtype: str = "auto"
+    overwrite: bool = False
+
+
+def generation(**given: Any) -> Generation:
+    """Settings of the decoding from options. Raises VarStudioError for a bad value."""
+    settings: Generation = settings_of(Generation, **given)
+    return settings
+
+
+def intervention(var: bool | None, file: Path | None, **given: Any) -> Redistribution | None:
+    """Settings of the second run; None where it is not wanted. Raises VarStudioError."""
+    settings = changed_settings(None, file, given)
+    if var is False and settings is not None:
+        raise VarStudioError(
+            "--no-var records no redistribution, so its settings change nothing.",
+            "Leave out --no-var, or the settings.",
+        )
+    if settings is None and var:
+        return Redistribution()
+    return settings
+
+
+def changed_settings(
+    base: Redistribution | None, file: Path | None, given: dict[str, Any]
+) -> Redistribution | None:
+    """`base`, or what the file says, with the given values put in; None where nothing is said."""
+    if file is not None:
+        from var_studio.figures.data import load_settings
+
+        base = load_settings(file)
+    if file is None and all(value is None for value in given.values()):
+        return None
+    before = {} if base is None else base.model_dump()
+    changes = {name: value for name, value in given.items() if value is not None}
+    settings: Redistribution = settings_of(Redistribution, **{**before, **changes})
+    return settings
+
+
+def record(task: Task, generation: Generation, intervention: Redistribution | None) -> None:
+    """Record, save, print the answers and the file. Raises VarStudioError; Exit after Ctrl-C."""
+    check_place(task.out, task.overwrite)
+    if not task.prompt.strip():
+        raise VarStudioError("--prompt is empty.", "Ask something about the picture.")
+    load_image(task.image)  # a bad picture is known before the model is loaded
+    progress = Progress()
+    runs: list[Recording] = []
+    with stoppable() as cancel:
+        try:
+            record_runs(task, generation, intervention, runs, progress, cancel)
+        except VarStudioError as error:
+            progress.end()
+            if cancel.is_set() and not runs:
+                raise VarStudioError("Stopped before anything was recorded.") from error
+            if not runs:
+                raise
+            keep(runs, task.out)
+            raise VarStudioError(
+                f"{error.what} The baseline is kept in {task.out}.", error.next_step
+            ) from error
+        progress.end()
+        keep(runs, task.out)
+    for run in runs:
+        print(f"{run.name}: {run.text}")
+    if len(runs) == 2:
+        print(divergence(*runs))
+    print(task.out)
+    if cancel.is_set():
+        print_stopped(runs, task.out)
+        raise stopped()
+
+
+def record_runs(
+    task: Task,
+    generation: Generation,
+    intervention: Redistribution | None,
+    runs: list[Recording],
+    progress: Progress,
+    cancel: threading.Event,
+) -> None:
+    """Load the model and append the runs, as far as they get before `cancel` is set."""
+    progress.say("Loading the libraries")
+    from var_studio.engine.generation import record as record_run
+    from var_studio.models.loading import load_model
+
+    lmm = load_model(
+        task.model,
+        device=task.device,
+        dtype=task.dtype,
+        on_event=lambda event: tell_loading(progress, event),
+        cancel=cancel,
+    )
+    wanted: list[Redistribution | None] = [None]
+    wanted += [intervention] if intervention is not None else []
+    for settings in wanted:
+        name = "baseline" if settings is None else "VAR"
+        if cancel.is_set():
+            return
+        run = record_run(
+            lmm,
+            str(task.image),
+            task.prompt,
+            generation=generation,
+            intervention=settings,
+            name=name,
+            on_event=teller(progress, name),
+            cancel=cancel,
+        )
+        runs.append(run)
+
+
+def tell_loading(progress: Progress, event: LoadProgress) -> None:
+    """Show how far loading is."""
+    detail = f"{event.done} of {event.total}" if event.total else ""
+    progress.say(f"Loading the model: {event.stage}", detail)
+
+
+def teller(progress: Progress, name: str) -> Callable[[Event], None]:
+    """What shows the events of one run."""
+    from var_studio.engine.events import Progress as StageProgress
+    from var_studio.engine.events import TokenProduced
+
+    count = 0
+    text = ""
+
+    def tell(event: Event) -> None:
+        nonlocal count, text
+        if isinstance(event, StageProgress):
+            progress.say(f"Recording {name}", f"{event.stage} {event.done} of {event.total}")
+        elif isinstance(event, TokenProduced):
+            count, text = count + 1, text + event.token.text
+            progress.say(f"Recording {name}", f"{count} tokens: {' '.join(text.split())}")
+
+    return tell
+
+
+def keep(runs: list[Recording], out: Path) -> None:
+    """Save the runs and remove their own folders. Raises VarStudioError that names these."""
+    try:
+        save_session(out, runs=runs)
+    except VarStudioError as error:
+        places = ", ".join(str(run.path) for run in runs)
+        raise VarStudioError(f"{error.what} The recording is kept in {places}.") from error
+    for run in runs:
+        if run.in_directory:
+            run.discard()
+
+
+def check_place(out: Path, overwrite: bool) -> None:
+    """Refuse a session file that cannot be written before time is spent."""
+    if out.is_dir():
+        raise VarStudioError(f"{out} is a folder.", "Give the session file a name.")
+    if not out.parent.is_dir():
+        raise VarStudioError(f"There is no folder {out.parent}.", "Make it, or choose another.")
+    if out.exists() and not overwrite:
+        raise VarStudioError(f"{out} exists.", "Choose another name, or add --overwrite.")
+
+
+def divergence(baseline: Recording, other: Recording) -> str:
+    """Where two answers part, in one line."""
+    first = compare(baseline, other).first_divergence
+    if first is None:
+        return "Both answers are the same."
+    return f"The answers part at generated token g{first}."
+
+
+def print_stopped(runs: list[Recording], out: Path) -> None:
+    """Name what Ctrl-C left."""
+    import sys
+
+    kept = " and ".join(f"{len(run.generated_positions)} tokens of {run.name}" for run in runs)
+    print(f"var-studio: Stopped; {kept} kept in {out}.", file=sys.stderr)
+
+
+@contextmanager
+def stoppable() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event that is handed out; a second one interrupts as usual."""
+    cancel = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        cancel.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield cancel
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield cancel
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,86 @@
+"""What the command line says and how: one line for an error, a line that moves for progress."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+
+from var_studio.errors import VarStudioError
+from var_studio.recording.settings import Settings
+
+
+def complain(what: str) -> int:
+    """Say one line on stderr; return the exit code of bad input."""
+    line = " ".join(what.split())
+    print(f"var-studio: {line}", file=sys.stderr, flush=True)
+    return 2
+
+
+def usage_error(error: Exception) -> str | None:
+    """What a Typer or Click error says; None for any other error."""
+    # Typer has its own copy of Click since 0.26; both name this base class alike.
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if "ClickException" in names:
+        return f"{error.format_message()} Try --help."  # type: ignore[attr-defined]
+    return "Stopped." if "Abort" in names else None
+
+
+class Progress:
+    """Progress on stderr: one line rewritten on a terminal, a line for each stage elsewhere."""
+
+    def __init__(self) -> None:
+        self._moves = sys.stderr.isatty()
+        self._stage = ""
+        self._shown = False
+
+    def say(self, stage: str, detail: str = "") -> None:
+        """Tell the stage; `detail` changes while it lasts and is shown on a terminal only."""
+        if self._moves:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\033[K{f'{stage} {detail}'[:width]}", end="", file=sys.stderr, flush=True)
+            self._shown = True
+        elif stage != self._stage:
+            print(stage, file=sys.stderr, flush=True)
+        self._stage = stage
+
+    def end(self) -> None:
+        """Take the moving line away."""
+        if self._shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            self._shown = False
+        self._stage = ""
+
+
+def settings_of(kind: type[Any], **given: Any) -> Any:
+    """Settings from options; those that are None keep their default.
+
+    Raises VarStudioError naming the option that is out of range.
+    """
+    try:
+        return kind(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
+        said = first["msg"].removeprefix("Input should be ")
+        raise VarStudioError(f"{option} is {first['input']}: it must be {said}.") from error
+
+
+def option_help(kind: type[Settings], name: str) -> str:
+    """The help of an option is the description of the setting."""
+    field = kind.model_fields[name]
+    return f"{field.title}: {field.description}"
+
+
+def examples(*lines: str) -> str:
+    """The end of a help page: commands to copy, each on a line of its own."""
+    # A backspace alone on a line tells Click to keep the lines of a paragraph.
+    return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in lines) + "\n\n"
+
+
+def stopped() -> typer.Exit:
+    """The end after Ctrl-C."""
+    return typer.Exit(130)
