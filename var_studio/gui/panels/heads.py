@@ -29,7 +29,6 @@ VALUES: tuple[tuple[str, str, str], ...] = (
     (THUMBNAILS, "Thumbnails", "The map of every head, each on its own scale"),
 )
 VALUE_COLOURS = "viridis"
-MAP_SHARE = 0.99
 
 
 class HeadsPanel(Panel):
@@ -148,8 +147,11 @@ class HeadsPanel(Panel):
         maps = reading.head_maps(0, moment)  # type: ignore[arg-type]
         left, top, right, bottom = reading.run.layout.views[0].box
         aspect = (right - left) / max(bottom - top, 1e-9) if reading.run.layout.known else 1.0
-        tops = head_limits(maps)
-        self.atlas.set_maps(maps, tops, view.colour_map, aspect=min(max(aspect, 0.4), 2.5))
+        tokens = reading.run.layout.views[0].tokens
+        sinks = reading.sinks[:, reading.positions[np.maximum(tokens, 0)]] & (tokens >= 0)
+        self.atlas.set_maps(
+            maps, head_limits(maps, sinks), view.colour_map, aspect=min(max(aspect, 0.4), 2.5)
+        )
         when = "after redistribution" if moment == "after" else "before"
         self.bar.set_scale(
             0.0, 1.0, view.colour_map, f"share of the head's own scale, {when}", True
@@ -206,18 +208,19 @@ class HeadsPanel(Panel):
         self.hover.set_text(" · ".join(texts))
 
 
-def head_limits(maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Upper limit of each head's own scale, (L, H): its largest value but for the top 1 %.
+def head_limits(
+    maps: npt.NDArray[np.floating], sinks: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Upper limit of each head's own scale, (L, H): its largest value outside the layer's sinks.
 
-    One sink then does not black out the rest of its thumbnail. NaN cells are left out.
+    `maps` (L, H, rows, cols), `sinks` (L, rows, cols). One sink then does not black out the rest
+    of its thumbnail. A head that looks at sinks alone gets the largest value of all.
     """
     layers, heads = maps.shape[:2]
-    flat = np.nan_to_num(maps, nan=0.0).reshape(layers, heads, -1)
-    keep = max(1, round((1.0 - MAP_SHARE) * flat.shape[-1]))
-    if keep >= flat.shape[-1]:
-        return np.asarray(flat.max(axis=-1), dtype=np.float32)
-    top = np.partition(flat, flat.shape[-1] - 1 - keep, axis=-1)
-    return np.asarray(top[..., flat.shape[-1] - 1 - keep], dtype=np.float32)
+    filled = np.nan_to_num(maps, nan=0.0)
+    others = (filled * ~sinks[:, None]).reshape(layers, heads, -1).max(axis=-1)
+    whole = filled.reshape(layers, heads, -1).max(axis=-1)
+    return np.where(others > 0, others, whole).astype(np.float32)
 
 
 def summary(reading: Reading) -> str:

@@ -68,10 +68,19 @@ class ImagePanel(Panel):
                 ("before", "Before", "The row as the model computed it."),
                 ("after", "After", "The row after redistribution (Eq. 4). Space flips."),
                 ("difference", "Difference", "After minus before; the colours' middle is 0."),
-                ("all", "All three", "Before, after and difference side by side."),
+                ("all", "All", "Before, after and difference side by side."),
             ),
         )
+        self.compare = QtWidgets.QComboBox()
+        self.compare.addItem("Local", "local")
+        self.compare.addItem("Run with VAR", "run")
+        self.compare.setToolTip(
+            "What “after” is: this row redistributed (local), or the model run again with VAR."
+        )
+        self.compare.setAccessibleName("Compare with: local redistribution or the run with VAR")
+        self.compare.activated.connect(self._choose_compare)
         self.header.add_control(self.shown)
+        self.header.add_control(self.compare)
         self.set_body(self._build_body())
         self.shown.chosen.connect(self._choose_shown)
 
@@ -85,17 +94,6 @@ class ImagePanel(Panel):
         self.note = HoverLine("")
         self.note.setAccessibleName("What is compared")
         self.note.set_quiet(True)
-        self.compare = QtWidgets.QComboBox()
-        self.compare.addItem("Local redistribution", "local")
-        self.compare.addItem("Run with VAR", "run")
-        self.compare.setToolTip(
-            "What “after” is: this row redistributed, or the model run again with VAR."
-        )
-        self.compare.setAccessibleName("Compare with")
-        self.compare_label = QtWidgets.QLabel("Compare with")
-        self.compare_label.setObjectName("quiet")
-        self.compare_label.setBuddy(self.compare)
-        self.compare.activated.connect(self._choose_compare)
         self.part = QtWidgets.QComboBox()
         self.part.setToolTip("Which grid of visual tokens: image, tiles or thumbnail.")
         self.part.setAccessibleName("Grid of visual tokens")
@@ -104,8 +102,6 @@ class ImagePanel(Panel):
         top.setSpacing(6)
         top.addWidget(self.subject, 1)
         top.addWidget(self.part)
-        top.addWidget(self.compare_label)
-        top.addWidget(self.compare)
         column.addLayout(top)
         column.addWidget(self.note)
         self.grid = self._build_views()

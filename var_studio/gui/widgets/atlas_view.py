@@ -160,8 +160,9 @@ class AtlasView(QtWidgets.QWidget):
             self._image, self._image_cell = self._draw_cells(cell), cell
         painter.drawImage(origin, self._image)
         self._draw_numbers(painter)
-        marks = [self.cell_rect(*head).adjusted(0.5, 0.5, -1.5, -1.5) for head in self._selected]
-        inks.outline(painter, marks, "#ffffff", 2.0, 230)
+        # Around the cell, so that the outline of an image-centric head stays seen.
+        marks = [self.cell_rect(*head).adjusted(-1, -1, 0, 0) for head in self._selected]
+        inks.outline(painter, marks, theme.colours(self.palette()).selection, 2.0, 255)
         if self._hovered != (-1, -1):
             inks.outline(painter, [self.cell_rect(*self._hovered)], "#ffffff", 1.0)
         if self.hasFocus():
@@ -176,6 +177,7 @@ class AtlasView(QtWidgets.QWidget):
         else:
             indices = map_indices(self._values, self._limits[1], cell)
         present = theme.colours(self.palette())
+        ratio = self.devicePixelRatioF()
         pixels = paint_cells(
             indices,
             cell,
@@ -185,13 +187,13 @@ class AtlasView(QtWidgets.QWidget):
             outlined=self._outlined,
             outline=present.image_centric,
             inner_line="#101010" if present.dark else "#ffffff",
-            thick=max(1, round(self.devicePixelRatioF() * (2 if cell.smaller >= 16 else 1))),
+            thick=round(ratio * 2) if cell.smaller >= 16 * ratio else max(1, round(ratio)),
         )
         height, width = pixels.shape
         image = QtGui.QImage(
             pixels.data, width, height, 4 * width, QtGui.QImage.Format.Format_RGB32
         ).copy()
-        image.setDevicePixelRatio(self.devicePixelRatioF())
+        image.setDevicePixelRatio(ratio)
         return image
 
     def _draw_numbers(self, painter: QtGui.QPainter) -> None:

@@ -94,13 +94,16 @@ class ColourBar(QtWidgets.QWidget):
         low, high = self._limits
         widest = metrics.horizontalAdvance("−0.0000") + 8
         ticks = tick_values(low, high, max(1, int(bar.width() // widest)))
+        digits = 3
+        if low < 0 < high and len(ticks) < 3:
+            ticks, digits = [low, 0.0, high], 2
         painter.setPen(inks.faint(self.palette()))
         free = -1e9
         for value in ticks:
             x = bar.left() + (value - low) / (high - low) * bar.width()
-            text = number_text(value)
+            text = number_text(value, digits)
             width = metrics.horizontalAdvance(text)
-            left = min(max(x - width / 2, bar.left() - 4), self.width() - width)
+            left = min(max(x - width / 2, bar.left() - POINT - 8), self.width() - width)
             if left < free:
                 continue
             free = left + width + 6

@@ -258,9 +258,10 @@ class HeatView(QtWidgets.QWidget):
             cells = [scene.cell(int(k)) for k in np.flatnonzero(self._sinks)]
             boxes = [transform.mapRect(cell) for cell in cells if cell is not None]
             small = min((min(b.width(), b.height()) for b in boxes), default=0.0)
-            inset, width = (0.0, 1.0) if small < 10 else (1.0, 1.6)
+            # Around small cells, whose colour a box inside would hide.
+            inset, width = (-1.0, 1.0) if small < 12 else (1.0, 1.6)
             boxes = [box.adjusted(inset, inset, -inset, -inset) for box in boxes]
-            inks.outline(painter, boxes, inks.ON_MAP.sink, width, 0 if small < 10 else 200)
+            inks.outline(painter, boxes, inks.ON_MAP.sink, width)
         for token, width in ((self._hovered, 1.0), (self._marked, 2.4)):
             cell = scene.cell(token)
             if cell is not None:
