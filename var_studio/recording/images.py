@@ -94,7 +94,9 @@ def _from_bytes(encoded: bytes, name: str, called: str = "") -> StoredImage:
     if not encoded:
         raise ImageError(f"{called} is empty.", "Choose another image.")
     _, media_type, frames = _decoded(encoded, called)
-    note = f"Animated: only the first of its {frames} frames is used." if frames > 1 else ""
+    # A camera's MPO holds the same picture again, for its preview.
+    several = frames > 1 and media_type != "image/mpo"
+    note = f"Only the first of its {frames} frames is used." if several else ""
     return StoredImage(encoded, media_type, hashlib.sha256(encoded).hexdigest(), name, note)
 
 
@@ -102,11 +104,7 @@ def _decoded(encoded: bytes, called: str) -> tuple[Image.Image, str, int]:
     from PIL import Image
 
     def decode_all() -> tuple[Image.Image, str, int]:
-        with warnings.catch_warnings():
-            # _check_size refuses, in our words, what Pillow only warns of.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(io.BytesIO(encoded))
-        with opened:
+        with Image.open(io.BytesIO(encoded)) as opened:
             _check_size(opened, called)
             media_type = Image.MIME.get(opened.format or "", "application/octet-stream")
             frames = int(getattr(opened, "n_frames", 1))
@@ -122,7 +120,10 @@ def _guarded(decode_it: Callable[[], T], called: str) -> T:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return decode_it()
+        with warnings.catch_warnings():
+            # Broken metadata does not matter, and what is too large we refuse in our own words.
+            warnings.simplefilter("ignore")
+            return decode_it()
     except ImageError:
         raise
     except UnidentifiedImageError as error:
