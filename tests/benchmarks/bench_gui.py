@@ -275,16 +275,14 @@ def main() -> None:
     os.environ["QT_QPA_PLATFORM"] = args.platform
     results = measure(args)
     shape = f"{args.layers} × {args.heads} × {args.grid**2} × {args.queries}"
-    print(
-        f"{shape} · {args.platform} · {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"{shape} · {args.platform} · {machine}")
     print(f"| {'change → all panels painted':44} | p50 ms | p95 ms | CPU p95 | per second |")
     print(f"|{'-' * 46}|-------:|-------:|--------:|-----------:|")
     for name, row in results.items():
         rate = f"{row['per second']:10.0f}" if "per second" in row else " " * 10
-        print(
-            f"| {name:44} | {row['p50']:6.1f} | {row['p95']:6.1f} | {row['cpu p95']:7.1f} | {rate} |"
-        )
+        times = f"{row['p50']:6.1f} | {row['p95']:6.1f} | {row['cpu p95']:7.1f}"
+        print(f"| {name:44} | {times} | {rate} |")
     paint = first_paint(args.first_paint) if args.first_paint else {}
     if paint:
         print(

@@ -58,6 +58,8 @@ class AtlasView(QtWidgets.QWidget):
         self._hovered = (-1, -1)
         self._image: QtGui.QImage | None = None
         self._image_cell = CellShape(0, 0)
+        self._grid_key: tuple[object, ...] = ()
+        self._grid = QtCore.QPoint(), CellShape(1, 1)
 
     # ------------------------------------------------------------------------ what to show
     def set_values(
@@ -112,6 +114,13 @@ class AtlasView(QtWidgets.QWidget):
 
     def grid(self) -> tuple[QtCore.QPoint, CellShape]:
         """Top left of the cells in this widget, and the size of one cell (device pixels)."""
+        ratio = self.devicePixelRatioF()
+        key = (self._shape, self._aspect, self.width(), self.height(), ratio, self.font().key())
+        if key != self._grid_key:
+            self._grid_key, self._grid = key, self._measure()
+        return self._grid
+
+    def _measure(self) -> tuple[QtCore.QPoint, CellShape]:
         layers, heads = self._shape
         metrics = QtGui.QFontMetrics(self._font())
         line = metrics.height()
