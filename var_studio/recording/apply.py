@@ -18,6 +18,11 @@ Floats = npt.NDArray[np.floating[Any]]
 Bools = npt.NDArray[np.bool_]
 
 
+def unwarned() -> np.errstate:
+    """A row that a model made of NaN or infinities stays that; nobody needs a warning."""
+    return np.errstate(invalid="ignore", over="ignore", divide="ignore")
+
+
 def sink_masks(
     phi: Floats, tau: float, *, prompt_length: int, convention: Convention = "paper"
 ) -> Bools:
@@ -55,8 +60,8 @@ def image_centric_heads(
     rows: Floats, visual: Bools, sinks: Bools, settings: Redistribution
 ) -> Bools:
     """Heads that pass the test, (L, H, Q) bool, in all layers, active or not (Sec. 5.1)."""
-    return np.asarray(
-        heads.image_centric(
+    with unwarned():
+        found = heads.image_centric(
             rows,
             visual,
             sinks,
@@ -64,7 +69,7 @@ def image_centric_heads(
             mass_min=settings.mass_min,
             convention=settings.convention,
         )
-    )
+    return np.asarray(found)
 
 
 def selected_heads(rows: Floats, visual: Bools, sinks: Bools, settings: Redistribution) -> Bools:
@@ -92,8 +97,8 @@ def redistribute_rows(
         raise ValueError(f"rows of {rows.shape[0]} layers, not {n_layers}")
     if selected is None:
         selected = selected_heads(rows, visual, sinks, settings)
-    return np.asarray(
-        redistribution.redistribute(
+    with unwarned():
+        moved = redistribution.redistribute(
             rows,
             visual,
             sinks,
@@ -102,4 +107,4 @@ def redistribute_rows(
             target=settings.target,
             convention=settings.convention,
         )
-    )
+    return np.asarray(moved)

@@ -29,6 +29,9 @@ class Files(Protocol):
     def damaged(self, why: str) -> RecordingError:
         """The error to raise for content that is wrong."""
 
+    def too_new(self, why: str) -> RecordingError:
+        """The error to raise for what a newer version wrote."""
+
     def close(self) -> None:
         """Let go of what is open. Reading again opens it again."""
 
@@ -57,6 +60,12 @@ class FolderFiles:
             return (self.place / name).stat().st_size
         except OSError:
             return None
+
+    def too_new(self, why: str) -> RecordingError:
+        return RecordingError(
+            f"The recording in {self.place} is of a newer version of VAR Studio: {why}.",
+            "Update VAR Studio to open it.",
+        )
 
     def damaged(self, why: str) -> RecordingError:
         return RecordingError(
@@ -132,6 +141,12 @@ class ZipFiles:
     def size(self, name: str) -> int | None:
         member = self._members.get(name)
         return None if member is None else member.file_size
+
+    def too_new(self, why: str) -> SessionError:
+        return SessionError(
+            f"{self.place} was saved by a newer version of VAR Studio: {why}.",
+            "Update VAR Studio to open it.",
+        )
 
     def damaged(self, why: str) -> SessionError:
         return SessionError(f"{self.place} is damaged: {why}.", "Open another copy of it.")
@@ -209,6 +224,9 @@ class FilesBelow:
 
     def damaged(self, why: str) -> RecordingError:
         return self._files.damaged(why)
+
+    def too_new(self, why: str) -> RecordingError:
+        return self._files.too_new(why)
 
     def close(self) -> None:
         self._files.close()

@@ -44,7 +44,7 @@ def _migrate(
         raise FormatError("its description is missing")
     document = dict(attributes)
     schema = document.get("schema")
-    if type(schema) is not int or schema < 1:
+    if type(schema) is not int or not 1 <= schema <= 10_000:
         raise FormatError("its schema version is missing")
     if schema > newest:
         raise NewerSchemaError(

@@ -33,6 +33,7 @@ from var_studio.recording.files import Files, FilesBelow, FolderFiles
 from var_studio.recording.halves import widen
 from var_studio.recording.images import StoredImage, decode
 from var_studio.recording.layout import VisualLayout
+from var_studio.recording.migrations import NewerSchemaError
 from var_studio.recording.settings import Convention, Generation, Intervention, Redistribution
 from var_studio.recording.store import GROUP, JOURNAL, group_metadata
 from var_studio.recording.tokens import Token
@@ -335,7 +336,8 @@ class Recording:
     def contribution(self, query: int, layer: int | None = None, head: int | None = None) -> Floats:
         """Attention contributions, attention × value norm; shapes as `attention` (Sec. 4.2)."""
         rows = self.attention(query)[:, :, None, :]
-        found = contribution_method.contribution(rows, self.value_norm())
+        with apply.unwarned():
+            found = contribution_method.contribution(rows, self.value_norm())
         return self._pick(_frozen(np.asarray(found)[:, :, 0, :]), layer, head)
 
     def prefetch(self, queries: Sequence[int]) -> None:
@@ -447,6 +449,8 @@ class Recording:
                 raise FormatError("there are more keys than tokens")
             self._specs = self._read_specs()
             self._check_chunks()
+        except NewerSchemaError as error:
+            raise self._files.too_new(str(error)) from error
         except FormatError as error:
             raise self._files.damaged(str(error)) from error
 

@@ -301,10 +301,7 @@ def _read_document(files: ZipFiles) -> SessionDocument:
             )
         document = SessionDocument.model_validate(migrate_session(attributes))
     except NewerSchemaError as error:
-        raise SessionError(
-            f"{files.place} was saved by a newer version of VAR Studio: {error}.",
-            "Update VAR Studio to open it.",
-        ) from error
+        raise files.too_new(str(error)) from error
     except FormatError as error:
         raise files.damaged(str(error)) from error
     except ValidationError as error:

@@ -259,7 +259,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, room):
         return FullDisk(open(*arguments), room)
 
     with monkeypatch.context() as patch:
-        patch.setattr(session_module, "open", lambda *a: FullDisk(open(*a), room), raising=False)
+        patch.setattr(session_module, "open", almost_full, raising=False)
         with pytest.raises(StorageError, match="disk is full") as caught:
             save_session(path, session)
     assert "unchanged" in str(caught.value) and "Free some space" in str(caught.value)
