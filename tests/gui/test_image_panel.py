@@ -1,0 +1,347 @@
+"""The Image panel: true geometry under the pointer, the right maps, the right words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6 import QtCore, QtGui
+from pytestqt.qtbot import QtBot
+
+from tests.gui.panel_stage import COLS, CROP, SIZE, cropped_run, move_mouse, settle, stage
+from tests.synthetic import make_run
+from var_studio.gui.panels.image import BEFORE_NOTE, STRIP_NOTE, ImagePanel
+from var_studio.gui.panels.image_maps import GLOBAL, LOCAL, NO_PAIR, NOTHING_MOVES
+from var_studio.gui.widgets.heat_view import HeatView
+from var_studio.recording.recording import Recording
+from var_studio.recording.settings import Redistribution
+
+pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
+LEFT = QtCore.Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
+    return cropped_run(tmp_path / "run", monkeypatch)
+
+
+def on_widget(view: HeatView, x: float, y: float) -> QtCore.QPointF:
+    """Where a pixel of the picture is drawn: fitted and centred, worked out by hand."""
+    scale = min(view.width() / SIZE[0], view.height() / SIZE[1])
+    left = (view.width() - scale * SIZE[0]) / 2
+    top = (view.height() - scale * SIZE[1]) / 2
+    return QtCore.QPointF(left + x * scale, top + y * scale)
+
+
+def mean_row(run: Recording, query: int) -> np.ndarray:
+    """Attention on the visual tokens, averaged over all heads one by one."""
+    row = run.attention(query)
+    total = np.zeros(run.layout.count)
+    for layer in range(run.n_layers):
+        for head in range(run.n_heads):
+            total += row[layer, head][run.layout.positions]
+    return total / (run.n_layers * run.n_heads)
+
+
+def test_hover_reads_token_cell_pixels_and_numbers(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    query, layer = workspace.query, workspace.selection.layer
+    assert query is not None
+    view = panel.views["before"]
+    # Row 3, column 6 of the crop: 120 + 6·50 = 420 to 470 across, 3·40 = 120 to 160 down.
+    move_mouse(view, on_widget(view, 430.0, 150.0))
+    token = 3 * COLS + 6
+    alpha = mean_row(run, query)
+    rank = 1 + int((alpha > alpha[token]).sum())
+    position = int(run.layout.positions[token])
+    phi = float(run.phi(layer)[position])
+    text = panel.hover.text()
+    parts = text.split(" · ")
+    assert parts[:4] == [
+        f"visual token {token}",
+        f"position {position}",
+        "cell (3, 6)",
+        "pixels 420–470 × 120–160",
+    ]
+    assert f"rank {rank} of 80" in parts
+    shown = float(parts[4].removeprefix("α ").split(" → ")[0])
+    assert shown == pytest.approx(alpha[token], rel=6e-3)
+    assert float(parts[6].removeprefix("φ ")) == pytest.approx(phi, rel=6e-3)
+    assert parts[7] == ("sink" if phi >= run.tau_default else "no sink")
+
+
+def test_hover_says_sink_on_a_sink(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    phi = run.phi(workspace.selection.layer)[run.layout.positions]
+    token = int(np.argmax(phi))
+    assert phi[token] >= run.tau_default, "the synthetic run has a visual sink in this layer"
+    left, top, right, bottom = run.layout.boxes[token]
+    view = panel.views["before"]
+    move_mouse(view, on_widget(view, (left + right) / 2, (top + bottom) / 2))
+    assert panel.hover.text().endswith(" · sink")
+    assert f"visual token {token} " in panel.hover.text() + " "
+
+
+def test_click_marks_the_cell_under_it_and_no_cell_on_unseen_borders(
+    qtbot: QtBot, run: Recording
+) -> None:
+    panel = ImagePanel()
+    stage(qtbot, panel, run)
+    view = panel.views["before"]
+    # The same point read with rows and columns exchanged would be token 8 · 1 + 7.
+    point = on_widget(view, CROP[0] + 1.5 * 50, 7.5 * 40).toPoint()
+    qtbot.mouseClick(view, LEFT, pos=point)
+    assert panel.marked == 7 * COLS + 1
+    assert f"visual token {7 * COLS + 1} " in panel.hover.text()
+    qtbot.mouseClick(view, LEFT, pos=on_widget(view, 60.0, 200.0).toPoint())
+    assert panel.marked == -1
+
+
+def test_the_mark_stays_while_the_token_changes(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    panel.mark(20)
+    before = panel.hover.text()
+    workspace.selection.step_token(1)
+    settle()
+    assert panel.marked == 20
+    assert panel.hover.text().startswith("visual token 20 ")
+    assert panel.hover.text() != before
+
+
+def test_zoom_keeps_the_point_under_the_pointer_and_links_all_maps(
+    qtbot: QtBot, run: Recording
+) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run, size=(1200, 560))
+    workspace.view.set(shown="all")
+    settle()
+    assert [moment for moment, view in panel.views.items() if view.isVisible()] == [
+        "before",
+        "after",
+        "difference",
+    ]
+    view, other = panel.views["before"], panel.views["after"]
+    point = on_widget(view, 430.0, 150.0)
+    wheel = QtGui.QWheelEvent(
+        point,
+        view.mapToGlobal(point),
+        QtCore.QPoint(),
+        QtCore.QPoint(0, 480),
+        QtCore.Qt.MouseButton.NoButton,
+        QtCore.Qt.KeyboardModifier.NoModifier,
+        QtCore.Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    view.wheelEvent(wheel)
+    assert panel.zoom.factor == pytest.approx(1.2**4)
+    place = view.to_scene(point)
+    assert (place.x(), place.y()) == pytest.approx((430.0, 150.0), abs=0.6)
+    assert other.size() == view.size()
+    linked = other.to_scene(point)
+    assert (linked.x(), linked.y()) == pytest.approx((place.x(), place.y()), abs=1e-6)
+    qtbot.mouseDClick(view, LEFT, pos=point.toPoint())
+    assert panel.zoom.factor == 1.0
+
+
+def test_local_after_is_the_redistributed_row_of_the_heads_shown(
+    qtbot: QtBot, run: Recording
+) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    settings = workspace.method.current
+    query = workspace.query
+    assert query is not None
+    layer, head = (int(i) for i in np.argwhere(run.image_centric(query, settings)[1:-1])[0])
+    workspace.selection.select_head(layer + 1, head)
+    workspace.view.set(shown="all")
+    settle()
+    positions = run.layout.positions
+    before = run.attention(query, layer + 1, head)[positions]
+    after = run.redistributed(query, settings, layer + 1, head)[positions]
+    maps = panel._maps
+    assert maps is not None and maps.after is not None
+    assert np.abs(after - before).max() > 1e-4, "this head must move something"
+    np.testing.assert_allclose(maps.before, before, rtol=1e-5)
+    np.testing.assert_allclose(maps.after, after, rtol=1e-4, atol=1e-8)
+    assert panel.note.text() == LOCAL
+    low, high = panel.views["difference"]._limits
+    assert low == -high < 0
+    assert panel.views["before"]._limits == panel.views["after"]._limits
+
+
+def test_words_say_when_nothing_moves(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    assert panel.note.text() == BEFORE_NOTE
+    # The last layer is never touched (Sec. 6.1).
+    workspace.selection.select_head(run.n_layers - 1, 0)
+    workspace.view.set(shown="after")
+    settle()
+    assert panel.note.text() == NOTHING_MOVES
+
+
+def test_global_compares_with_the_row_that_the_second_run_used(
+    qtbot: QtBot, run: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intervention = Redistribution(tau=run.tau_default, p=0.9, rho=0.3)
+    second = cropped_run(
+        tmp_path / "second", monkeypatch, name="with VAR", intervention=intervention
+    )
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run, second)
+    assert workspace.baseline is run and workspace.paired is second
+    workspace.view.set(compare="run", shown="all")
+    settle()
+    query, position = workspace.query, workspace.selection.position
+    assert query is not None and position is not None
+    same = second.query_of(position)
+    assert same is not None
+    used = second.redistributed(same, intervention)[..., second.layout.positions]
+    maps = panel._maps
+    assert maps is not None and maps.after is not None
+    np.testing.assert_allclose(maps.after, used.mean(axis=(0, 1)), rtol=1e-4, atol=1e-8)
+    assert np.abs(maps.after - maps.before).max() > 1e-4
+    assert panel.note.text().startswith(GLOBAL)
+    # Seen from the second run it is the same comparison.
+    workspace.look_at(second, position)
+    settle()
+    assert panel._maps is not None and panel._maps.after is not None
+    np.testing.assert_allclose(panel._maps.after, maps.after, rtol=1e-5)
+    np.testing.assert_allclose(panel._maps.before, maps.before, rtol=1e-5)
+
+
+def test_without_a_second_run_the_panel_says_what_to_do(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.view.set(compare="run", shown="after")
+    settle()
+    assert panel.note.text() == NO_PAIR
+    assert "Run with VAR" in NO_PAIR
+
+
+def test_one_sink_does_not_black_out_the_rest(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    reading = workspace.reading
+    assert reading is not None
+    layer = workspace.selection.layer
+    # A head that gives its sinks the most.
+    head = int(np.argmax(reading.sink_mass[layer] * reading.visual_mass[layer]))
+    workspace.selection.select_head(layer, head)
+    settle()
+    maps = panel._maps
+    assert maps is not None and maps.sinks_before.any()
+    others = maps.before[~maps.sinks_before]
+    robust = panel.views["before"]._limits[1]
+    assert robust <= others.max()
+    workspace.view.set(robust=False)
+    settle()
+    full = panel.views["before"]._limits[1]
+    assert full == pytest.approx(float(max(maps.before.max(), maps.after.max())))
+    workspace.view.set(hide_sinks=True)
+    settle()
+    assert np.isnan(panel.views["before"]._values[maps.sinks_before]).all()
+    assert np.isfinite(panel.views["before"]._values[~maps.sinks_before]).all()
+
+
+def test_a_scale_shared_by_all_tokens_never_shrinks(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.view.set(scale="shared")
+    settle()
+    highs = []
+    for position in workspace.selection.positions:
+        workspace.selection.select_token(position)
+        settle()
+        highs.append(panel.views["before"]._limits[1])
+    assert highs == sorted(highs)
+    assert highs[-1] > highs[0], "tokens differ, so the scale must have grown"
+    workspace.view.set(scale="map")
+    settle()
+    assert panel.views["before"]._limits[1] < highs[-1]
+
+
+def test_unknown_geometry_is_a_strip_and_says_so(
+    qtbot: QtBot, run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    strange = replace(run.layout, known=False, views=(), _cell_of={})
+    monkeypatch.setattr(run, "_layout", strange)
+    panel = ImagePanel()
+    stage(qtbot, panel, run)
+    assert panel.note.text().startswith(STRIP_NOTE)
+    view = panel.views["before"]
+    assert view.scene() is not None and view.scene().strip
+    # 80 tokens in rows of 48: the second of the second row is token 49.
+    scale = min(view.width() / 480, view.height() / 20)
+    left, top = (view.width() - scale * 480) / 2, (view.height() - scale * 20) / 2
+    move_mouse(view, QtCore.QPointF(left + 15 * scale, top + 15 * scale))
+    assert panel.hover.text().startswith("visual token 49 ")
+    assert "pixels" not in panel.hover.text()
+
+
+def test_title_names_token_layer_head_and_row(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.selection.select_head(3, 2)
+    settle()
+    position = workspace.selection.position
+    assert position is not None
+    word = run.tokens[position].text.strip()
+    assert panel.subject.text() == f"‘{word}’ (position {position}) · layer 3 · head 2 · as query"
+    workspace.selection.set_row_of("produced")
+    settle()
+    assert panel.subject.text().endswith("step that produced it")
+    workspace.selection.select_all()
+    settle()
+    assert "mean over all 20 heads" in panel.subject.text()
+
+
+def test_repaints_once_for_many_changes_and_not_while_hidden(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, make_run(tmp_path / "run"))
+    seen = []
+    original = panel.refresh
+    monkeypatch.setattr(panel, "refresh", lambda reading: (seen.append(1), original(reading)))
+    workspace.selection.step_token(1)
+    workspace.selection.step_layer(1)
+    workspace.method.set(p=0.3)
+    settle()
+    assert len(seen) == 1
+    panel.hide()
+    workspace.selection.step_token(1)
+    settle()
+    assert len(seen) == 1
+    panel.show()
+    settle()
+    assert len(seen) == 2
+
+
+def test_empty_state_is_a_sentence(qtbot: QtBot) -> None:
+    panel = ImagePanel()
+    stage(qtbot, panel)
+    assert panel._stack.currentWidget() is panel._empty
+    assert panel._empty.text().endswith(".")
+
+
+def test_keyboard_moves_the_mark_and_zooms(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    stage(qtbot, panel, run)
+    view = panel.views["before"]
+    panel.mark(2 * COLS + 3)
+    shift = QtCore.Qt.KeyboardModifier.ShiftModifier
+    qtbot.keyClick(view, QtCore.Qt.Key.Key_Down, shift)
+    assert panel.marked == 3 * COLS + 3
+    qtbot.keyClick(view, QtCore.Qt.Key.Key_Left, shift)
+    assert panel.marked == 3 * COLS + 2
+    qtbot.keyClick(view, QtCore.Qt.Key.Key_Plus)
+    assert panel.zoom.factor > 1.0
+    qtbot.keyClick(view, QtCore.Qt.Key.Key_0)
+    assert panel.zoom.factor == 1.0
