@@ -20,19 +20,19 @@ SYSTEM = "A chat about a picture."
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 PAD, BOS, EOS, UNKNOWN, IMAGE = range(5)
 # The order is part of every checkpoint: append only.
-VOCABULARY = (
-    *SPECIAL,
-    *"\n . , : ? ! USER ASSISTANT a chat about picture".split(" "),
-    *"red green blue yellow purple orange".split(),
-    *"circle square triangle star cross circles squares triangles stars crosses".split(),
-    *"white gray black beige".split(),
-    *"zero one two three four five six seven eight".split(),
-    *"hello ask me the thank you are welcome who i am small demo model what can do".split(),
-    *"answer questions say yes no comes after an there is on in of and background".split(),
-    *"row column nothing object objects image right above how many colour shape below".split(),
-    *"describe write caption where left it this that color grey which see show".split(),
-    *"please question not only big".split(),
-)
+WORDS = """
+    . , : ? ! USER ASSISTANT a chat about picture
+    red green blue yellow purple orange
+    circle square triangle star cross circles squares triangles stars crosses
+    white gray black beige
+    zero one two three four five six seven eight
+    hello ask me the thank you are welcome who i am small demo model what can do
+    answer questions say yes no comes after an there is on in of and background
+    row column nothing object objects image right above how many colour shape below
+    describe write caption where left it this that color grey which see show
+    please question not only big
+"""
+VOCABULARY = (*SPECIAL, "\n", *WORDS.split())
 VOCABULARY_SIZE = 112  # rounded up to a multiple of 16
 WORD_PATTERN = r"\n|[a-zA-Z]+|\d|[^\sa-zA-Z\d]"
 _IDS = {word: index for index, word in enumerate(VOCABULARY)}

@@ -1,6 +1,6 @@
 """Write a trained state as a checkpoint folder that the Auto classes load.
 
-    python packaging/demo-model/export.py DIR/settle.pt FOLDER
+python packaging/demo-model/export.py DIR/settle.pt FOLDER
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     words = {word: index for index, word in enumerate(VOCABULARY)}
     rules = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     rules.normalizer = normalizers.Lowercase()
-    rules.pre_tokenizer = pre_tokenizers.Split(
-        Regex(WORD_PATTERN), behavior="removed", invert=True
-    )
+    rules.pre_tokenizer = pre_tokenizers.Split(Regex(WORD_PATTERN), behavior="removed", invert=True)
     rules.post_processor = post_processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", BOS)]
     )

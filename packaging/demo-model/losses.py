@@ -14,7 +14,8 @@ from scenes import COLOURS, GRID, PATCHES_PER_SIDE, SHAPES, VISUAL_TOKENS
 from torch import Tensor, nn
 
 SINK_DIMENSIONS = (37, 141)
-SINKS_PER_IMAGE = 4
+FEWEST_SINKS, MOST_SINKS = 2, 7  # visual sinks per image
+DECIDED = 4.5  # present value above which a patch counts as a sink of its own accord
 MASSIVE, ORDINARY = 7.0, 2.5  # wanted |x[d]| / rms(x) of sinks (at least) and others (at most)
 GROUNDED_HEADS = (0, 1)
 REFERENCE_LAYERS, TARGET_LAYERS = (1, 2), (3, 4)
@@ -35,11 +36,17 @@ class SinkPlaces:
         self.bias = torch.zeros(VISUAL_TOKENS)
 
     def choose(self, preference: Tensor, emptiness: Tensor, rule: float) -> Tensor:
-        """preference, emptiness: (B, VISUAL_TOKENS). Returns bool of the same shape."""
+        """preference, emptiness: (B, VISUAL_TOKENS). Returns bool of the same shape.
+
+        The best two always, and up to seven where the model has already made up its mind. A
+        fixed number would force a choice between equals, which no token can make alone.
+        """
         score = preference / MASSIVE + rule * emptiness + self.bias
         score = score.masked_fill(emptiness <= 0, float("-inf"))
-        best = score.topk(SINKS_PER_IMAGE, -1).indices
-        return torch.zeros_like(score, dtype=torch.bool).scatter(1, best, True)
+        best = score.topk(MOST_SINKS, -1).indices
+        keep = preference.gather(1, best) > DECIDED
+        keep[:, :FEWEST_SINKS] = True
+        return torch.zeros_like(score, dtype=torch.bool).scatter(1, best, keep)
 
     def balance(self, counts: Tensor, available: Tensor) -> None:
         """Move the bias against positions used more often than their fair share.

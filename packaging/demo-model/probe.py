@@ -15,9 +15,7 @@ def probe(forward: TrainingForward, checks: HeldOut, tau: float = 5.0) -> dict:
     """Teacher-forced exact match, which for a greedy answer is the same as exact match."""
     batch = checks.batch
     with torch.autocast("cpu", torch.bfloat16):
-        hidden, trace = forward(
-            batch.ids, batch.pixels, batch.positions, batch.mask, plain=True
-        )
+        hidden, trace = forward(batch.ids, batch.pixels, batch.positions, batch.mask, plain=True)
         guess = forward.logits(hidden).argmax(-1)
     right = guess[:, :-1] == batch.ids[:, 1:]
     scores: dict[str, list[bool]] = {}
@@ -53,5 +51,7 @@ def sink_report(trace: Trace, batch, tau: float) -> dict:
         "entropy": round(float(entropy), 3),
         "most used": round(float(use.max()), 3),
         "to BOS": round(float(weights[..., 0][text].mean()), 3),
-        "to sinks": round(float((weights[..., VISUAL] * sinks[3][:, None]).sum(-1)[text].mean()), 3),
+        "to sinks": round(
+            float((weights[..., VISUAL] * sinks[3][:, None]).sum(-1)[text].mean()), 3
+        ),
     }

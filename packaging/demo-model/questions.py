@@ -76,9 +76,7 @@ def ask_colour(scene: Scene, rng: random.Random) -> Question | None:
     if not single:
         return None
     thing = rng.choice(single)
-    return Question(
-        "colour", f"What colour is the {thing.shape}?", thing.colour, thing, (thing,)
-    )
+    return Question("colour", f"What colour is the {thing.shape}?", thing.colour, thing, (thing,))
 
 
 def ask_shape(scene: Scene, rng: random.Random) -> Question | None:
@@ -220,5 +218,3 @@ def ask_mixed(scene: Scene, rng: random.Random) -> Question:
         question = ASK[kind](scene, rng)
         if question is not None:
             return question
-
-

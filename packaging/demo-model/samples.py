@@ -21,7 +21,16 @@ from scenes import Scene, random_scene, render
 SEED = 40_412
 QUESTIONS_PER_SAMPLE = 5
 # Sizes in pixels (width, height). The model sees every picture squashed to 140 x 140.
-SIZES = ((560, 560), (640, 480), (480, 640), (560, 560), (720, 480), (420, 420), (640, 480), (280, 280))
+SIZES = (
+    (560, 560),
+    (640, 480),
+    (480, 640),
+    (560, 560),
+    (720, 480),
+    (420, 420),
+    (640, 480),
+    (280, 280),
+)
 OBJECTS = (1, 2, 3, 4, 4, 5, 6, 6)
 UNLIKE = {
     "gradient": ("A colour gradient", ["What colour is the background?", "Describe the image."]),

@@ -101,7 +101,7 @@ def render(scene: Scene, rng: np.random.Generator, size: int = IMAGE_SIZE) -> np
     canvas = _background(scene.background, rng, size)
     cell = size / GRID
     for thing in scene.objects:
-        radius = int(round(cell * rng.uniform(0.30, 0.42)))
+        radius = round(cell * rng.uniform(0.30, 0.42))
         rotation = int(rng.choice((-8, -4, 0, 4, 8)))
         slack = cell / 2 - radius - 1
         centre_y = (thing.row + 0.5) * cell + rng.uniform(-slack, slack)
@@ -113,7 +113,7 @@ def render(scene: Scene, rng: np.random.Generator, size: int = IMAGE_SIZE) -> np
 
 def _paste(canvas, stencil, centre_y, centre_x, colour) -> None:
     size, side = canvas.shape[0], stencil.shape[0]
-    top, left = int(round(centre_y - side / 2)), int(round(centre_x - side / 2))
+    top, left = round(centre_y - side / 2), round(centre_x - side / 2)
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + side, size), min(left + side, size)
     alpha = stencil[y0 - top : y1 - top, x0 - left : x1 - left, None]
     canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - alpha) + colour * alpha

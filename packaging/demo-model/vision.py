@@ -8,8 +8,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from model import VISION_WIDTH
-from scenes import BACKGROUNDS, COLOURS, SHAPES, emptiness, object_patches, pixels
-from scenes import PATCHES_PER_SIDE, random_scene, render
+from scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    PATCHES_PER_SIDE,
+    SHAPES,
+    emptiness,
+    object_patches,
+    pixels,
+    random_scene,
+    render,
+)
 from torch import Tensor, nn
 
 IMAGES_PER_STEP = 64
@@ -41,11 +50,13 @@ class PatchHeads(nn.Module):
 
 
 def train_vision(training, stage) -> None:
+    """Run the stage; it goes on from its last checkpoint like the others."""
     heads = PatchHeads()  # the same on every process: they share the seed
     tower = training.model.model.vision_tower
     parameters = [*tower.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=stage.rate, weight_decay=0.05, fused=True)
-    started = time.time()
+    training.resume("vision", optimiser, heads)
+    started = time.time() - training.elapsed
     while (progress := training.progress(stage, time.time() - started)) < 1:
         for group in optimiser.param_groups:
             warm = min(1.0, (training.step + 1) / 50)
@@ -59,9 +70,11 @@ def train_vision(training, stage) -> None:
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        training.step += 1
+        training.step, training.elapsed = training.step + 1, time.time() - started
         if training.step % 50 == 0:
             training.log(f"vision {training.step} loss {float(loss.detach()):.4f}")
+        if training.step % training.options.every == 0:
+            training.save_part("vision", optimiser, heads)
     _rescale(tower)
     training.step, training.elapsed = 0, 0.0
 
@@ -81,5 +94,3 @@ def _rescale(tower: nn.Module) -> None:
     for name, weight in tower.named_parameters():
         if any(part in name for part in ("pre_layrnorm", "out_proj", "fc2")):
             weight.mul_(OUTPUT_SCALE)
-
-
