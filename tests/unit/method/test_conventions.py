@@ -77,6 +77,8 @@ def test_released_code_adds_a_millionth_per_visual_token(library: Library) -> No
     assert library.numpy(heads.sink_share(*arrays, "paper")) == pytest.approx(0.1 / 0.6, rel=1e-14)
     share = library.numpy(heads.sink_share(*arrays, "released-code"))
     assert share == pytest.approx(0.1 / 0.600004, rel=1e-14)
+    at_rho = heads.image_centric(*arrays, rho=share.item(), convention="released-code")
+    assert library.numpy(at_rho).all()
     # rho between the two shares: only with those millionths does the head pass.
     rho = 0.1 / 0.600002
     assert library.numpy(heads.image_centric(*arrays, rho=rho, convention="released-code")).all()

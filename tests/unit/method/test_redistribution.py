@@ -14,7 +14,7 @@ from tests.unit.method import reference, scenes
 from tests.unit.method.conftest import Library
 from tests.unit.method.scenes import Scene
 from var_studio.method import redistribution
-from var_studio.method.conventions import share_kept, share_taken
+from var_studio.method.conventions import share_kept
 
 NAN = float("nan")
 
@@ -119,7 +119,7 @@ def test_sinks_keep_exactly_their_share(
     kept = scene.attention * share_kept(p, convention)
     changed = (result != scene.attention).any(-1)
     assert (result[changed][:, scene.sink] == kept[changed][:, scene.sink]).all()
-    if share_taken(p, convention) == 1.0:
+    if share_kept(p, convention) == 0.0:
         assert (result[changed][:, scene.sink] == 0).all()
 
 
