@@ -74,7 +74,7 @@ def build_map(
     limits = _limits(before, after, options.robust, hide)
     attention = ColourScale(limits, options.colour_map, "attention α (% of the row)", percent=True)
     change = ColourScale(
-        symmetric_limits(difference, share=0.98 if options.robust else 1.0),
+        _difference_limits(difference, limits, options.robust),
         DIFFERENCE_COLOURS,
         "change (% of the row)",
         percent=True,
@@ -280,6 +280,15 @@ def _limits(
     if robust or hide is not None:
         return robust_limits(before, after, share=0.99 if robust else 1.0, hide=hide)
     return full_limits(before, after)
+
+
+def _difference_limits(
+    difference: npt.NDArray[np.float32], attention: Limits, robust: bool
+) -> Limits:
+    if not difference.any():
+        # Nothing moved: zero everywhere, on the scale of the attention beside it.
+        return Limits(-attention.high, attention.high)
+    return symmetric_limits(difference, share=0.98 if robust else 1.0)
 
 
 def _head_scale(name: HeadValue, values: npt.NDArray[np.float32]) -> ColourScale:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +88,7 @@ def draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
     axes.set_yscale("log")
     right = max(float(panel.edges[-1]), panel.threshold) * 1.04
     axes.set_xlim(0, right)
-    axes.set_ylim(floor, top * 4)
+    axes.set_ylim(floor, top * 2.5)
     axes.axvline(panel.threshold, color=THRESHOLD, linestyle=(0, (4, 2)), zorder=6)
     on_left = panel.threshold > 0.7 * right
     text = axes.annotate(
@@ -152,12 +152,15 @@ def draw_colour_bar(drawing: Drawing, axes: Axes, scale: ColourScale, vertical: 
         Normalize(limits.low * factor, limits.high * factor), colormaps[scale.colour_map]
     )
     extend = ("both" if scale.centred else "max") if limits.clipped else "neither"
+    # A label at the very end of a horizontal bar would reach over the edge of the page.
+    prune: Literal["both", "upper"] | None = "both" if scale.centred else "upper"
+    prune = None if vertical else prune
     bar = drawing.colorbar(
         colours,
         cax=axes,
         orientation="vertical" if vertical else "horizontal",
         extend=extend,
-        ticks=MaxNLocator(nbins=4, symmetric=scale.centred),
+        ticks=MaxNLocator(nbins=4, symmetric=scale.centred, prune=prune),
         format=FuncFormatter(lambda v, _: _number(v, scale.centred)),
     )
     bar.set_label(scale.label)
@@ -254,4 +257,4 @@ def panel_aspect(panel: Any) -> float:
     if isinstance(panel, HeadsPanel):
         n_layers, n_heads = panel.values.shape
         return min(max(n_layers / n_heads, 0.45), 1.0)
-    return 0.5
+    return 0.42

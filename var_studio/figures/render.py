@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +56,11 @@ class _Insets:
 
 
 def render(figure: Figure, width: Width = "two-columns") -> Drawing:
-    """Return the matplotlib Figure of a spec, at its printed size. Raises FigureError."""
+    """Return the matplotlib Figure of a spec, at its printed size. Raises FigureError.
+
+    For a notebook. Write files with `save`: matplotlib's own settings at the time of saving would
+    decide about fonts.
+    """
     with _style(width):
         return _compose(figure, WIDTHS[width])
 
@@ -228,8 +231,28 @@ def _insets(panel: Panel, em: float) -> _Insets:
 
 
 def _wrapped(text: str, width: float, em: float) -> list[str]:
-    # Half an em is the average width of a letter in the sans-serif faces of figures.
-    return textwrap.wrap(text, max(int(width / (0.53 * em)), 10))
+    """Lines of `text` no wider than `width` inches in a font of `em` inches."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=em * 72)
+
+    def fits(line: str) -> bool:
+        extent = text_to_path.get_text_width_height_descent(line, font, ismath=False)
+        return float(extent[0]) <= width * 72
+
+    lines: list[str] = []
+    for word in text.split():
+        if lines and fits(f"{lines[-1]} {word}"):
+            lines[-1] += f" {word}"
+            continue
+        while not fits(word) and len(word) > 1:
+            # No blank to break at: as many letters as there is room for.
+            room = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or fits(word[:n]))
+            lines.append(word[:room])
+            word = word[room:]
+        lines.append(word)
+    return lines
 
 
 def _text(

@@ -1,0 +1,319 @@
+"""What is drawn: geometry, scales, choice of rows, settings; and the data beside a figure."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.synthetic import make_layout
+from var_studio.errors import VarStudioError
+from var_studio.figures import (
+    FIGURES,
+    FigureError,
+    MapOptions,
+    NoRowError,
+    build,
+    build_map,
+    export_figure,
+    load_settings,
+    read,
+)
+from var_studio.figures.geometry import finest_views, unseen_and_padding
+from var_studio.figures.words import visible
+from var_studio.recording.layout import View, VisualLayout
+from var_studio.recording.recording import Recording
+from var_studio.recording.session import save_session
+from var_studio.recording.settings import Redistribution
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_before_and_after_share_a_scale_and_the_difference_is_centred(run):
+    figure = build_map(read(run, layer=3, settings=Redistribution(heads="all")))
+    image, before, after, difference = figure.rows[0]
+    assert image.scale is None and image.heats == ()
+    assert before.scale == after.scale != difference.scale
+    assert difference.scale.limits.low == -difference.scale.limits.high
+    assert before.scale.limits.low == 0
+    total = sum(np.nansum(p.heats[0].values) * s for p, s in ((after, 1), (before, -1)))
+    assert np.nansum(difference.heats[0].values) == pytest.approx(total, abs=1e-6)
+
+
+def test_hidden_sinks_do_not_stretch_the_scale(run):
+    reading = read(run, layer=3)
+    full = build_map(reading, options=MapOptions(robust=False)).rows[0][1].scale.limits
+    hidden = build_map(reading, options=MapOptions(robust=False, hide_sinks=True))
+    limits = hidden.rows[0][1].scale.limits
+    kept = ~reading.visual_sinks
+    assert limits.high == pytest.approx(
+        max(reading.map_before[kept].max(), reading.map_after[kept].max())
+    )
+    assert limits.high < full.high and limits.clipped and not full.clipped
+
+
+def test_rows_are_those_asked_for(run):
+    token = run.length - 4
+    query = run.query_of(token)
+    assert read(run, token=token).focus.query == query
+    assert read(run, token=token, row_of="produced").focus.query == query - 1
+    assert read(run).position == run.generated_positions[0]
+    assert read(run, layer=2).focus.heads == tuple((2, h) for h in range(6))
+    assert read(run, head=4).focus.heads == tuple((i, 4) for i in range(6))
+    assert read(run, layer=2, head=4).focus.heads == ((2, 4),)
+    assert read(run).focus.heads == ()
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"token": 10_000}, "goes from 0 to"),
+        ({"token": -1}, "goes from 0 to"),
+        ({"layer": 6}, "0 to 5"),
+        ({"head": -1}, "0 to 5"),
+        ({"layer": 0, "head": 6}, "0 to 5"),
+    ],
+)
+def test_an_index_outside_the_run_is_refused(run, choice, said):
+    with pytest.raises(VarStudioError, match=said):
+        read(run, **choice)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"token": 0}, {"token": 10}, {"token": 0, "row_of": "produced"}],
+)
+def test_a_token_without_a_row_is_told_which_have_one(run, choice):
+    first, last = run.query_positions[[0, -1]]
+    with pytest.raises(NoRowError, match=f"{first} to {last}"):
+        read(run, **choice)
+
+
+def test_the_settings_of_an_intervened_run_are_the_default(tmp_path):
+    from tests.synthetic import make_run
+
+    settings = Redistribution(rho=0.35, p=0.2)
+    other = make_run(tmp_path / "r", rows=3, cols=3, queries=6, intervention=settings)
+    assert read(other).settings.rho == 0.35
+    assert read(other, settings=Redistribution()).settings.rho == 0.8
+
+
+def test_an_unknown_figure_is_refused(run):
+    with pytest.raises(VarStudioError, match="map, histogram, heads"):
+        build("pie", read(run))
+
+
+def grid_view(name, box, rows, cols, start=0):
+    return View(name, 0, box, start + np.arange(rows * cols).reshape(rows, cols))
+
+
+def layout_of(size, *views, unseen=()):
+    count = max(int(v.tokens.max()) for v in views) + 1
+    return VisualLayout((size,), np.arange(count), views, np.zeros((count, 4)), (tuple(unseen),))
+
+
+def test_padding_is_what_lies_outside_the_image():
+    wide = layout_of((100, 50), grid_view("image", (0.0, -25.0, 100.0, 75.0), 4, 4))
+    assert unseen_and_padding(wide, 0)[1] == ((0.0, -25.0, 100.0, 0.0), (0.0, 50.0, 100.0, 75.0))
+    tall = layout_of((50, 100), grid_view("image", (-25.0, 0.0, 75.0, 100.0), 4, 4))
+    assert unseen_and_padding(tall, 0)[1] == ((-25.0, 0.0, 0.0, 100.0), (50.0, 0.0, 75.0, 100.0))
+    exact = layout_of((100, 50), grid_view("image", (0.0, 0.0, 100.0, 50.0), 4, 4))
+    assert unseen_and_padding(exact, 0)[1] == ()
+
+
+def test_cropped_borders_are_hatched_in_the_figure(run, monkeypatch):
+    box = (40.0, 0.0, 280.0, 240.0)
+    borders = ((0.0, 0.0, 40.0, 240.0), (280.0, 0.0, 320.0, 240.0))
+    layout = run.layout
+    cropped = VisualLayout(
+        layout.image_sizes,
+        layout.positions,
+        (View("image", 0, box, layout.views[0].tokens),),
+        layout.boxes,
+        (borders,),
+    )
+    monkeypatch.setattr(run, "_layout", cropped)
+    panel = build_map(read(run)).rows[0][1]
+    assert panel.unseen == borders
+    assert panel.heats[0].box == box
+    assert panel.extent == (0.0, 0.0, 320.0, 240.0)
+
+
+def test_tiles_are_shown_rather_than_their_thumbnail():
+    thumbnail = grid_view("thumbnail", (0.0, 0.0, 200.0, 100.0), 4, 4)
+    left = grid_view("left", (0.0, 0.0, 100.0, 100.0), 4, 4, 16)
+    right = grid_view("right", (100.0, 0.0, 200.0, 100.0), 4, 4, 32)
+    assert finest_views(layout_of((200, 100), thumbnail, left, right), 0) == [1, 2]
+    assert finest_views(layout_of((200, 100), thumbnail), 0) == [0]
+
+
+def test_an_unknown_geometry_is_never_laid_over_the_picture(run, monkeypatch):
+    layout = make_layout(5, 8, (320, 240), start=6)
+    unknown = VisualLayout(
+        layout.image_sizes, layout.positions, layout.views, layout.boxes, ((),), known=False
+    )
+    monkeypatch.setattr(run, "_layout", unknown)
+    reading = read(run)
+    figure = build_map(reading)
+    assert all(panel.picture is None for panel in figure.rows[0])
+    values = figure.rows[0][0].heats[0].values
+    np.testing.assert_allclose(values.ravel()[:40], reading.map_before)
+    assert np.isnan(values.ravel()[40:]).all()
+    assert "not known" in " ".join(figure.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [(" cup", "“cup”"), ("\n", "“⏎”"), ("  ", "“␣␣”"), ("", "“”"), ("a b", "“a b”")],
+)
+def test_tokens_are_named_so_that_blanks_can_be_seen(text, shown):
+    assert visible(text) == shown
+
+
+# --- beside a figure
+
+
+def exported(run, folder, figure, **choice):
+    return export_figure(run, figure, folder / f"{figure}.png", dpi=40, with_data=True, **choice)
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_settings_load_back(run, tmp_path, figure):
+    settings = Redistribution(tau=5.5, rho=0.4, p=0.3, convention="released-code", target="both")
+    written = exported(run, tmp_path, figure, layer=2, head=1, settings=settings)
+    assert [path.suffix for path in written] == [".png", ".npz", ".csv", ".json"]
+    assert load_settings(written[3]) == settings
+    document = json.loads(written[3].read_text("utf-8"))
+    assert document["layer"] == 2 and document["heads"] == [[2, 1]]
+    assert (document["tau"], document["rho"], document["p"]) == (5.5, 0.4, 0.3)
+    assert document["convention"] == "released-code"
+    assert document["token"]["position"] == run.generated_positions[0]
+    with np.load(written[1], allow_pickle=False) as arrays:
+        assert json.loads(str(arrays["settings"])) == document
+
+
+def test_the_table_of_a_map_holds_the_recorded_numbers(run, tmp_path):
+    written = exported(run, tmp_path, "map", layer=2, head=1)
+    query = run.query_of(int(run.generated_positions[0]))
+    before = run.attention(query, 2, 1)
+    after = run.redistributed(query, Redistribution(), 2, 1)
+    with open(written[2], encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 40
+    for k, line in enumerate(lines):
+        position = int(line["position"])
+        assert position == run.layout.positions[k]
+        assert (int(line["row"]), int(line["col"])) == divmod(k, 8)
+        assert np.float32(line["before"]) == before[position]
+        assert float(line["after"]) == pytest.approx(float(after[position]), abs=1e-6)
+        assert np.float32(line["phi"]) == run.phi(2)[position]
+        assert int(line["sink"]) == int(run.sinks(2)[position])
+    with np.load(written[1], allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["before"], before[run.layout.positions])
+        np.testing.assert_array_equal(arrays["view0_before"].ravel(), arrays["before"])
+
+
+def test_the_table_of_heads_holds_the_method_s_numbers(run, tmp_path):
+    from var_studio.method import heads
+
+    written = exported(run, tmp_path, "heads")
+    query = run.query_of(int(run.generated_positions[0]))
+    ratio = heads.non_sink_ratio(run.attention(query)[:, :, None], run.visual, run.sinks())[..., 0]
+    with open(written[2], encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            layer, head = int(line["layer"]), int(line["head"])
+            assert float(line["non_sink_ratio"]) == pytest.approx(ratio[layer, head], abs=1e-6)
+            assert int(line["image_centric"]) == int(run.image_centric(query)[layer, head])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        '{"redistribution": 3}',
+        '{"redistribution": {"rho": 7}}',
+        '{"rho": 0.5, "colour": 1}',
+        "[" * 100_000,
+        "\x00",
+    ],
+)
+def test_a_file_that_holds_no_settings_is_refused(tmp_path, content):
+    path = tmp_path / "s.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(FigureError, match="holds no settings"):
+        load_settings(path)
+
+
+def test_settings_of_a_missing_file(tmp_path):
+    with pytest.raises(FigureError, match="cannot be read"):
+        load_settings(tmp_path / "none.json")
+    with pytest.raises(FigureError, match="holds no settings"):
+        path = tmp_path / "binary.json"
+        path.write_bytes(b"\xff\xfe\x80")
+        load_settings(path)
+
+
+def test_no_figure_is_left_half_written(run, tmp_path, monkeypatch):
+    import os
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(FigureError, match="No space left"):
+        export_figure(run, "histogram", tmp_path / "f.pdf")
+    assert list(tmp_path.iterdir()) == []
+
+
+BLOCKED = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ImportError(f"{{name}} is blocked", name=name.split(".")[0])
+
+sys.meta_path.insert(0, Blocker())
+{body}
+"""
+
+
+def run_blocked(
+    body: str, *arguments: str, blocked: tuple[str, ...]
+) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKED.format(blocked=blocked, body=body), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_session_opens_and_exports_without_torch_or_qt(run: Recording, tmp_path):
+    session = save_session(tmp_path / "s.vars", runs=[run])
+    blocked = ("torch", "transformers", "accelerate", "PySide6", "pyqtgraph", "shiboken6")
+    body = (
+        "from var_studio.cli import main\n"
+        "folder, session = sys.argv[1:]\n"
+        "for figure in ('map', 'histogram', 'heads'):\n"
+        "    for suffix in ('pdf', 'svg', 'png'):\n"
+        "        out = f'{folder}/{figure}.{suffix}'\n"
+        "        options = ['--figure', figure, '--out', out, '--with-data']\n"
+        "        assert main(['export', session, *options]) == 0\n"
+        "assert main(['info', session]) == 0\n"
+    )
+    done = run_blocked(body, str(tmp_path), str(session), blocked=blocked)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("*.pdf"))) == 3
+    # Control: the blocker blocks.
+    for name in ("torch", "PySide6"):
+        assert "is blocked" in run_blocked(f"import {name}", blocked=blocked).stderr
