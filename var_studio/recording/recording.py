@@ -17,25 +17,18 @@ import numpy.typing as npt
 from var_studio.method import contribution as contribution_method
 from var_studio.method import sinks as sinks_method
 from var_studio.recording import apply
-from var_studio.recording.arrays import Array, ArraySpec, FormatError, dump, parse, read_spec
+from var_studio.recording.arrays import Array
 from var_studio.recording.document import (
     ImageEntry,
-    RunDocument,
-    array_specs,
-    check_size,
-    layout_from_json,
-    read_document,
-    token_from_json,
-    token_to_json,
 )
 from var_studio.recording.failures import RecordingError, storage_error
 from var_studio.recording.files import Files, FilesBelow, FolderFiles
 from var_studio.recording.halves import widen
 from var_studio.recording.images import StoredImage, decode
 from var_studio.recording.layout import VisualLayout
-from var_studio.recording.migrations import NewerSchemaError
+from var_studio.recording.reader import RunReader
 from var_studio.recording.settings import Convention, Generation, Intervention, Redistribution
-from var_studio.recording.store import GROUP, JOURNAL, group_metadata
+from var_studio.recording.store import GROUP
 from var_studio.recording.tokens import Token
 
 if TYPE_CHECKING:
@@ -65,13 +58,12 @@ class Recording:
 
     def __init__(self, files: Files, image_bytes: ImageBytes | None = None) -> None:
         """Read a run's description; `Recording.open` is the ordinary way for a directory."""
-        self._files = files
+        self._reader = RunReader(files)
         self._image_bytes = image_bytes or self._own_image_bytes
         self._lock = threading.RLock()
         self._rows: OrderedDict[int, Floats] = OrderedDict()
         self._keyed: dict[str, Array] = {}
         self._images: dict[int, Image.Image] = {}
-        self._read()
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str]) -> Recording:
@@ -85,15 +77,15 @@ class Recording:
 
     def refresh(self) -> bool:
         """Pick up what a growing run has added. Returns whether there was anything new."""
-        if self._offset < 0:
+        if not self.growing:
             return False
-        before = (self.length, len(self._queries), self.finished)
+        before = (self.length, len(self._reader.queries), self.finished)
         with self._lock:
-            self._follow_journal()
+            self._reader = self._reader.followed()
             # What was read is as long as the run was then, and keys may have been filled in.
             self._rows.clear()
             self._keyed.clear()
-        return before != (self.length, len(self._queries), self.finished)
+        return before != (self.length, len(self._reader.queries), self.finished)
 
     def close(self) -> None:
         """Let go of memory and open files. The files themselves stay."""
@@ -101,11 +93,11 @@ class Recording:
             self._rows.clear()
             self._keyed.clear()
             self._images.clear()
-            self._files.close()
+            self._reader.files.close()
 
     def discard(self) -> None:
         """Remove the run's own directory for good. Raises RecordingError inside a session file."""
-        if not isinstance(self._files, FolderFiles):
+        if not isinstance(self._reader.files, FolderFiles):
             raise RecordingError(
                 f"This run is part of {self.path}.", "Take it out of the session instead."
             )
@@ -120,7 +112,7 @@ class Recording:
     def __repr__(self) -> str:
         state = self.reason if self.finished else "unfinished"
         return (
-            f"<Recording {self.name!r}: {self.length} tokens, {len(self._queries)} queries, "
+            f"<Recording {self.name!r}: {self.length} tokens, {len(self._reader.queries)} queries, "
             f"{self.n_layers} layers × {self.n_heads} heads, {state}>"
         )
 
@@ -129,120 +121,122 @@ class Recording:
     @property
     def path(self) -> Path:
         """The run's directory, or the session file it is in."""
-        return self._files.place
+        return self._reader.files.place
 
     @property
     def in_directory(self) -> bool:
         """Whether the run lies in a directory of its own, not in a session file."""
-        return isinstance(self._files, FolderFiles)
+        return isinstance(self._reader.files, FolderFiles)
 
     @property
     def id(self) -> str:
-        return self._document.id
+        return self._reader.document.id
 
     @property
     def name(self) -> str:
-        return self._document.name
+        return self._reader.document.name
 
     @property
     def n_layers(self) -> int:
-        return self._document.n_layers
+        return self._reader.document.n_layers
 
     @property
     def n_heads(self) -> int:
-        return self._document.n_heads
+        return self._reader.document.n_heads
 
     @property
     def hidden_size(self) -> int:
         """D: phi is at most its square root."""
-        return self._document.hidden_size
+        return self._reader.document.hidden_size
 
     @property
     def sink_dims(self) -> tuple[int, ...]:
-        return self._document.sink_dims
+        return self._reader.document.sink_dims
 
     @property
     def tau_default(self) -> float:
-        return self._document.tau_default
+        return self._reader.document.tau_default
 
     @property
     def precision(self) -> str:
         """Data type in which attention is stored."""
-        return self._document.precision
+        return self._reader.document.precision
 
     @property
     def generation(self) -> Generation:
-        return self._document.generation
+        return self._reader.document.generation
 
     @property
     def intervention(self) -> Intervention | None:
         """What was done to the model during the run; None for a baseline."""
-        return self._document.intervention
+        return self._reader.document.intervention
 
     @property
     def provenance(self) -> dict[str, Any]:
-        return dict(self._document.provenance)
+        return dict(self._reader.document.provenance)
 
     @property
     def finished(self) -> bool:
         """Whether the run came to its end; False while it grows and after a crash."""
-        return self._document.finished
+        return self._reader.document.finished
 
     @property
     def growing(self) -> bool:
         """Whether `refresh` may find more: a run that goes on, or that a crash cut off."""
-        return self._offset >= 0
+        return self._reader.growing
 
     @property
     def reason(self) -> str | None:
         """Why it ended: "end", "length" or "cancelled"; None where it did not."""
-        return self._document.reason
+        return self._reader.document.reason
 
     # ------------------------------------------------------------------------- sequence
 
     @property
     def tokens(self) -> tuple[Token, ...]:
-        return self._tokens
+        return self._reader.tokens
 
     @property
     def length(self) -> int:
         """T: tokens in the sequence."""
-        return len(self._tokens)
+        return len(self._reader.tokens)
 
     @property
     def layout(self) -> VisualLayout:
         """Where visual tokens lie in the images."""
-        return self._layout
+        return self._reader.layout
 
     @property
     def visual(self) -> Bools:
         """(T,) bool: image patches."""
-        return _frozen(self._layout.mask(self.length))
+        return _frozen(self._reader.layout.mask(self.length))
 
     @property
     def generated_positions(self) -> npt.NDArray[np.int64]:
         """Positions of the answer's tokens."""
-        found = [t.position for t in self._tokens if t.role == "generated"]
+        found = [t.position for t in self._reader.tokens if t.role == "generated"]
         return _frozen(np.array(found, dtype=np.int64))
 
     @property
     def prompt_length(self) -> int:
         """Tokens before the first generated one."""
-        return next((t.position for t in self._tokens if t.role == "generated"), self.length)
+        return next((t.position for t in self._reader.tokens if t.role == "generated"), self.length)
 
     @property
     def text(self) -> str:
         """The answer."""
-        return "".join(t.text for t in self._tokens if t.role == "generated" and not t.special)
+        return "".join(
+            t.text for t in self._reader.tokens if t.role == "generated" and not t.special
+        )
 
     @property
     def query_positions(self) -> npt.NDArray[np.int64]:
         """(Q,) positions of the tokens whose attention is recorded, ascending."""
-        return _frozen(np.array(self._queries, dtype=np.int64))
+        return _frozen(np.array(self._reader.queries, dtype=np.int64))
 
     def query_of(self, position: int) -> int | None:
         """The query of the token at a position; None where no row was recorded."""
-        return self._query_at.get(operator.index(position))
+        return self._reader.query_at.get(operator.index(position))
 
     # --------------------------------------------------------------------------- arrays
 
@@ -251,7 +245,7 @@ class Recording:
 
         (L, H, T) float32; (H, T), (L, T) or (T,) for one layer, head or both.
         """
-        query = self._checked("query", query, len(self._queries))
+        query = self._checked("query", query, len(self._reader.queries))
         return self._pick(self._row(query), layer, head)
 
     def redistributed(
@@ -343,7 +337,7 @@ class Recording:
     def prefetch(self, queries: Sequence[int]) -> None:
         """Decode rows that will be asked for soon, e.g. from an idle thread; ignores others."""
         for query in queries:
-            if 0 <= query < len(self._queries):
+            if 0 <= query < len(self._reader.queries):
                 self._row(query)
 
     # --------------------------------------------------------------------------- images
@@ -351,11 +345,11 @@ class Recording:
     @property
     def images(self) -> tuple[Image.Image, ...]:
         """The images of the prompt, decoded to RGB."""
-        return tuple(self.image(index) for index in range(len(self._document.images)))
+        return tuple(self.image(index) for index in range(len(self._reader.document.images)))
 
     def image(self, index: int = 0) -> Image.Image:
         """An image of the prompt, decoded to RGB once; a shared object, not to be drawn on."""
-        index = self._checked("image", index, len(self._document.images))
+        index = self._checked("image", index, len(self._reader.document.images))
         with self._lock:
             if index not in self._images:
                 self._images[index] = decode(self.stored_image(index))
@@ -363,17 +357,17 @@ class Recording:
 
     def stored_image(self, index: int = 0) -> StoredImage:
         """An image as it was given, encoded."""
-        index = self._checked("image", index, len(self._document.images))
-        entry = self._document.images[index]
+        index = self._checked("image", index, len(self._reader.document.images))
+        entry = self._reader.document.images[index]
         encoded = self._image_bytes(index, entry)
         if encoded is None:
-            raise self._files.damaged(f"the image {entry.name} is missing")
+            raise self._reader.files.damaged(f"the image {entry.name} is missing")
         return StoredImage(encoded, entry.media_type, entry.sha256, entry.name, entry.note)
 
     @property
     def image_entries(self) -> tuple[ImageEntry, ...]:
         """What is known of the images without reading them."""
-        return self._document.images
+        return self._reader.document.images
 
     # -------------------------------------------------------------------------- packing
 
@@ -382,23 +376,7 @@ class Recording:
 
         Of a run that is not finished: what there was at the last `refresh`.
         """
-        document = self._document.model_copy(
-            update={
-                "tokens": [token_to_json(token) for token in self._tokens],
-                "query_positions": list(self._queries),
-                "layout": self._layout.to_json() if self._layout.image_sizes else None,
-                "n_keys": self._count_keys() if self.growing else self._document.n_keys,
-            }
-        )
-        lengths = {"query": len(self._queries), "key": self.length}
-        specs = [spec.with_length(**lengths) for spec in self._specs.values()]
-        yield GROUP, dump(group_metadata(document.to_json()))
-        for spec in specs:
-            yield f"{spec.name}/{GROUP}", dump(spec.metadata())
-            for name in spec.chunk_files():
-                content = self._files.read(name)
-                if content is not None:
-                    yield name, content
+        return self._reader.packed_files()
 
     def reads_from(self, path: Path) -> bool:
         """Whether this run lies in that session file."""
@@ -409,122 +387,16 @@ class Recording:
 
     def hold(self) -> None:
         """Before the session file that this run lies in is replaced: see `ZipFiles.hold`."""
-        if isinstance(self._files, FilesBelow):
-            self._files.hold()
+        if isinstance(self._reader.files, FilesBelow):
+            self._reader.files.hold()
 
     def move_to(self, files: Files, image_bytes: ImageBytes) -> None:
         """Read on from another place that holds the same run."""
         with self._lock:
-            self._files, self._image_bytes, self._offset = files, image_bytes, -1
+            self._reader.stay_with(files)
+            self._image_bytes = image_bytes
 
     # -------------------------------------------------------------------------- reading
-
-    def _read(self) -> None:
-        """Read the group, and the journal of a run that is not finished."""
-        try:
-            group = self._files.read(GROUP)
-            if group is None:
-                raise FormatError("its description is missing")
-            document = read_document(parse(group).get("attributes", {}))
-            self._document: RunDocument = document
-            self._tokens: tuple[Token, ...] = ()
-            self._queries: list[int] = []
-            self._query_at: dict[int, int] = {}
-            self._layout: VisualLayout = layout_from_json(None, 0)
-            # Where to read on in the journal; -1 for a run that does not grow.
-            self._offset = -1
-            if not document.finished and self._files.size(JOURNAL) is not None:
-                self._offset = 0
-                self._specs = self._read_specs()
-                self._follow_journal()
-                return
-            self._take(document.tokens, document.query_positions, document.layout)
-            # Not twice in memory.
-            self._document = document.model_copy(
-                update={"tokens": [], "query_positions": [], "layout": None}
-            )
-            if self._queries and self._queries[-1] >= self.length:
-                raise FormatError("a query lies after the last token")
-            if document.n_keys > self.length:
-                raise FormatError("there are more keys than tokens")
-            self._specs = self._read_specs()
-            self._check_chunks()
-        except NewerSchemaError as error:
-            raise self._files.too_new(str(error)) from error
-        except FormatError as error:
-            raise self._files.damaged(str(error)) from error
-
-    def _follow_journal(self) -> None:
-        lines = self._files.read(JOURNAL, self._offset)
-        group = self._files.read(GROUP)
-        if lines is None or (group is not None and b'"finished":true' in group):
-            # `finish` rewrites the group first, then removes the journal.
-            self._read()
-            return
-        complete = lines[: lines.rfind(b"\n") + 1]
-        for line in complete.splitlines(keepends=True):
-            try:
-                entry = parse(line)
-                tokens, queries = entry.get("tokens", []), entry.get("query")
-                self._take(tokens, [] if queries is None else [queries], entry.get("layout"))
-            except FormatError:
-                # A disk that lost power: what came before is sound, nothing after is trusted.
-                break
-            self._offset += len(line)
-
-    def _take(
-        self, tokens: Sequence[Any], queries: Sequence[Any], layout: dict[str, Any] | None
-    ) -> None:
-        """Add tokens, queries and the layout. Raises FormatError."""
-        if not isinstance(tokens, list):
-            raise FormatError("the tokens are damaged")
-        start = len(self._tokens)
-        check_size(self._document, start + len(tokens))
-        added = tuple(token_from_json(start + i, token) for i, token in enumerate(tokens))
-        last = self._queries[-1] if self._queries else -1
-        for position in queries:
-            if type(position) is not int or position <= last:
-                raise FormatError("the queries are not in order")
-            last = position
-        if layout is not None:
-            self._layout = layout_from_json(layout, start + len(added))
-        self._tokens += added
-        for position in queries:
-            self._query_at[position] = len(self._queries)
-            self._queries.append(position)
-
-    def _read_specs(self) -> dict[str, ArraySpec]:
-        expected = array_specs(self._document, len(self._queries), self.length)
-        specs = {}
-        for name, spec in expected.items():
-            description = self._files.read(f"{name}/{GROUP}")
-            if description is None:
-                raise FormatError(f"the array {name} is missing")
-            document = parse(description)
-            specs[name] = read_spec(name, document, spec)
-            if self._offset < 0 and document.get("shape") != list(spec.shape):
-                raise FormatError(f"the array {name} has another shape than its run")
-        return specs
-
-    def _check_chunks(self) -> None:
-        """That every chunk is there, so that a damaged file shows when it is opened."""
-        for spec in self._specs.values():
-            if spec.compressed:
-                for query in range(len(self._queries)):
-                    name = spec.chunk_file(query, 0, 0, 0)
-                    if self._files.size(name) is None:
-                        raise FormatError(f"{name} is missing")
-                continue
-            for name in spec.with_length(key=self._document.n_keys).chunk_files():
-                if self._files.size(name) != spec.chunk_bytes:
-                    raise FormatError(f"{name} is missing or has the wrong size")
-
-    def _count_keys(self) -> int:
-        """Keys recorded so far, to a chunk; a run that goes on does not tell."""
-        spec = self._specs["value_norm"]
-        names = spec.with_length(key=self.length).chunk_files()
-        chunks = sum(self._files.size(name) is not None for name in names)
-        return min(chunks * spec.chunks[spec.grows], self.length)
 
     def _row(self, query: int) -> Floats:
         """(L, H, T) float32 of one query, from the cache or the disk."""
@@ -533,60 +405,20 @@ class Recording:
             if row is not None:
                 self._rows.move_to_end(query)
                 return row
-            row = _frozen(self._decode_row(query))
+            row = _frozen(self._reader.row(query))
             self._rows[query] = row
             while len(self._rows) > max(1, _CACHE_BYTES // max(row.nbytes, 1)):
                 self._rows.popitem(last=False)
             return row
-
-    def _decode_row(self, query: int) -> Floats:
-        spec, length = self._specs["attention"], self.length
-        step = spec.chunks[3]
-        parts: list[Floats] = []
-        for index in range(max(1, -(-length // step))):
-            name = spec.chunk_file(query, 0, 0, index)
-            encoded = self._files.read(name)
-            n = min(step, length - index * step)
-            if encoded is None:
-                if index == 0:
-                    raise self._files.damaged(f"{name} is missing")
-                parts.append(np.zeros((self.n_layers, self.n_heads, n), np.float32))
-                continue
-            part = self._decoded(spec, encoded)[0, :, :, :n]
-            parts.append(widen(part) if part.dtype == np.float16 else np.array(part))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def _by_key(self, name: str) -> Any:
         """A whole array along the keys, in its own data type and shape."""
         with self._lock:
             array = self._keyed.get(name)
             if array is None:
-                array = _frozen(self._decode_keys(self._specs[name]))
+                array = _frozen(self._reader.along_keys(name))
                 self._keyed[name] = array
             return array
-
-    def _decode_keys(self, spec: ArraySpec) -> Array:
-        spec = spec.with_length(key=self.length)
-        array = np.full(spec.shape, spec.fill, spec.dtype)
-        if array.size == 0:
-            return array
-        grown = np.moveaxis(array, spec.grows, 0)
-        step = spec.chunks[spec.grows]
-        for index in range(-(-self.length // step)):
-            place = [0] * len(spec.shape)
-            place[spec.grows] = index
-            encoded = self._files.read(spec.chunk_file(*place))
-            if encoded is None:
-                continue
-            part = grown[index * step : (index + 1) * step]
-            part[:] = np.moveaxis(self._decoded(spec, encoded), spec.grows, 0)[: len(part)]
-        return array
-
-    def _decoded(self, spec: ArraySpec, encoded: bytes) -> Array:
-        try:
-            return spec.decode(encoded)
-        except FormatError as error:
-            raise self._files.damaged(str(error)) from error
 
     def _phi(self, wanted: tuple[int, ...]) -> Floats:
         if wanted == self.sink_dims:
@@ -621,7 +453,7 @@ class Recording:
         )
 
     def _own_image_bytes(self, index: int, entry: ImageEntry) -> bytes | None:
-        return self._files.read(f"images/{index}/c.0")
+        return self._reader.files.read(f"images/{index}/c.0")
 
     def _pick(
         self, array: npt.NDArray[Scalar], layer: int | None, head: int | None = None
