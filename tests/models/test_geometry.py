@@ -218,9 +218,9 @@ def test_unseen_strips_and_boxes_fill_the_image(loaded: Any) -> None:
             area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sum()
             unseen = sum((r - x) * (b - y) for x, y, r, b in layout.unseen[0])
             assert area + unseen == pytest.approx(size[0] * size[1], rel=1e-9), (kind, size)
-            assert (len(layout.unseen[0]) > 0) == (kind == "oversize" or (
-                kind == "crop" and size[0] != size[1]
-            ))
+            assert (len(layout.unseen[0]) > 0) == (
+                kind == "oversize" or (kind == "crop" and size[0] != size[1])
+            )
 
 
 def test_a_kept_class_token_has_no_box(loaded: Any) -> None:
