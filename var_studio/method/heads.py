@@ -30,11 +30,8 @@ def non_sink_ratio(attention: Array, visual: Array, sink: Array) -> Array:
     ``attention`` (..., H, Q, T), ``visual`` and ``sink`` (..., T) -> (..., H, Q), 0 to 1, float32
     at least. A row with no visual mass has r = 0: it does not look at the image at all.
     """
-    xp = array_namespace(attention, visual, sink)
     attention = widened(attention)
-    mass = masked_sum(attention, visual)
-    non_sink = masked_sum(attention, visual & ~sink)
-    return non_sink / xp.where(mass == 0, constant(mass, 1.0), mass)
+    return _part_of(masked_sum(attention, visual & ~sink), masked_sum(attention, visual))
 
 
 def sink_share(
@@ -46,13 +43,9 @@ def sink_share(
     least. In the released code the denominator is the sum of (alpha + 1e-6) over visual keys, so
     the share is a little under 1 - r. A row with no visual mass has share 0.
     """
-    xp = array_namespace(attention, visual, sink)
     attention = widened(attention)
-    epsilon = rules(convention).epsilon_per_visual_token
-    n_visual = xp.astype(xp.sum(xp.astype(visual, xp.int32), axis=-1), attention.dtype)
-    denominator = masked_sum(attention, visual) + over_heads(n_visual * epsilon)
-    share = masked_sum(attention, visual & sink)
-    return share / xp.where(denominator == 0, constant(denominator, 1.0), denominator)
+    mass = masked_sum(attention, visual)
+    return _sink_share(attention, mass, visual, sink, convention)
 
 
 def image_centric(
@@ -77,12 +70,14 @@ def image_centric(
     """
     xp = array_namespace(attention, visual, sink)
     rule = rules(convention)
-    mass = visual_mass(attention, visual)
+    attention = widened(attention)
+    # Once for all tests: in a decode step the cost is in the number of operations.
+    mass = masked_sum(attention, visual)
     looks_at_image = (mass >= mass_min) & (mass > 0)
     if rule.rho_bounds_sink_share:
-        passes = sink_share(attention, visual, sink, convention) <= rho
+        passes = _sink_share(attention, mass, visual, sink, convention) <= rho
     else:
-        passes = non_sink_ratio(attention, visual, sink) >= rho
+        passes = _part_of(masked_sum(attention, visual & ~sink), mass) >= rho
     selected = looks_at_image & passes
     if rule.selects_without_visual_sink:
         return selected
@@ -98,3 +93,18 @@ def image_centric_share(selected: Array) -> Array:
     n_layers, n_heads = selected.shape[-3:-1]
     counts = xp.sum(xp.astype(selected, xp.float32), axis=(-3, -2))
     return counts / max(n_layers * n_heads, 1)
+
+
+def _sink_share(
+    attention: Array, mass: Array, visual: Array, sink: Array, convention: Convention
+) -> Array:
+    xp = array_namespace(attention, visual, sink)
+    epsilon = rules(convention).epsilon_per_visual_token
+    n_visual = xp.astype(xp.sum(xp.astype(visual, xp.int32), axis=-1), attention.dtype)
+    return _part_of(masked_sum(attention, visual & sink), mass + over_heads(n_visual * epsilon))
+
+
+def _part_of(part: Array, whole: Array) -> Array:
+    """part / whole, and 0 where the whole is 0."""
+    xp = array_namespace(part, whole)
+    return part / xp.where(whole == 0, constant(whole, 1.0), whole)
