@@ -10,7 +10,6 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests import synthetic
-from var_studio.gui import theme
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.base import Panel
 from var_studio.recording.layout import View, VisualLayout
@@ -65,7 +64,6 @@ def stage(
     """Show the panel with its header above it; the first run is looked at."""
     workspace = Workspace(panel)
     window = QtWidgets.QWidget()
-    window.setPalette(theme.palette("light"))
     column = QtWidgets.QVBoxLayout(window)
     column.addWidget(panel.header)
     column.addWidget(panel, 1)
