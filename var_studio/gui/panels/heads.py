@@ -230,6 +230,6 @@ def summary(reading: Reading) -> str:
     if settings.convention == "released-code":
         rule = f"sink share ≤ {settings.rho:g}"
     return (
-        f"{int(chosen.sum()):,} of {chosen.size:,} heads image-centric: {rule}, "
-        f"visual mass ≥ {settings.mass_min:g}"
+        f"{int(chosen.sum()):,} of {chosen.size:,} heads image-centric "
+        f"({rule}, mass ≥ {settings.mass_min:g})"
     )

@@ -23,9 +23,9 @@ ROBUST_SHARE = 0.99
 _SAMPLE = 1 << 16
 """Values looked at for the robust limit over all heads: a quantile needs no more."""
 
-LOCAL = "LOCAL – the same hidden states, this row redistributed by the settings (Sec. 5.2)"
-NOTHING_MOVES = "LOCAL – nothing moves: the settings redistribute no head shown (Sec. 5.1)"
-GLOBAL = "GLOBAL – the model run again with VAR in every layer and step"
+LOCAL = "LOCAL – same hidden states, this row redistributed (Sec. 5.2)"
+NOTHING_MOVES = "LOCAL – nothing moves: no head shown is redistributed (Sec. 5.1)"
+GLOBAL = "GLOBAL – the model run again with VAR"
 NO_PAIR = "No second run to compare with: press “Run with VAR”."
 NO_MATCH = "The two answers differ at this word, so it has no counterpart in the other run."
 
@@ -89,7 +89,7 @@ class MapSource:
             second = self._used(paired, reading.focus)
         note = GLOBAL
         if self._after_divergence(first.position, baseline, paired):
-            note += "; after the first divergence: the two runs have read different words"
+            note += ", here after other words: past the first divergence"
         return Maps(
             first.map_before, second.map_after, first.visual_sinks, second.visual_sinks, note
         )
