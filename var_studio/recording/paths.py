@@ -8,7 +8,7 @@ from pathlib import Path
 
 from var_studio.assets import user_folder
 from var_studio.recording.failures import storage_error
-from var_studio.recording.store import GROUP
+from var_studio.recording.store import GROUP, being_written
 
 
 def runs_folder() -> Path:
@@ -35,3 +35,8 @@ def kept_runs(folder: Path | None = None) -> list[Path]:
     """Run directories that nobody discarded, oldest first: finished ones and those of a crash."""
     folder = runs_folder() if folder is None else folder
     return sorted(path.parent for path in folder.glob(f"*/{GROUP}"))
+
+
+def abandoned_runs(folder: Path | None = None) -> list[Path]:
+    """Those of `kept_runs` that no living program is writing: what to offer back at a start."""
+    return [directory for directory in kept_runs(folder) if not being_written(directory)]

@@ -28,7 +28,7 @@ from var_studio.recording.images import StoredImage, decode
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.reader import RunReader
 from var_studio.recording.settings import Convention, Generation, Intervention, Redistribution
-from var_studio.recording.store import GROUP
+from var_studio.recording.store import GROUP, being_written
 from var_studio.recording.tokens import Token
 
 if TYPE_CHECKING:
@@ -186,6 +186,11 @@ class Recording:
         return self._reader.growing
 
     @property
+    def live(self) -> bool:
+        """Whether a program is writing this run now; asks the system."""
+        return self.growing and being_written(self.path)
+
+    @property
     def reason(self) -> str | None:
         """Why it ended: "end", "length" or "cancelled"; None where it did not."""
         return self._reader.document.reason
@@ -209,7 +214,12 @@ class Recording:
     @property
     def visual(self) -> Bools:
         """(T,) bool: image patches."""
-        return _frozen(self._reader.layout.mask(self.length))
+        with self._lock:
+            mask = self._keyed.get("visual")
+            if mask is None:
+                mask = _frozen(self._reader.layout.mask(self.length))
+                self._keyed["visual"] = mask
+            return mask
 
     @property
     def generated_positions(self) -> npt.NDArray[np.int64]:

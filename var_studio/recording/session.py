@@ -199,9 +199,9 @@ def save_session(
 
     The file is replaced in one step once the new one is safely on disk: whatever goes wrong, the
     old one is as it was. Runs may be read from that very file meanwhile, and read on afterwards.
-    The runs of a Session read from the new file from then on, but for runs that still grow;
-    their directories are then listed in its `left_behind`. Of a run that still grows, what it
-    had at its last `refresh` is saved.
+    The runs of a Session read from the new file from then on, but for runs that are still being
+    written; their directories are then listed in its `left_behind`. Of a run that is still being
+    written, what it had at its last `refresh` is saved.
 
     Raises StorageError when the disk refuses.
     """
@@ -237,7 +237,7 @@ def save_session(
         kept = "The file that was there is unchanged." if target.exists() else ""
         raise storage_error(f"Saving {target}", error, kept) from error
 
-    moving = [run for run in content.runs if not run.growing] if keeps else []
+    moving = [run for run in content.runs if not run.live] if keeps else []
     moving += [run for run in content.runs if run.reads_from(target) and run not in moving]
     if moving:
         files = ZipFiles(target)

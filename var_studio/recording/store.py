@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
+import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -227,6 +229,7 @@ class RunWriter:
             self._put(name, content)
         path = self.directory / JOURNAL
         self._journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
+        _try_lock(self._journal)
         # Last: a directory with this file is a run.
         self._put(GROUP, dump(group_metadata(self.document.to_json())))
 
@@ -236,7 +239,9 @@ class RunWriter:
             self._put(f"{spec.name}/{GROUP}", dump(spec.with_length(**lengths).metadata()))
         self._put(GROUP, dump(group_metadata(self.document.to_json())))
         self.abandon()
-        (self.directory / JOURNAL).unlink(missing_ok=True)
+        # On Windows a reader may have it open; the group says already that the run is finished.
+        with contextlib.suppress(PermissionError):
+            (self.directory / JOURNAL).unlink(missing_ok=True)
 
     def _write_row(self, rows: Array, keys: int) -> None:
         spec = self._specs["attention"]
@@ -330,6 +335,39 @@ class RunWriter:
         except OSError as error:
             kept = f"What was recorded so far is kept in {self.directory}."
             raise storage_error(f"{doing} to {self.directory}", error, kept) from error
+
+
+def being_written(directory: Path) -> bool:
+    """Whether a program that is alive writes the run in this directory.
+
+    The system drops a writer's lock with the process, however it ends. Where there are no such
+    locks (Windows, some network disks), a run that was never finished counts as being written on
+    Windows, and as left behind elsewhere.
+    """
+    try:
+        journal = os.open(directory / JOURNAL, os.O_RDWR | _BINARY)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(journal)
+    finally:
+        os.close(journal)
+
+
+def _try_lock(file: int) -> bool:
+    """Lock a file for this descriptor; False if another has it."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # A disk without locks.
+        return True
+    return True
 
 
 def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,11 @@
+import os
+
 import pytest
 
 from tests.synthetic import make_run
+from tests.unit.recording.test_store import writer_in
 from var_studio.recording.failures import StorageError
-from var_studio.recording.paths import kept_runs, new_run_directory, runs_folder
+from var_studio.recording.paths import abandoned_runs, kept_runs, new_run_directory, runs_folder
 
 
 def test_run_directories_are_in_the_user_s_folder(tmp_path, monkeypatch):
@@ -22,3 +25,14 @@ def test_a_home_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setenv("VAR_STUDIO_HOME", str(tmp_path / "file"))
     with pytest.raises(StorageError, match="Making the folder"):
         new_run_directory()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no locks")
+def test_runs_that_are_being_written_are_not_offered_back(tmp_path):
+    writer = writer_in(tmp_path / "live")
+    make_run(tmp_path / "dead", finish=False, layers=1, heads=1, rows=2, cols=2, queries=2)
+    make_run(tmp_path / "done", layers=1, heads=1, rows=2, cols=2, queries=2)
+    assert abandoned_runs(tmp_path) == [tmp_path / "dead", tmp_path / "done"]
+    assert kept_runs(tmp_path) == [tmp_path / "dead", tmp_path / "done", tmp_path / "live"]
+    writer.abandon()
+    assert tmp_path / "live" in abandoned_runs(tmp_path)

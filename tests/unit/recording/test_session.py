@@ -12,6 +12,7 @@ import zarr
 from zarr.storage import ZipStore
 
 from tests.synthetic import make_run
+from tests.unit.recording.test_store import LAYOUT, generated, prompt, writer_in
 from var_studio.recording import migrations
 from var_studio.recording import session as session_module
 from var_studio.recording.failures import RecordingError, SessionError, StorageError
@@ -198,15 +199,35 @@ def test_a_run_inside_a_session_is_not_discarded(tmp_path):
     assert (tmp_path / "s.vars").exists()
 
 
-def test_unfinished_runs_are_saved_as_far_as_they_are(tmp_path):
+def test_a_run_that_a_crash_cut_off_is_saved_as_far_as_it_is(tmp_path):
     run = make_run(tmp_path / "a", finish=False, **SMALL)
+    copy = make_run(tmp_path / "b", finish=False, **SMALL)
     session = Session([run])
-    path = save_session(tmp_path / "s.vars", session)
-    saved = open_session(path).runs[0]
+    saved = open_session(save_session(tmp_path / "s.vars", session)).runs[0]
     assert not saved.finished and not saved.growing and saved.reason is None
     assert same(saved, run)
-    # It may go on: the session keeps following the directory.
-    assert run.growing and run.path == tmp_path / "a" and session.left_behind == []
+    # Nobody writes it any more: the session has let go of the directory.
+    assert session.left_behind == [tmp_path / "a"]
+    session.discard_left_behind()
+    assert np.array_equal(run.attention(7), copy.attention(7)) and run.tokens == copy.tokens
+    assert run.refresh() is False
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no locks")
+def test_a_run_that_is_being_written_is_followed_after_saving(tmp_path):
+    writer = writer_in(tmp_path / "a")
+    writer.put_prompt(prompt(), LAYOUT)
+    run = Recording.open(tmp_path / "a")
+    session = Session([run])
+    path = save_session(tmp_path / "s.vars", session)
+    assert run.live and session.left_behind == [] and run.path == tmp_path / "a"
+    assert open_session(path).runs[0].length == 18
+    writer.append_token(generated(18))
+    assert run.refresh() and run.length == 19
+    writer.finish("end")
+    assert run.refresh() and not run.live
+    save_session(path, session)
+    assert session.left_behind == [tmp_path / "a"] and open_session(path).runs[0].length == 19
 
 
 def test_the_directory_of_a_run_opens_as_a_session(tmp_path):

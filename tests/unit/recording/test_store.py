@@ -310,7 +310,7 @@ KILLED = textwrap.dedent(
 
 def check_survivor(directory, last):
     run = Recording.open(directory)
-    assert not run.finished and run.reason is None
+    assert not run.finished and run.reason is None and not run.live
     assert run.length >= last + 1
     assert run.tokens[18 : last + 1] == tuple(generated(p) for p in range(18, last + 1))
     assert run.stored_image(0) == make_image((40, 30))
