@@ -153,13 +153,15 @@ def stylesheet(c: Colours) -> str:
     return f"""
     QMainWindow::separator {{ background: {c.window}; width: 5px; height: 5px; }}
     QMainWindow::separator:hover {{ background: {c.accent_soft}; }}
-    #panelHeader {{ background: {c.window}; border-bottom: 1px solid {c.border}; }}
+    #panelHeader {{ background: {c.surface}; border-bottom: 1px solid {c.border}; }}
     #panelTitle {{ color: {c.text}; font-weight: 600; }}
     #sectionTitle {{ color: {c.text}; font-weight: 600; }}
     #caption {{ color: {c.text_faint}; }}
     #quiet {{ color: {c.text_dim}; }}
     #emptyState {{ color: {c.text_dim}; }}
     #unfold {{ color: {c.text_dim}; border: none; padding: 0 2px; }}
+    #menuButton {{ color: {c.accent}; border: none; padding: 1px 0; }}
+    #menuButton::menu-indicator {{ image: none; width: 0; }}
     #footer {{ background: {c.window}; border-top: 1px solid {c.border}; }}
     #notice {{ background: {c.surface}; border-bottom: 1px solid {c.border}; }}
     #status {{ color: {c.text_dim}; padding: 0 6px; }}

@@ -63,10 +63,19 @@ def shipped_samples() -> tuple[Sample, ...]:
             path=index.parent / entry["file"],
             title=str(entry.get("title") or Path(entry["file"]).stem),
             questions=tuple(_question(q) for q in entry.get("questions", ())),
-            note=str(entry.get("note") or ""),
+            note=_note(entry),
         )
         for entry in entries
     )
+
+
+def _note(entry: Any) -> str:
+    """What to say of a picture that is not like those the demo learned from."""
+    if entry.get("note"):
+        return str(entry["note"])
+    if entry.get("kind", "training-like") != "training-like":
+        return "Unlike the pictures the demo learned from: expect wrong answers."
+    return ""
 
 
 def _question(entry: Any) -> str:

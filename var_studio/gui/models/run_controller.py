@@ -90,7 +90,7 @@ class _Worker(QObject):
     def load(self, name: str, cancel: threading.Event) -> None:
         """Load a model in place of the present one."""
         try:
-            from var_studio.models import load_model
+            from var_studio.models.loading import load_model
 
             if self._lmm is not None:
                 old, self._lmm = self._lmm, None
@@ -111,7 +111,7 @@ class _Worker(QObject):
         """Make one run; its events go to the queue."""
         self._failed = False
         try:
-            from var_studio.engine import record
+            from var_studio.engine.generation import record
 
             record(
                 self._lmm,

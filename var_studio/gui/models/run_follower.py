@@ -54,6 +54,7 @@ class RunFollower(QObject):
         self._following = False
         self._selecting = False
         self._count = 0
+        self._writing = False
         controller.event.connect(self._on_event)
         controller.batch_done.connect(self._on_batch)
         controller.run_ended.connect(self._on_run_ended)
@@ -77,7 +78,9 @@ class RunFollower(QObject):
 
     def _progress(self, event: Progress) -> None:
         what = STAGES.get(event.stage, event.stage)
-        self.status.emit(f"{what}: layer {event.done} of {event.total}…")
+        counted = event.stage in ("prefill", "discovering")
+        where = f": layer {event.done} of {event.total}" if counted else ""
+        self.status.emit(f"{what}{where}…")
 
     def _encoded(self, event: PromptEncoded) -> None:
         self.status.emit(STAGES["prefill"] + "…")
@@ -86,9 +89,11 @@ class RunFollower(QObject):
     def _token(self, event: TokenProduced) -> None:
         self._stale = True
         self._count += 1
+        self._writing = True
 
     def _finished(self, event: RunFinished) -> None:
         self._stale = True
+        self._writing = False
         self.speed.emit(event.tokens_per_second)
         ended = {
             "end": "Answered",
@@ -99,6 +104,7 @@ class RunFollower(QObject):
 
     def _failed(self, event: RunFailed) -> None:
         self._stale = True
+        self._writing = False
         self._path = event.path or self._path
         self.status.emit("The run did not end well")
         self._workspace.problem.emit(event.error)
@@ -129,7 +135,7 @@ class RunFollower(QObject):
         self._open()
         if self._run is None:
             return
-        if self._count:
+        if self._writing:
             self.status.emit(f"{STAGES['generating']}: token {self._count}…")
         self._select(self._grow)
 

@@ -33,6 +33,7 @@ class PanelHeader(QWidget):
     def __init__(self, panel: Panel) -> None:
         super().__init__()
         self.setObjectName("panelHeader")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(10, 4, 6, 4)
         self._row.setSpacing(4)

@@ -97,7 +97,7 @@ class SetupPanel(Panel):
         column.setSpacing(0)
         column.addWidget(scroll, 1)
         column.addWidget(self._build_buttons())
-        body.setMinimumWidth(286)
+        body.setMinimumWidth(300)
         self.set_body(body)
         self.show_body()
 
@@ -147,7 +147,7 @@ class SetupPanel(Panel):
         self.samples = QWidget()
         self._sample_grid = QGridLayout(self.samples)
         self._sample_grid.setContentsMargins(0, 0, 0, 0)
-        self._sample_grid.setSpacing(4)
+        self._sample_grid.setSpacing(2)
         self._sample_grid.setColumnStretch(_SAMPLE_COLUMNS, 1)
         self.samples.hide()
         self.sample_note = _quiet("")
@@ -165,7 +165,8 @@ class SetupPanel(Panel):
         self.prompt.setFixedHeight(QFontMetrics(self.prompt.font()).lineSpacing() * 3 + 14)
         self.prompt.textChanged.connect(self._prompt_typed)
         self.suggest = QToolButton()
-        self.suggest.setText("Questions that suit this picture")
+        self.suggest.setObjectName("menuButton")
+        self.suggest.setText("Questions that suit this picture  ▾")
         self.suggest.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
         self.suggest.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.suggest.setAutoRaise(True)
@@ -222,7 +223,7 @@ class SetupPanel(Panel):
         self.preset_buttons: dict[str, QToolButton] = {}
         for preset, rho in RHO_PRESETS.items():
             button = QToolButton()
-            button.setText(f"{preset.capitalize()} {rho:g}")
+            button.setText(preset.partition("-")[0].capitalize())
             button.setCheckable(True)
             button.setObjectName("preset")
             button.setToolTip(f"ρ = {rho:g}, the paper's value for {preset} tasks (Sec. 6.1)")
@@ -260,7 +261,7 @@ class SetupPanel(Panel):
         method = self._workspace().method
         self.method_form.set_bounds("tau", 0.0, method.tau_max)
         self.tau_note.setText(
-            f"φ is at most √D = {method.tau_max:.1f}; this model's τ is {method.tau_default:g}."
+            f"φ is at most √D = {method.tau_max:.1f}; this model's τ is {method.tau_default:.3g}."
         )
         for preset, button in self.preset_buttons.items():
             button.setChecked(abs(method.current.rho - RHO_PRESETS[preset]) < 1e-9)
@@ -328,7 +329,7 @@ class SetupPanel(Panel):
             button = QToolButton()
             button.setAutoRaise(True)
             button.setIcon(QIcon(str(sample.path)))
-            button.setIconSize(QSize(36, 36))
+            button.setIconSize(QSize(32, 32))
             button.setToolTip("\n".join(t for t in (sample.title, sample.note) if t))
             button.setAccessibleName(f"Sample: {sample.title}")
             button.clicked.connect(partial(self._sample_clicked, sample))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QByteArray, QRectF, Qt
+from PySide6.QtCore import QByteArray, QRectF, Qt, qAddPostRoutine
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 
@@ -31,9 +31,19 @@ _PATHS = {
 }
 
 
+# Widgets ask again at each change of palette. Emptied with the application: a pixmap that
+# outlives it is an error.
+_drawn: dict[tuple[str, str, bool], QIcon] = {}
+
+
 def icon(name: str, colour: str | None = None) -> QIcon:
     """The icon of that name in the theme's text colour (or `colour`, "#rrggbb"), any size."""
     present = theme.colours()
+    key = (name, colour or "", present.dark)
+    if key in _drawn:
+        return _drawn[key]
+    if not _drawn:
+        qAddPostRoutine(_drawn.clear)
     result = QIcon()
     for mode, stroke in (
         (QIcon.Mode.Normal, colour or present.text_dim),
@@ -42,6 +52,7 @@ def icon(name: str, colour: str | None = None) -> QIcon:
     ):
         for size in (16, 32):
             result.addPixmap(_draw(_PATHS[name], stroke, size), mode)
+    _drawn[key] = result
     return result
 
 
