@@ -271,7 +271,7 @@ def test_unknown_geometry_is_a_strip_and_says_so(
     from dataclasses import replace
 
     strange = replace(run.layout, known=False, views=(), _cell_of={})
-    monkeypatch.setattr(run, "_layout", strange)
+    monkeypatch.setattr(Recording, "layout", property(lambda run: strange))
     panel = ImagePanel()
     stage(qtbot, panel, run)
     assert panel.note.text().startswith(STRIP_NOTE)
