@@ -39,8 +39,7 @@ class Task:
 
 def generation(**given: Any) -> Generation:
     """Settings of the decoding from options. Raises VarStudioError for a bad value."""
-    settings: Generation = settings_of(Generation, **given)
-    return settings
+    return settings_of(Generation, given)
 
 
 def intervention(var: bool | None, file: Path | None, **given: Any) -> Redistribution | None:
@@ -68,8 +67,7 @@ def changed_settings(
         return None
     before = {} if base is None else base.model_dump()
     changes = {name: value for name, value in given.items() if value is not None}
-    settings: Redistribution = settings_of(Redistribution, **{**before, **changes})
-    return settings
+    return settings_of(Redistribution, {**before, **changes})
 
 
 def record(task: Task, generation: Generation, intervention: Redistribution | None) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import typer
 from pydantic import ValidationError
 
 from var_studio.errors import VarStudioError
 from var_studio.recording.settings import Settings
+
+T = TypeVar("T", bound=Settings)
 
 
 def complain(what: str) -> int:
@@ -55,7 +58,7 @@ class Progress:
         self._stage = ""
 
 
-def settings_of(kind: type[Any], **given: Any) -> Any:
+def settings_of(kind: type[T], given: Mapping[str, Any]) -> T:
     """Settings from options; those that are None keep their default.
 
     Raises VarStudioError naming the option that is out of range.

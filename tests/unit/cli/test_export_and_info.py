@@ -1,0 +1,333 @@
+"""`info` and `export` on a saved session, good input and every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from var_studio.cli.export import position_of
+from var_studio.errors import VarStudioError
+from var_studio.figures import load_settings
+from var_studio.recording.session import open_session
+from var_studio.recording.settings import Redistribution
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def assert_refused(outcome, *said: str) -> None:
+    """One line on stderr, nothing on stdout, exit code 2, never a traceback."""
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.err.count("\n") == 1 and outcome.err.endswith("\n")
+    assert "Traceback" not in outcome.err and "bug" not in outcome.err
+    assert outcome.err.startswith("var-studio: ")
+    for words in said:
+        assert words in outcome.err
+
+
+def test_info_lists_runs_and_tokens_with_their_positions(cli, session):
+    outcome = cli("info", session)
+    assert outcome.code == 0 and outcome.err == ""
+    lines = outcome.out.splitlines()
+    assert lines[0] == f"{session}: 2 runs, 2 images"
+    assert "[0] baseline (end)" in lines and "[1] VAR (end)" in lines
+    with open_session(session) as opened:
+        run = opened.runs[0]
+        first = int(run.generated_positions[0])
+        listed = [line.split()[:3] for line in lines if line.strip().startswith(f"{first}*")]
+        assert listed[0] == [f"{first}*", "g0", json.dumps(run.tokens[first].text).split()[0]]
+    assert any("visual   12 tokens to 17" in line for line in lines)
+
+
+def test_info_as_json_is_what_the_session_holds(cli, session):
+    outcome = cli("info", session, "--json")
+    document = json.loads(outcome.out)
+    with open_session(session) as opened:
+        for listed, run in zip(document["runs"], opened.runs, strict=True):
+            assert listed["name"] == run.name
+            assert listed["text"] == run.text
+            assert listed["query_positions"] == run.query_positions.tolist()
+            assert [t["text"] for t in listed["tokens"]] == [t.text for t in run.tokens]
+            assert [t["position"] for t in listed["tokens"] if t["row"]] == listed[
+                "query_positions"
+            ]
+    assert document["runs"][0]["intervention"] is None
+    assert document["runs"][1]["intervention"]["rho"] == 0.35
+
+
+@pytest.mark.parametrize("figure", ["map", "histogram", "heads"])
+@pytest.mark.parametrize("suffix", ["pdf", "svg", "png"])
+def test_export_writes_what_it_prints(cli, session, tmp_path, figure, suffix):
+    out = tmp_path / f"f.{suffix}"
+    outcome = cli("export", session, "--figure", figure, "--out", out, "--layer", 2, "--dpi", 50)
+    assert outcome.code == 0
+    assert outcome.out.split() == [str(out)]
+    magic = {"pdf": b"%PDF-", "svg": b"<?xml", "png": b"\x89PNG"}[suffix]
+    assert out.read_bytes().startswith(magic)
+
+
+def test_export_draws_the_token_layer_head_run_and_row_asked_for(cli, session, tmp_path):
+    out = tmp_path / "f.png"
+    arguments = ["--figure", "map", "--out", out, "--dpi", 40, "--with-data"]
+    chosen = ["--run", "VAR", "--token", "g2", "--layer", 2, "--head", 1]
+    outcome = cli("export", session, *arguments, *chosen, "--row", "produced")
+    assert outcome.out.split() == [
+        str(out.with_suffix(s)) for s in (".png", ".npz", ".csv", ".json")
+    ]
+    with open_session(session) as opened, np.load(out.with_suffix(".npz")) as arrays:
+        run = opened.runs["VAR"]
+        query = run.query_of(int(run.generated_positions[2])) - 1
+        expected = run.attention(query, 2, 1)[run.layout.positions]
+        np.testing.assert_array_equal(arrays["before"], expected)
+        # Control: neither the row of the token itself nor the other run.
+        assert not np.array_equal(arrays["before"], run.attention(query + 1, 2, 1)[6:18])
+        assert not np.array_equal(arrays["before"], opened.runs[0].attention(query, 2, 1)[6:18])
+    assert load_settings(out.with_suffix(".json")).rho == 0.35
+
+
+def test_options_go_before_the_settings_file_and_the_file_before_the_run(cli, session, tmp_path):
+    kept = tmp_path / "kept.json"
+    kept.write_text(Redistribution(tau=3.0, rho=0.6, p=0.1).model_dump_json())
+    out = tmp_path / "f.png"
+    common = ["export", session, "--figure", "heads", "--out", out, "--dpi", 40, "--with-data"]
+    for options, expected in [
+        ([], (None, 0.35, 0.6)),
+        (["--p", 0.25], (None, 0.35, 0.25)),
+        (["--settings", kept], (3.0, 0.6, 0.1)),
+        (["--settings", kept, "--tau", 0.0, "--rho", 0.9], (0.0, 0.9, 0.1)),
+    ]:
+        assert cli(*common, "--run", 1, *options).code == 0
+        found = load_settings(out.with_suffix(".json"))
+        tau = expected[0]
+        with open_session(session) as opened:
+            tau = opened.runs[1].tau_default if tau is None else tau
+        assert (found.tau, found.rho, found.p) == (tau, *expected[1:])
+
+
+def test_tokens_are_named_by_position_or_by_number_of_the_answer(session):
+    with open_session(session) as opened:
+        run = opened.runs[0]
+        generated = run.generated_positions
+        assert position_of(run, "20") == 20
+        assert position_of(run, "g0") == generated[0]
+        assert position_of(run, "g3") == generated[3]
+        assert position_of(run, "g-1") == generated[-1]
+        for word in ("g4", "g-5"):
+            with pytest.raises(VarStudioError, match="g0 to g3"):
+                position_of(run, word)
+        for word in ("", "cup", "g", "1.5", "g1x", "0x3"):
+            with pytest.raises(VarStudioError, match="position such as"):
+                position_of(run, word)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--token", "99"], "There is no token 99. It goes from 0 to 25."),
+        (["--token", "0"], "Rows were recorded for 18 to 25"),
+        (["--token", "7"], "Rows were recorded for 18 to 25"),
+        (["--token", "g9"], "g0 to g3"),
+        (["--token", "cup"], "position such as 117"),
+        (["--token", "18", "--row", "produced"], "no step that produced it"),
+        (["--layer", "4"], "There is no layer 4. It goes from 0 to 3."),
+        (["--layer", "-1"], "It goes from 0 to 3."),
+        (["--layer", "two"], "--layer"),
+        (["--head", "3"], "There is no head 3. It goes from 0 to 2."),
+        (["--run", "other"], "'baseline', 'VAR'"),
+        (["--run", "2"], "0 to 1"),
+        (["--rho", "1.5"], "--rho is 1.5: it must be less than or equal to 1"),
+        (["--p", "-0.1"], "--p is -0.1"),
+        (["--tau", "-1"], "--tau is -1"),
+        (["--tau", "nan"], "--tau is nan"),
+        (["--tau", "high"], "--tau"),
+        (["--mass-min", "2"], "--mass-min is 2"),
+        (["--convention", "mine"], "--convention"),
+        (["--width", "poster"], "--width"),
+        (["--dpi", "0"], "10 to 2400"),
+        (["--figure", "pie"], "--figure"),
+        (["--row", "next"], "--row"),
+        (["--settings", "none.json"], "cannot be read"),
+        (["--settings", "."], "cannot be read"),
+        (["--nonsense"], "--nonsense"),
+        (["extra"], "extra"),
+    ],
+)
+def test_a_bad_option_is_one_line_and_code_2(cli, session, tmp_path, options, said):
+    out = tmp_path / "f.pdf"
+    outcome = cli("export", session, "--figure", "map", "--out", out, *options)
+    assert_refused(outcome, said)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("f.jpg", ".pdf, .svg or .png"),
+        ("f", ".pdf, .svg or .png"),
+        ("no/f.pdf", "cannot be written"),
+    ],
+)
+def test_a_figure_that_cannot_be_written(cli, session, tmp_path, name, said):
+    outcome = cli("export", session, "--figure", "histogram", "--out", tmp_path / name)
+    assert_refused(outcome, said)
+
+
+@pytest.mark.parametrize("command", [["info"], ["export", "--figure", "map", "--out", "f.pdf"]])
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "folder", "cut", "png"])
+def test_a_file_that_is_no_session(cli, session, tmp_path, command, kind):
+    path = tmp_path / "bad.vars"
+    content = {"empty": b"", "text": b"hello", "png": b"\x89PNG\r\n\x1a\n" + bytes(50)}
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "cut":
+        whole = session.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    elif kind != "missing":
+        path.write_bytes(content[kind])
+    assert_refused(cli(command[0], path, *command[1:]), "bad.vars")
+
+
+def test_a_session_damaged_inside_is_refused(cli, session, tmp_path):
+    whole = bytearray(session.read_bytes())
+    whole[len(whole) // 3 : 2 * len(whole) // 3] = bytes(len(whole) // 3)
+    path = tmp_path / "damaged.vars"
+    path.write_bytes(whole)
+    outcome = cli("export", path, "--figure", "heads", "--out", tmp_path / "f.pdf")
+    assert_refused(outcome)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nope"], "nope"),
+        (["--nope"], "--nope"),
+        (["info"], "S.vars"),
+        (["export"], "--help"),
+        (["record"], "--help"),
+        (["record", "--image", "a.png"], "--prompt"),
+        (["gui", "a", "b"], "b"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(cli, arguments, said):
+    assert_refused(cli(*arguments), said, "--help")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["record"], ["info"], ["export"], ["demo"], ["gui"]], ids=lambda a: str(a)
+)
+def test_help_has_examples(cli, arguments):
+    outcome = cli(*arguments, "--help")
+    assert outcome.code == 0 and outcome.err == ""
+    assert "Example" in outcome.out
+    assert f"var-studio {arguments[0]}" in outcome.out if arguments else "var-studio gui"
+
+
+def test_help_describes_settings_as_they_are_declared(cli):
+    said = " ".join(cli("record", "--help").out.split())
+    for name in ("tau", "rho", "p", "mass_min", "convention"):
+        described = Redistribution.model_fields[name].description
+        assert described is not None and " ".join(described.split()) in said
+
+
+def test_version(cli):
+    import var_studio
+
+    assert cli("--version").out == f"var-studio {var_studio.__version__}\n"
+
+
+def test_a_bug_is_one_line_and_code_1(cli, session, monkeypatch):
+    from var_studio.cli import contents
+
+    def broken(*_):
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setattr(contents, "show", broken)
+    outcome = cli("info", session)
+    assert outcome.code == 1
+    assert outcome.err.count("\n") == 1 and "ZeroDivisionError: division by zero" in outcome.err
+    monkeypatch.setenv("VAR_STUDIO_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli("info", session)
+
+
+WITHOUT_QT = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("PySide6", "shiboken6"):
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Blocker())
+from var_studio.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["gui"], ["gui", "--demo"]], ids=str)
+def test_the_window_without_qt_is_refused_in_one_line(arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_QT, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == "" and done.stderr.count("\n") == 1
+    assert "needs PySide6" in done.stderr and "var-studio demo" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], (None, False, False)),
+        (["gui"], (None, False, False)),
+        (["gui", "a.vars"], (Path("a.vars"), False, False)),
+        (["gui", "--demo", "--quit-after-first-paint"], (None, True, True)),
+    ],
+)
+def test_the_window_gets_its_arguments_and_its_code_is_returned(
+    cli, monkeypatch, arguments, expected
+):
+    import var_studio.cli
+
+    asked = []
+    monkeypatch.setattr(var_studio.cli, "open_window", lambda *given: asked.append(given) or 7)
+    assert cli(*arguments).code == 7
+    assert asked == [expected]
+
+
+def test_whoever_reads_may_go_away(session):
+    """`var-studio info … | head -1` ends quietly."""
+    reader = subprocess.run(
+        f'"{sys.executable}" -m var_studio info "{session}" | head -n 1',
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert reader.stdout == f"{session}: 2 runs, 2 images\n"
+    assert reader.stderr == ""
+
+
+def test_looking_at_a_session_imports_neither_torch_nor_qt_nor_matplotlib(session):
+    script = (
+        "import sys; from var_studio.cli import main; main(['info', sys.argv[1]]);"
+        "print([m for m in ('torch', 'transformers', 'matplotlib', 'PySide6') if m in sys.modules],"
+        " file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(session)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "[]\n"
