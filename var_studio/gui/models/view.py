@@ -23,7 +23,7 @@ class ViewSettings:
     compare: Compare = "local"
     sinks_boxed: bool = True
     hide_sinks: bool = False
-    opacity: float = 0.75
+    opacity: float = 0.65
     colour_map: str = "inferno"
     difference_map: str = "RdBu_r"
     smooth: bool = False

@@ -37,5 +37,6 @@ PANELS: tuple[PanelEntry, ...] = (
     PanelEntry("var_studio.gui.panels.image", "ImagePanel", "centre"),
     PanelEntry("var_studio.gui.panels.heads", "HeadsPanel", "right"),
     PanelEntry("var_studio.gui.panels.phi_histogram", "PhiHistogramPanel", "bottom"),
+    PanelEntry("var_studio.gui.panels.ledger", "LedgerPanel", "bottom"),
 )
 """Adding a panel is adding a line here."""

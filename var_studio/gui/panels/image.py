@@ -231,7 +231,7 @@ class ImagePanel(Panel):
         assert self._reading is not None
         maps, view = self._maps, self.workspace.view.current
         limits = self._source.limits(maps, self._reading, view)
-        apart = difference_limits(maps, view)
+        apart = difference_limits(maps, view, limits.high)
         label = "attention α"
         self.bar.set_scale(limits.low, limits.high, view.colour_map, label, limits.clipped)
         self.difference_bar.set_scale(

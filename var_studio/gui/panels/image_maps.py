@@ -177,10 +177,13 @@ def _moves(reading: Reading) -> bool:
     return bool(changed.any()) if not heads else any(bool(changed[head]) for head in heads)
 
 
-def difference_limits(maps: Maps, view: ViewSettings) -> Limits:
-    """Symmetric about 0. Robust: sinks and the top 1 % of the others do not stretch it."""
-    if maps.difference is None:
-        return Limits(-1.0, 1.0)
+def difference_limits(maps: Maps, view: ViewSettings, otherwise: float) -> Limits:
+    """Symmetric about 0. Robust: sinks and the top 1 % of the others do not stretch it.
+
+    `otherwise` is the upper end where there is no difference at all.
+    """
+    if maps.difference is None or not maps.difference.any():
+        return Limits(-otherwise, otherwise)
     sinks = maps.sinks_before | maps.sinks_after
     others = maps.difference[~sinks]
     if not view.robust or others.size == 0 or not np.abs(others).max() > 0:

@@ -169,8 +169,11 @@ class AtlasView(QtWidgets.QWidget):
             self._image, self._image_cell = self._draw_cells(cell), cell
         painter.drawImage(origin, self._image)
         self._draw_numbers(painter)
-        # Around the cell, so that the outline of an image-centric head stays seen.
-        marks = [self.cell_rect(*head).adjusted(-1, -1, 0, 0) for head in self._selected]
+        # Inside large cells and around small ones, so that the outlines of image-centric heads,
+        # this one's and its neighbours', stay seen.
+        roomy = cell.smaller >= 24 * self.devicePixelRatioF()
+        margins = (4.5, 4.5, -5.5, -5.5) if roomy else (-1.0, -1.0, 0.0, 0.0)
+        marks = [self.cell_rect(*head).adjusted(*margins) for head in self._selected]
         inks.outline(painter, marks, theme.colours(self.palette()).selection, 2.0, 255)
         if self._hovered != (-1, -1):
             inks.outline(painter, [self.cell_rect(*self._hovered)], "#ffffff", 1.0)

@@ -227,7 +227,8 @@ class HeatView(QtWidgets.QWidget):
         grid = np.asarray(values, dtype=np.float32)[np.maximum(view.tokens, 0)]
         grid[view.tokens < 0] = np.nan
         if self._smooth:
-            grid = interpolate(grid, SMOOTH_STEPS)
+            # Clipped first: a sink far beyond the scale would flood the cells around it.
+            grid = interpolate(np.clip(grid, *self._limits), SMOOTH_STEPS)
         indices = to_indices(grid, *self._limits)
         rows, cols = indices.shape
         image = QtGui.QImage(cols, rows, QtGui.QImage.Format.Format_Indexed8)

@@ -76,12 +76,13 @@ class HistogramView(QtWidgets.QWidget):
         metrics = QtGui.QFontMetrics(inks.small_font(self.font()))
         line = metrics.height()
         left = metrics.horizontalAdvance("1000") + 10
-        return QtCore.QRectF(
-            left,
-            2 * line + 8,
-            max(20, self.width() - left - 12),
-            max(20, self.height() - 4 * line - 14),
-        )
+        below = (1 if self._low() else 2) * line + 6
+        width, height = self.width() - left - 12, self.height() - 2 * line - 8 - below
+        return QtCore.QRectF(left, 2 * line + 8, max(20, width), max(20, height))
+
+    def _low(self) -> bool:
+        """Too low for the name of the axis, which the panel's title says as well."""
+        return self.height() < 170
 
     def x_of(self, phi: float) -> float:
         """Where a value of φ lies across this widget."""
@@ -156,6 +157,8 @@ class HistogramView(QtWidgets.QWidget):
         painter.setPen(QtGui.QPen(ink, 1, QtCore.Qt.PenStyle.DashLine))
         painter.drawLine(plot.topRight(), plot.bottomRight())
         painter.setPen(ink)
+        if self._low():
+            return
         below = QtCore.QRectF(plot.left(), plot.bottom() + 4 + line, plot.width(), line)
         painter.drawText(below, QtCore.Qt.AlignmentFlag.AlignHCenter, "sink-dimension value φ")
 
