@@ -19,12 +19,19 @@ DEBUG = "VAR_STUDIO_DEBUG"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `arguments` None: those of the process."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        window = _plain_window(given)
+        if window is not None:
+            return open_window(*window)
+    except VarStudioError as error:
+        return _complain(str(error))
     from var_studio.cli.commands import command
     from var_studio.cli.terminal import complain, usage_error
 
     try:
         with_code = command()(
-            args=None if arguments is None else list(arguments),
+            args=given,
             prog_name="var-studio",
             standalone_mode=False,
         )
@@ -54,9 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def open_window(file: Path | None, demo: bool, quit_after_first_paint: bool) -> int:
-    """Start the window. Raises VarStudioError where Qt is not installed."""
+    """Start the window. Raises VarStudioError for a missing file, or where Qt is not installed."""
+    if file is not None and not file.exists():
+        raise VarStudioError(f"There is no file {file}.", "Check the name.")
     try:
-        from var_studio.gui.app import run_app
+        from var_studio.gui.app import main as run_window
     except ImportError as error:
         missing = (error.name or "").split(".")[0]
         if missing not in ("PySide6", "pyqtgraph", "qtawesome", "shiboken6"):
@@ -65,7 +74,29 @@ def open_window(file: Path | None, demo: bool, quit_after_first_paint: bool) -> 
             f"The window needs {missing}, which cannot be loaded.",
             "Install PySide6-Essentials, pyqtgraph and qtawesome, or use `var-studio demo`.",
         ) from error
-    return run_app(file, demo, quit_after_first_paint)
+    return run_window(file, demo, quit_after_first_paint)
+
+
+def _plain_window(arguments: Sequence[str]) -> tuple[Path | None, bool, bool] | None:
+    """What `open_window` needs, where the command is the window and nothing unusual is asked.
+
+    The window is what people wait for: it does not have to import the other commands first.
+    """
+    if arguments and arguments[0] != "gui":
+        return None
+    rest = list(arguments[1:])
+    flags = {"--demo": False, "--quit-after-first-paint": False}
+    files = [word for word in rest if word not in flags]
+    if len(files) > 1 or any(word.startswith("-") or not word for word in files):
+        return None
+    demo, quit_after = (name in rest for name in flags)
+    return (Path(files[0]) if files else None, demo, quit_after)
+
+
+def _complain(what: str) -> int:
+    from var_studio.cli.terminal import complain
+
+    return complain(what)
 
 
 def _quiet_end() -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from var_studio import assets
-from var_studio.cli.record import divergence, keep, stoppable, tell_loading, teller
-from var_studio.cli.terminal import Progress, stopped
+from var_studio.cli.record import NOTHING, divergence, keep, stoppable, tell_loading, teller
+from var_studio.cli.terminal import Progress, complain, stopped
 from var_studio.errors import VarStudioError
 from var_studio.figures.choice import read
 from var_studio.figures.export import export_figure
@@ -51,12 +51,17 @@ def demo(folder: Path) -> None:
     with stoppable() as cancel:
         try:
             _ask(sample_questions(), runs, progress, cancel)
+        except VarStudioError:
+            if not cancel.is_set():
+                raise
         finally:
             progress.end()
             if runs:
                 keep(runs, session)
-    print(f"Session: {session}")
+    if runs:
+        print(f"Session: {session}")
     if cancel.is_set():
+        complain(f"Stopped; what was recorded is kept in {session}." if runs else NOTHING)
         raise stopped()
     with open_session(session) as opened:
         for path in _figures(opened.runs[0], folder, progress):
@@ -111,7 +116,7 @@ def _ask(
                 generation=Generation(max_new_tokens=48),
                 intervention=settings,
                 name=name,
-                on_event=teller(progress, name),
+                on_event=teller(progress, name, []),
                 cancel=cancel,
             )
             runs.append(run)

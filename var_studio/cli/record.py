@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from var_studio.analysis.compare import compare
-from var_studio.cli.terminal import Progress, settings_of, stopped
+from var_studio.cli.terminal import Progress, complain, settings_of, stopped
 from var_studio.errors import VarStudioError
 from var_studio.recording.images import load_image
 from var_studio.recording.recording import Recording
@@ -22,6 +22,9 @@ from var_studio.recording.settings import Generation, Redistribution
 if TYPE_CHECKING:
     from var_studio.engine.events import Event
     from var_studio.models.loading import LoadProgress
+
+
+NOTHING = "Stopped before anything was recorded."
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,20 @@ def record(task: Task, generation: Generation, intervention: Redistribution | No
     load_image(task.image)  # a bad picture is known before the model is loaded
     progress = Progress()
     runs: list[Recording] = []
+    folders: list[Path] = []
     with stoppable() as cancel:
         try:
-            record_runs(task, generation, intervention, runs, progress, cancel)
+            record_runs(task, generation, intervention, runs, folders, progress, cancel)
+        except KeyboardInterrupt:
+            progress.end()
+            where = " and ".join(map(str, folders))
+            complain(f"Stopped; the recording so far is in {where}." if where else NOTHING)
+            raise stopped() from None
         except VarStudioError as error:
             progress.end()
             if cancel.is_set() and not runs:
-                raise VarStudioError("Stopped before anything was recorded.") from error
+                complain(NOTHING)
+                raise stopped() from error
             if not runs:
                 raise
             keep(runs, task.out)
@@ -108,10 +118,14 @@ def record_runs(
     generation: Generation,
     intervention: Redistribution | None,
     runs: list[Recording],
+    folders: list[Path],
     progress: Progress,
     cancel: threading.Event,
 ) -> None:
-    """Load the model and append the runs, as far as they get before `cancel` is set."""
+    """Load the model and append the runs, as far as they get before `cancel` is set.
+
+    `folders` gets the place of each run as soon as it begins.
+    """
     progress.say("Loading the libraries")
     from var_studio.engine.generation import record as record_run
     from var_studio.models.loading import load_model
@@ -136,7 +150,7 @@ def record_runs(
             generation=generation,
             intervention=settings,
             name=name,
-            on_event=teller(progress, name),
+            on_event=teller(progress, name, folders),
             cancel=cancel,
         )
         runs.append(run)
@@ -148,10 +162,10 @@ def tell_loading(progress: Progress, event: LoadProgress) -> None:
     progress.say(f"Loading the model: {event.stage}", detail)
 
 
-def teller(progress: Progress, name: str) -> Callable[[Event], None]:
-    """What shows the events of one run."""
+def teller(progress: Progress, name: str, folders: list[Path]) -> Callable[[Event], None]:
+    """What shows the events of one run, and notes its folder."""
     from var_studio.engine.events import Progress as StageProgress
-    from var_studio.engine.events import TokenProduced
+    from var_studio.engine.events import RunStarted, TokenProduced
 
     count = 0
     text = ""
@@ -163,6 +177,8 @@ def teller(progress: Progress, name: str) -> Callable[[Event], None]:
         elif isinstance(event, TokenProduced):
             count, text = count + 1, text + event.token.text
             progress.say(f"Recording {name}", f"{count} tokens: {' '.join(text.split())}")
+        elif isinstance(event, RunStarted):
+            folders.append(event.path)
 
     return tell
 
@@ -199,10 +215,8 @@ def divergence(baseline: Recording, other: Recording) -> str:
 
 def print_stopped(runs: list[Recording], out: Path) -> None:
     """Name what Ctrl-C left."""
-    import sys
-
     kept = " and ".join(f"{len(run.generated_positions)} tokens of {run.name}" for run in runs)
-    print(f"var-studio: Stopped; {kept} kept in {out}.", file=sys.stderr)
+    complain(f"Stopped; {kept} kept in {out}.")
 
 
 @contextmanager

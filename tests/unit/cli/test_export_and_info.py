@@ -211,6 +211,7 @@ def test_a_session_damaged_inside_is_refused(cli, session, tmp_path):
         (["record"], "--help"),
         (["record", "--image", "a.png"], "--prompt"),
         (["gui", "a", "b"], "b"),
+        (["gui", "--demo", "--nope"], "--nope"),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(cli, arguments, said):
@@ -290,6 +291,8 @@ def test_the_window_without_qt_is_refused_in_one_line(arguments):
         (["gui"], (None, False, False)),
         (["gui", "a.vars"], (Path("a.vars"), False, False)),
         (["gui", "--demo", "--quit-after-first-paint"], (None, True, True)),
+        (["gui", "--demo", "a.vars"], (Path("a.vars"), True, False)),
+        (["gui", "--", "a.vars"], (Path("a.vars"), False, False)),
     ],
 )
 def test_the_window_gets_its_arguments_and_its_code_is_returned(
@@ -301,6 +304,11 @@ def test_the_window_gets_its_arguments_and_its_code_is_returned(
     monkeypatch.setattr(var_studio.cli, "open_window", lambda *given: asked.append(given) or 7)
     assert cli(*arguments).code == 7
     assert asked == [expected]
+
+
+def test_the_window_is_not_opened_on_a_missing_file(cli, tmp_path):
+    assert_refused(cli("gui", tmp_path / "none.vars"), "There is no file")
+    assert_refused(cli("gui", "--", tmp_path / "none.vars"), "There is no file")
 
 
 def test_whoever_reads_may_go_away(session):

@@ -1,0 +1,261 @@
+"""`record` and `demo` with the embedded model: answers, files, bad input, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.unit.cli.test_export_and_info import assert_refused
+from var_studio import assets
+from var_studio.recording.paths import kept_runs
+from var_studio.recording.session import open_session
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def picture() -> Path:
+    return assets.resource("samples", "scene-4.png")
+
+
+@pytest.fixture
+def ask(cli, picture, tmp_path):
+    """`var-studio record` with what is always needed; options may replace any of it."""
+
+    def run(*options: object, prompt: str = "Describe the picture."):
+        given = {"--image": picture, "--prompt": prompt, "--out": tmp_path / "s.vars"}
+        names = [str(option) for option in options]
+        needed = [
+            word for name, value in given.items() if name not in names for word in (name, value)
+        ]
+        return cli("record", *needed, *options)
+
+    return run
+
+
+def test_record_prints_answers_and_the_file_and_leaves_nothing_else(ask, tmp_path):
+    out = tmp_path / "s.vars"
+    outcome = ask("--var", "--rho", 0.5, "--max-new-tokens", 5)
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[-1] == str(out)
+    assert "Recording baseline" in outcome.err and "Recording VAR" in outcome.err
+    assert kept_runs() == []
+    with open_session(out) as session:
+        baseline, var = session.runs
+        assert [baseline.name, var.name] == ["baseline", "VAR"]
+        assert lines[:2] == [f"baseline: {baseline.text}", f"VAR: {var.text}"]
+        assert len(baseline.generated_positions) == len(var.generated_positions) == 5
+        assert baseline.intervention is None and var.intervention.rho == 0.5
+        # Every generated token has a row, and rows are probabilities.
+        for position in baseline.generated_positions:
+            row = baseline.attention(baseline.query_of(int(position)))
+            np.testing.assert_allclose(row.sum(-1), 1, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ([], ["baseline"]),
+        (["--no-var"], ["baseline"]),
+        (["--var"], ["baseline", "VAR"]),
+        (["--p", "0.3"], ["baseline", "VAR"]),
+    ],
+)
+def test_the_second_run_is_recorded_where_it_is_asked_for(ask, tmp_path, options, names):
+    assert ask("--max-new-tokens", 2, *options).code == 0
+    with open_session(tmp_path / "s.vars") as session:
+        assert session.runs.names == names
+
+
+def test_a_seed_decides_what_is_sampled(ask, tmp_path):
+    texts = []
+    for index, seed in enumerate([1, 1, 2]):
+        out = tmp_path / f"{index}.vars"
+        sampling = ["--temperature", 3.0, "--top-p", 0.99, "--seed", seed, "--max-new-tokens", 8]
+        assert ask("--out", out, *sampling).code == 0
+        with open_session(out) as session:
+            texts.append([token.id for token in session.runs[0].tokens])
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_an_existing_file_is_kept_unless_told_otherwise(ask, tmp_path):
+    out = tmp_path / "s.vars"
+    out.write_bytes(b"precious")
+    assert_refused(ask(), "exists", "--overwrite")
+    assert out.read_bytes() == b"precious"
+    assert ask("--overwrite", "--max-new-tokens", 1).code == 0
+    with open_session(out) as session:
+        assert len(session.runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--image", "none.png"], "There is no file none.png"),
+        (["--image", "."], "folder"),
+        (["--prompt", ""], "--prompt is empty"),
+        (["--prompt", "  \n"], "--prompt is empty"),
+        (["--out", "none/s.vars"], "There is no folder none"),
+        (["--out", "."], "is a folder"),
+        (["--model", "none-such-folder/x"], "none-such-folder"),
+        (["--device", "abacus"], "abacus"),
+        (["--dtype", "int4"], "--dtype"),
+        (["--rho", "2"], "--rho is 2"),
+        (["--p", "x"], "--p"),
+        (["--no-var", "--tau", "3"], "--no-var"),
+        (["--max-new-tokens", "0"], "--max-new-tokens is 0"),
+        (["--temperature", "-1"], "--temperature is -1"),
+        (["--top-p", "0"], "--top-p is 0"),
+        (["--seed", "-3"], "--seed is -3"),
+        (["--settings", "none.json"], "cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(ask, tmp_path, options, said):
+    outcome = ask(*options)
+    # Loading may have begun before the model's own checks: that is progress, not a complaint.
+    complaints = [line for line in outcome.err.splitlines() if not line.startswith("Loading")]
+    outcome.err = "\n".join([*complaints, ""])
+    assert_refused(outcome, said)
+    assert list(tmp_path.glob("*.vars")) == []
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "cut"])
+def test_a_picture_that_is_none_is_refused_before_the_model_is_loaded(ask, tmp_path, picture, kind):
+    path = tmp_path / "bad.png"
+    whole = picture.read_bytes()
+    path.write_bytes({"empty": b"", "text": b"hello", "cut": whole[: len(whole) // 2]}[kind])
+    outcome = ask("--image", path)
+    assert_refused(outcome, "bad.png")
+    assert "Loading" not in outcome.err
+
+
+def test_an_odd_picture_is_taken(ask, tmp_path):
+    path = tmp_path / "grey.tiff"
+    Image.fromarray(np.arange(90 * 70, dtype=np.uint16).reshape(90, 70)).save(path)
+    assert ask("--image", path, "--max-new-tokens", 1).code == 0
+
+
+def interrupt_at(monkeypatch, number: int, times: int = 1) -> None:
+    """Send this process Ctrl-C when the run's token of that number is announced."""
+    from var_studio.cli import record as recording
+    from var_studio.engine.events import TokenProduced
+
+    teller = recording.teller
+    count = 0
+
+    def interrupting(*given):
+        tell = teller(*given)
+
+        def told(event):
+            nonlocal count
+            tell(event)
+            count += isinstance(event, TokenProduced)
+            if isinstance(event, TokenProduced) and count == number:
+                for _ in range(times):
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        return told
+
+    monkeypatch.setattr(recording, "teller", interrupting)
+
+
+@pytest.mark.parametrize("options", [[], ["--var"]])
+def test_ctrl_c_keeps_what_was_recorded_and_names_it(ask, tmp_path, monkeypatch, options):
+    interrupt_at(monkeypatch, 3)
+    outcome = ask(*options)
+    out = tmp_path / "s.vars"
+    assert outcome.code == 130
+    assert outcome.err.splitlines()[-1] == (
+        f"var-studio: Stopped; 3 tokens of baseline kept in {out}."
+    )
+    assert outcome.out.splitlines()[-1] == str(out)
+    assert "Traceback" not in outcome.err
+    with open_session(out) as session:
+        (run,) = session.runs
+        assert run.reason == "cancelled"
+        assert len(run.generated_positions) == 3
+        assert run.attention(0).sum() > 0
+    assert kept_runs() == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_in_the_second_run_keeps_both(ask, tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, 6)
+    assert ask("--var", "--max-new-tokens", 4).code == 130
+    with open_session(tmp_path / "s.vars") as session:
+        assert [(r.name, len(r.generated_positions)) for r in session.runs] == [
+            ("baseline", 4),
+            ("VAR", 2),
+        ]
+
+
+def test_a_cancelled_run_can_be_looked_at_and_drawn(ask, cli, tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, 3)
+    ask()
+    out = tmp_path / "s.vars"
+    assert cli("info", out).code == 0
+    figure = ["export", out, "--figure", "map", "--out", tmp_path / "f.pdf", "--token"]
+    assert cli(*figure, "g1").code == 0
+    # The last token was never fed back into the model: it has no row.
+    assert_refused(cli(*figure, "g2"), "has no row")
+
+
+def test_ctrl_c_before_the_model_is_loaded(ask, tmp_path, monkeypatch):
+    from var_studio.cli import record as recording
+
+    def interrupting(progress, event):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(recording, "tell_loading", interrupting)
+    outcome = ask()
+    assert outcome.code == 130
+    assert "Stopped before anything was recorded." in outcome.err
+    assert "Traceback" not in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_ctrl_c_stops_at_once(ask, tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, 2, times=2)
+    outcome = ask()
+    assert outcome.code == 130
+    assert "Traceback" not in outcome.err
+    (kept,) = kept_runs()
+    assert str(kept) in outcome.err
+
+
+def test_a_recording_that_cannot_be_saved_is_kept_and_named(ask, monkeypatch):
+    import os as system
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    from var_studio.recording import session as sessions
+
+    monkeypatch.setattr(sessions.os, "fsync", full)
+    assert sessions.os is system
+    outcome = ask("--max-new-tokens", 2)
+    monkeypatch.undo()
+    assert outcome.code == 2
+    assert "kept in" in outcome.err and "Traceback" not in outcome.err
+
+
+@pytest.mark.slow
+def test_demo_shows_the_whole_path(cli, tmp_path):
+    folder = tmp_path / "out"
+    outcome = cli("demo", "--out", folder)
+    assert outcome.code == 0, outcome.err
+    for name in ("demo.vars", "map.pdf", "map.png", "histogram.pdf", "heads.pdf", "heads.svg"):
+        assert str(folder / name) in outcome.out
+        assert (folder / name).stat().st_size > 1000
+    assert "no evidence that VAR helps" in outcome.out
+    with open_session(folder / "demo.vars") as session:
+        assert len(session.runs) == 8
+        assert {run.intervention is None for run in session.runs} == {True, False}
+    assert kept_runs() == []
+    assert cli("demo", "--out", folder / "demo.vars").code == 2
