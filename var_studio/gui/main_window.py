@@ -320,7 +320,7 @@ class MainWindow(QMainWindow):
         buffer.open(QIODevice.OpenModeFlag.WriteOnly)
         image = pixels if isinstance(pixels, QImage) else QImage(cast(Any, pixels))
         image.save(buffer, "PNG")  # type: ignore[call-overload]
-        self.take_image(buffer.data().data(), "pasted image.png")
+        self.take_image(bytes(buffer.data().data()), "pasted image.png")
 
     @Slot(list)
     def take_files(self, paths: list[Path]) -> None:
@@ -486,8 +486,9 @@ class MainWindow(QMainWindow):
 
     @Slot(object)
     def _model_failed(self, error: VarStudioError) -> None:
-        self.setup.show_model(self.controller.model_name or "demo", None)
-        self.status.say("No model is loaded")
+        still = self.controller.model
+        self.setup.show_model(self.controller.model_name or "demo", still)
+        self.status.say("No model is loaded" if still is None else "Ready, with the model as before")
         self.show_problem(error)
 
     @Slot(str, float, float)

@@ -79,9 +79,10 @@ class _Change(QUndoCommand):
         return -1 if self._drag is None else 1
 
     def mergeWith(self, other: QUndoCommand) -> bool:
+        if not isinstance(other, _Change):
+            return False
         same = (
-            isinstance(other, _Change)
-            and other._model is self._model
+            other._model is self._model
             and other._drag == self._drag
             and other.text() == self.text()
         )

@@ -62,6 +62,7 @@ class _Worker(QObject):
     """Lives in the model's thread. Its slots block that thread; `cancel` is polled by them."""
 
     loaded = Signal(object)
+    released = Signal()
     load_failed = Signal(object)
     load_progress = Signal(str, float, float)
     woken = Signal()
@@ -88,13 +89,23 @@ class _Worker(QObject):
 
     @Slot(str, object)
     def load(self, name: str, cancel: threading.Event) -> None:
-        """Load a model in place of the present one."""
+        """Load a model in place of the present one, which stays until the new one is found."""
         try:
-            from var_studio.models.loading import load_model
+            from var_studio.models.checkpoints import resolve
+            from var_studio.models.errors import LoadCancelledError
+            from var_studio.models.families import family_of
+            from var_studio.models.loading import LoadProgress, load_model
 
+            def tell_download(done: int, total: int) -> None:
+                if cancel.is_set():
+                    raise LoadCancelledError("Loading was stopped.", "Load it again when you like.")
+                self._tell_loading(LoadProgress("download", done, total))
+
+            family_of(resolve(name, tell_download).config)
             if self._lmm is not None:
                 old, self._lmm = self._lmm, None
                 old.release()
+                self.released.emit()
             lmm = load_model(name, on_event=self._tell_loading, cancel=cancel)
         except Exception as error:
             self.load_failed.emit(as_known(error))
@@ -147,7 +158,7 @@ class RunController(QObject):
     model_loaded = Signal(object)  # ModelSummary
     model_failed = Signal(object)  # VarStudioError
     load_progress = Signal(str, float, float)  # stage, done, total (0: unknown)
-    event = Signal(object)  # of var_studio.engine.events
+    happened = Signal(object)  # one of var_studio.engine.events
     batch_done = Signal()  # the events of one repaint are all out
     run_ended = Signal()  # one run is over, for whatever reason
     problem = Signal(object)  # VarStudioError
@@ -163,6 +174,7 @@ class RunController(QObject):
         self.state: State = "idle"
         self.model: ModelSummary | None = None
         self.model_name: str | None = None
+        self._wanted = ""
         self._queue: deque[RunRequest] = deque()
         self._cancel = threading.Event()
         self._thread = QThread(self)
@@ -177,6 +189,7 @@ class RunController(QObject):
         self._run.connect(self._worker.run)
         self._release.connect(self._worker.release)
         self._worker.loaded.connect(self._on_loaded)
+        self._worker.released.connect(self._on_released)
         self._worker.load_failed.connect(self._on_load_failed)
         self._worker.load_progress.connect(self.load_progress)
         self._worker.woken.connect(self._on_woken)
@@ -188,6 +201,11 @@ class RunController(QObject):
         """Whether the model's thread is at work."""
         return self.state != "idle"
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way and nothing waits."""
+        return self.state == "idle" and not self._queue
+
     def load(self, name: str) -> None:
         """Load the model `name` ("demo", a folder, a hub id) in the background."""
         if self.busy:
@@ -198,7 +216,7 @@ class RunController(QObject):
                 )
             )
             return
-        self.model, self.model_name = None, name
+        self._wanted = name
         self._cancel = threading.Event()
         self._start_thread()
         self._set_state("loading")
@@ -248,16 +266,22 @@ class RunController(QObject):
     # ------------------------------------------------------- slots, called in the GUI thread
     @Slot(object)
     def _on_loaded(self, model: ModelSummary) -> None:
-        self.model = model
+        self.model, self.model_name = model, self._wanted
         self._set_state("idle")
         self.model_loaded.emit(model)
         self._next()
 
+    @Slot()
+    def _on_released(self) -> None:
+        self.model = self.model_name = None
+
     @Slot(object)
     def _on_load_failed(self, error: VarStudioError) -> None:
-        self._queue.clear()
+        if self.model is None:
+            self._queue.clear()
         self._set_state("idle")
         self.model_failed.emit(error)
+        self._next()
 
     @Slot()
     def _on_woken(self) -> None:
@@ -270,7 +294,7 @@ class RunController(QObject):
         if not events:
             return
         for event in events:
-            self.event.emit(event)
+            self.happened.emit(event)
         self.batch_done.emit()
         self._timer.start()
 

@@ -55,7 +55,7 @@ class RunFollower(QObject):
         self._selecting = False
         self._count = 0
         self._writing = False
-        controller.event.connect(self._on_event)
+        controller.happened.connect(self._on_event)
         controller.batch_done.connect(self._on_batch)
         controller.run_ended.connect(self._on_run_ended)
         workspace.selection.changed.connect(self._on_selection)

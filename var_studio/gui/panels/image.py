@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from var_studio.errors import VarStudioError
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import Maps, MapSource, difference_limits, subject
 from var_studio.gui.widgets.colour_bar import ColourBar
@@ -22,6 +23,7 @@ from var_studio.gui.widgets.zoom import Zoom
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
     from var_studio.gui.models.workspace import Workspace
+    from var_studio.recording.recording import Recording
 
 MOMENTS = ("before", "after", "difference")
 _CAPTIONS = {
@@ -179,20 +181,30 @@ class ImagePanel(Panel):
 
     def _take_run(self, reading: Reading) -> None:
         run = reading.run
-        key = (run.id, id(run.layout), run.layout.count)
+        # A growing run makes its layout anew whenever it is read: the object says nothing.
+        key = (run.id, run.layout.count, len(run.layout.views))
         if self._scenes_of == key:
             return
         self._scenes_of = key
-        pictures: list[QtGui.QImage | None] = []
-        if run.layout.known:
-            pictures = [to_qimage(run.image(i)) for i in range(len(run.layout.image_sizes))]
-        self._scenes = scenes_of(run.layout, pictures)
+        self._scenes = scenes_of(run.layout, self._pictures(run) if run.layout.known else [])
         self.part.clear()
         self.part.addItems([scene.title for scene in self._scenes])
         self.part.setVisible(len(self._scenes) > 1)
         self.zoom.reset()
         self.marked = self._hovered = -1
         self._show_scene()
+
+    def _pictures(self, run: Recording) -> list[QtGui.QImage | None]:
+        """The run's pictures; None in place of one that cannot be read, which is said once."""
+        assert self.workspace is not None
+        pictures: list[QtGui.QImage | None] = []
+        for index in range(len(run.layout.image_sizes)):
+            try:
+                pictures.append(to_qimage(run.image(index)))
+            except VarStudioError as error:
+                pictures.append(None)
+                self.workspace.problem.emit(error)
+        return pictures
 
     @property
     def _scene(self) -> HeatScene:

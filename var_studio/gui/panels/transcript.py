@@ -69,18 +69,18 @@ class TranscriptPanel(Panel):
             strip.end.connect(self._end)
         grid.addWidget(self.parting, 3, 1)
         grid.setRowStretch(4, 1)
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.scroll.setWidget(body)
+        self.scroller = QScrollArea()
+        self.scroller.setWidgetResizable(True)
+        self.scroller.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroller.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroller.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.scroller.setWidget(body)
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(0)
         self._later.timeout.connect(self._scroll_to_end)
         self._build_controls()
-        self.set_body(self.scroll)
+        self.set_body(self.scroller)
 
     def _rows(self) -> list[tuple[QLabel, TokenStrip]]:
         return [
@@ -164,9 +164,8 @@ class TranscriptPanel(Panel):
 
         first = compare(baseline, other).first_divergence
         for strip, run in ((self.answer, baseline), (self.second, other)):
-            tokens = generated(run.tokens)
-            there = first is not None and first < len(tokens)
-            strip.tokens.set_divergence(tokens[first].position if there else None)
+            rest = [] if first is None else generated(run.tokens)[first:]
+            strip.tokens.set_divergence(rest[0].position if rest else None)
         if not (baseline.finished and other.finished):
             self.parting.setText("The second answer is being written.")
         elif first is None:
@@ -175,7 +174,7 @@ class TranscriptPanel(Panel):
             self.parting.setText(f"The answers part at token {first + 1} of the answer.")
 
     def _grow(self) -> None:
-        at_end = self.scroll.verticalScrollBar()
+        at_end = self.scroller.verticalScrollBar()
         follow = at_end.value() >= at_end.maximum() - 4
         for strip in self.strips:
             strip.tokens.grow()
@@ -237,7 +236,7 @@ class TranscriptPanel(Panel):
             strip.tokens.set_colouring(self.colour_by.currentData())
 
     def _scroll_to_end(self) -> None:
-        bar = self.scroll.verticalScrollBar()
+        bar = self.scroller.verticalScrollBar()
         bar.setValue(bar.maximum())
 
     def _workspace(self) -> Workspace:

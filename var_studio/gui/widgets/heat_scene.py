@@ -13,6 +13,8 @@ from PySide6 import QtCore, QtGui
 from var_studio.recording.layout import Box, View, VisualLayout
 
 STRIP_COLUMNS = 48
+MOST_PIXELS = 2560
+"""More would only be sampled down again at every zoom."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,13 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def to_qimage(image: Image.Image | npt.NDArray[np.uint8]) -> QtGui.QImage:
-    """A picture as a QImage that owns its pixels."""
-    pixels = image if isinstance(image, np.ndarray) else np.asarray(image.convert("RGB"))
+    """A picture as a QImage that owns its pixels; at most `MOST_PIXELS` on its longer side."""
+    if isinstance(image, Image.Image):
+        times = -(-max(image.size) // MOST_PIXELS)
+        reduced = image.convert("RGB")
+        pixels = np.asarray(reduced.reduce(times) if times > 1 else reduced)
+    else:
+        pixels = image
     rgb = np.ascontiguousarray(pixels, dtype=np.uint8)
     height, width = rgb.shape[:2]
     return QtGui.QImage(

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QComboBox,
     QWidget,
 )
+from shiboken6 import isValid
 
 _ARROWS = {
     Qt.Key.Key_Left,
@@ -38,7 +39,8 @@ class KeyGuard(QObject):
 
     def focus_changed(self, old: QWidget | None, new: QWidget | None) -> None:
         """Connect to QApplication.focusChanged."""
-        if self._watched is not None:
+        # The focus also moves because the widget that had it was destroyed.
+        if self._watched is not None and isValid(self._watched):
             self._watched.removeEventFilter(self)
         keeps = QAbstractSlider | QAbstractSpinBox | QComboBox | QAbstractButton
         self._watched = new if isinstance(new, keeps) else None

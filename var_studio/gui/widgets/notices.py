@@ -136,6 +136,7 @@ class NoticeBar(QWidget):
         notice.close_button.clicked.connect(self._close_clicked)
         self.notices.insert(0, notice)
         self._column.insertWidget(0, notice)
+        notice.show()
         self.show()
         return notice
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -34,6 +35,8 @@ class FloatControl(QWidget):
         self._low, self._high = low, high
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, _STEPS)
+        self.slider.setSingleStep(_STEPS // 100)
+        self.slider.setPageStep(_STEPS // 10)
         self.slider.setMinimumWidth(70)
         self.box = QDoubleSpinBox()
         self.box.setDecimals(decimals)
@@ -184,10 +187,12 @@ class SettingsForm(QWidget):
         if optional:
             spin.setSpecialValueText("default")
         spin.setKeyboardTracking(False)
-        spin.valueChanged.connect(
-            lambda value, name=name: self._model.set(**{name: None if value < low else value})
-        )
+        spin.valueChanged.connect(partial(self._set_number, name, low))
         return spin
+
+    def _set_number(self, name: str, low: int, value: int) -> None:
+        changes: dict[str, Any] = {name: None if value < low else value}
+        self._model.set(**changes)
 
     def _float_spin(self, name: str, low: float, high: float) -> QDoubleSpinBox:
         spin = QDoubleSpinBox()

@@ -1,0 +1,124 @@
+"""The whole window, started and ended as the program does it; clicks on words."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from PySide6 import QtCore, QtWidgets
+from pytestqt.qtbot import QtBot
+
+from var_studio.gui.appearance import Appearance
+from var_studio.gui.collector import Collector
+from var_studio.gui.main_window import MainWindow
+from var_studio.gui.models.token_list import TokenRole
+from var_studio.gui.widgets.token_strip import TokenStrip
+
+# The offscreen plugin warns of it at each top-level window.
+IGNORE_QT = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
+PATIENCE = 60_000
+"""Milliseconds: loading torch on a busy machine. No test asserts how long anything takes."""
+
+
+@pytest.fixture
+def window(qtbot: QtBot, qapp: QtWidgets.QApplication) -> Iterator[MainWindow]:
+    """The window on screen, no model loaded yet; ends as closing it would, without a question."""
+    qapp.setStyle("Fusion")
+    collector = Collector()
+    collector.start()
+    appearance = Appearance()
+    appearance.apply()
+    shown = MainWindow(appearance)
+    shown.resize(1400, 900)
+    with qtbot.waitSignal(shown.first_painted):
+        shown.show()
+    yield shown
+    shown.workspace.modified = False
+    shown.close()
+    shown.deleteLater()
+    collector.stop()
+
+
+@pytest.fixture
+def demo(window: MainWindow, qtbot: QtBot) -> MainWindow:
+    """The window with the real demo model loaded and its first question ready to run."""
+    window.start()
+    qtbot.waitUntil(lambda: window.controller.model is not None, timeout=PATIENCE)
+    return window
+
+
+def wait_idle(qtbot: QtBot, window: MainWindow) -> None:
+    """Wait until all queued runs are over."""
+    qtbot.waitUntil(lambda: window.controller.idle, timeout=PATIENCE)
+    settle(qtbot)
+
+
+def settle(qtbot: QtBot) -> None:
+    """Let zero timers and queued repaints happen."""
+    for _ in range(3):
+        QtWidgets.QApplication.processEvents()
+    qtbot.wait(1)
+
+
+def press(qtbot: QtBot, button: QtWidgets.QAbstractButton) -> None:
+    """Click a button as a mouse does."""
+    qtbot.mouseClick(button, QtCore.Qt.MouseButton.LeftButton)
+
+
+def words(strip: TokenStrip) -> list[str]:
+    """The words of a paragraph, as shown."""
+    return [entry.text.strip() for entry in strip.tokens.entries]
+
+
+def click_word(qtbot: QtBot, strip: TokenStrip, number: int) -> int:
+    """Click the entry of that number in the paragraph; return its position."""
+    index = strip.tokens.index(number)
+    place = strip.visualRect(index).center()
+    assert strip.viewport().rect().contains(place)
+    qtbot.mouseClick(strip.viewport(), QtCore.Qt.MouseButton.LeftButton, pos=place)
+    settle(qtbot)
+    return int(index.data(TokenRole.POSITION))
+
+
+def notices(window: MainWindow) -> list[str]:
+    """What the notices on screen say."""
+    return [notice.text() for notice in window.notices.notices if notice.isVisible()]
+
+
+class Gate:
+    """Holds the real engine at its first token until opened: a run that is surely under way."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self._open = threading.Event()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def wrap(self, record: Callable[..., Any]) -> Callable[..., Any]:
+        def held(*args: Any, on_event: Callable[[Any], None], **kwargs: Any) -> Any:
+            cancel: threading.Event = kwargs["cancel"]
+
+            def tell(event: Any) -> None:
+                on_event(event)
+                if type(event).__name__ == "TokenProduced":
+                    self.reached.set()
+                    while not self._open.wait(0.01) and not cancel.is_set():
+                        pass
+
+            return record(*args, on_event=tell, **kwargs)
+
+        return held
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """A gate in front of the engine's second token."""
+    from var_studio.engine import generation
+
+    held = Gate()
+    monkeypatch.setattr(generation, "record", held.wrap(generation.record))
+    yield held
+    held.open()

@@ -1,0 +1,401 @@
+"""Everything a user can do wrong at the window: a notice with the next step, nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from PySide6 import QtCore, QtGui, QtWidgets
+from pytestqt.qtbot import QtBot
+
+from tests.gui.fixtures import (
+    IGNORE_QT,
+    PATIENCE,
+    Gate,
+    demo,  # noqa: F401
+    gate,  # noqa: F401
+    notices,
+    press,
+    settle,
+    wait_idle,
+    window,  # noqa: F401
+)
+from tests.synthetic import make_run
+from var_studio.gui.app import ExceptionHooks
+from var_studio.gui.main_window import MainWindow
+from var_studio.recording.paths import kept_runs
+from var_studio.recording.recording import Recording
+from var_studio.recording.session import save_session
+
+pytestmark = IGNORE_QT
+Key = QtCore.Qt.Key
+Ctrl = QtCore.Qt.KeyboardModifier.ControlModifier
+Answer = QtWidgets.QMessageBox.StandardButton
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, button: Answer) -> list[str]:
+    """Answer each question box with this button; return what was asked."""
+    asked: list[str] = []
+
+    def exec_(box: QtWidgets.QMessageBox) -> int:
+        asked.append(f"{box.text()} {box.informativeText()}")
+        return int(button.value)
+
+    monkeypatch.setattr(QtWidgets.QMessageBox, "exec", exec_)
+    return asked
+
+
+def one_notice(window: MainWindow, *parts: str) -> None:  # noqa: F811
+    """There is one notice, and it says all of these."""
+    shown = notices(window)
+    assert len(shown) == 1, shown
+    for part in parts:
+        assert part in shown[0]
+
+
+def run_again(qtbot: QtBot, window: MainWindow) -> Recording:  # noqa: F811
+    """The program goes on: the next run works and clears the notice."""
+    before = len(window.workspace.runs)
+    press(qtbot, window.setup.run_button)
+    wait_idle(qtbot, window)
+    assert len(window.workspace.runs) == before + 1
+    assert notices(window) == []
+    run = window.workspace.runs[-1]
+    assert run.finished and run.text
+    return run
+
+
+# ------------------------------------------------------------------------------- the question
+def test_no_image(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+    window.workspace.question.set_prompt("What is it?")
+    qtbot.keyClick(window, Key.Key_R)
+    one_notice(window, "no image", "Open, drop or paste one")
+    assert window.controller.idle and window.workspace.runs == []
+
+
+def test_empty_prompt(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:  # noqa: F811
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.png")
+    assert window.take_image(tmp_path / "red.png")
+    window.setup.prompt.setPlainText("  \n ")
+    press(qtbot, window.setup.run_button)
+    one_notice(window, "question is empty", "Type one")
+    assert window.controller.idle and window.workspace.runs == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", None], ids=["empty", "text", "missing"])
+def test_bad_image_file_keeps_the_good_one(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+) -> None:
+    good = tmp_path / "good.png"
+    Image.new("RGB", (40, 30), "red").save(good)
+    window.take_image(good)
+    image = window.workspace.question.image
+    bad = tmp_path / "bad.png"
+    if content is not None:
+        bad.write_bytes(content)
+    monkeypatch.setattr(QtWidgets.QFileDialog, "getOpenFileName", lambda *_, **__: (str(bad), ""))
+    press(qtbot, window.setup.open_image)
+    one_notice(window, "bad.png")
+    assert window.workspace.question.image is image
+
+
+def test_truncated_image_dropped_on_the_window(
+    window: MainWindow,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    whole = tmp_path / "whole.png"
+    Image.effect_noise((200, 200), 60).save(whole)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(whole.read_bytes()[:2000])
+    drop(window, QtCore.QUrl.fromLocalFile(str(cut)))
+    one_notice(window, "cut.png")
+    assert window.workspace.question.image is None
+    drop(window, QtCore.QUrl.fromLocalFile(str(whole)))
+    assert window.workspace.question.image is not None
+    assert window.workspace.question.image.name == "whole.png"
+
+
+def drop(widget: QtWidgets.QWidget, url: QtCore.QUrl) -> None:
+    """Drop a file on a widget."""
+    mime = QtCore.QMimeData()
+    mime.setUrls([url])
+    no_button, no_key = QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier
+    event = QtGui.QDropEvent(
+        QtCore.QPointF(5, 5), QtCore.Qt.DropAction.CopyAction, mime, no_button, no_key
+    )
+    widget.dropEvent(event)
+
+
+def test_paste_without_a_picture_then_with_one(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    clipboard = QtGui.QGuiApplication.clipboard()
+    clipboard.setText("words")
+    press(qtbot, window.setup.paste_image)
+    one_notice(window, "no image on the clipboard", "Copy a picture")
+    picture = QtGui.QImage(30, 20, QtGui.QImage.Format.Format_RGB32)
+    picture.fill(QtGui.QColor("#3366cc"))
+    clipboard.setImage(picture)
+    press(qtbot, window.setup.paste_image)
+    image = window.workspace.question.image
+    assert image is not None
+    from var_studio.recording.images import decode
+
+    assert decode(image).size == (30, 20)
+    assert decode(image).getpixel((3, 3)) == (0x33, 0x66, 0xCC)
+    clipboard.clear()
+
+
+# ---------------------------------------------------------------------------------- the model
+def test_folder_that_is_no_checkpoint_keeps_the_loaded_model(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        QtWidgets.QFileDialog, "getExistingDirectory", lambda *_, **__: str(tmp_path)
+    )
+    with qtbot.waitSignal(demo.controller.model_failed, timeout=PATIENCE):
+        demo.open_model_folder()
+    one_notice(demo, str(tmp_path))
+    assert demo.controller.model is not None and demo.setup.model.currentData() == "demo"
+    run_again(qtbot, demo)
+
+
+def test_hub_that_cannot_be_reached(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+    combo = window.setup.model
+    combo.setCurrentIndex(combo.count() - 1)
+    combo.activated.emit(combo.count() - 1)
+    assert window.setup.hub.isVisible()
+    qtbot.keyClicks(window.setup.hub, "no-such-owner/no-such-model")
+    with qtbot.waitSignal(window.controller.model_failed, timeout=PATIENCE):
+        qtbot.keyClick(window.setup.hub, Key.Key_Return)
+    one_notice(window, "no-such-owner/no-such-model")
+    assert window.controller.idle
+    qtbot.keyClick(window, Key.Key_R)  # and without any model a run is refused, not lost
+    assert window.workspace.runs == []
+
+
+def test_out_of_memory(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    model = demo.controller._worker._lmm.hf_model
+    with monkeypatch.context() as patch:
+
+        def exhausted(*_: Any, **__: Any) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 16.50 GiB.")
+
+        patch.setattr(model, "generate", exhausted)
+        press(qtbot, demo.setup.run_button)
+        wait_idle(qtbot, demo)
+    one_notice(demo, "memory")
+    run_again(qtbot, demo)
+
+
+# ------------------------------------------------------------------------------------ the run
+def test_second_run_while_one_runs_is_refused(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    gate: Gate,  # noqa: F811
+) -> None:
+    press(qtbot, demo.setup.run_button)
+    qtbot.waitUntil(gate.reached.is_set, timeout=PATIENCE)
+    assert not demo.setup.run_button.isEnabled() and demo.setup.stop_button.isEnabled()
+    qtbot.keyClick(demo, Key.Key_R)
+    one_notice(demo, "under way already", "press Stop")
+    demo.load_model("demo")
+    assert any("cannot be loaded" in text for text in notices(demo))
+    gate.open()
+    wait_idle(qtbot, demo)
+    assert len(demo.workspace.runs) == 1
+    assert demo.workspace.runs[0].reason == "end"
+
+
+def test_stop_keeps_what_was_recorded(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    gate: Gate,  # noqa: F811
+) -> None:
+    qtbot.keyClick(demo, Key.Key_R)
+    qtbot.waitUntil(gate.reached.is_set, timeout=PATIENCE)
+    qtbot.keyClick(demo, Key.Key_Escape)
+    wait_idle(qtbot, demo)
+    run = demo.workspace.run
+    assert run is not None and run.reason == "cancelled"
+    assert run.text and demo.workspace.reading is not None
+    assert demo.transcript.answer.tokens.rowCount() == len(run.generated_positions)
+    gate.open()
+    run_again(qtbot, demo)
+
+
+def test_window_closed_while_running_keeps_the_recording(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    gate: Gate,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    press(qtbot, demo.setup.run_button)
+    qtbot.waitUntil(lambda: gate.reached.is_set() and bool(demo.workspace.runs), timeout=PATIENCE)
+    asked = answer_with(monkeypatch, Answer.Cancel)
+    assert not demo.close()
+    assert demo.isVisible() and demo.controller.state == "running"
+    asked += answer_with(monkeypatch, Answer.Discard)
+    assert demo.close()
+    assert not demo.controller._thread.isRunning()
+    (directory,) = kept_runs()
+    assert str(directory.parent) in asked[0], "where the recording stays was not said"
+    run = Recording.open(directory)
+    assert run.finished and run.reason == "cancelled" and len(run.generated_positions) >= 1
+    run.close()
+
+
+def test_close_and_save_while_running(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    gate: Gate,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    press(qtbot, demo.setup.run_button)
+    qtbot.waitUntil(lambda: gate.reached.is_set() and bool(demo.workspace.runs), timeout=PATIENCE)
+    answer_with(monkeypatch, Answer.Save)
+    path = tmp_path / "kept.vars"
+    monkeypatch.setattr(QtWidgets.QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
+    assert demo.close()
+    from var_studio.recording.session import open_session
+
+    with open_session(path) as session:
+        assert session.runs[0].reason == "cancelled" and session.runs[0].text
+
+
+def test_disk_full_while_recording(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        fill_disk_after(patch, rows=12)
+        press(qtbot, demo.setup.run_button)
+        wait_idle(qtbot, demo)
+    one_notice(demo, "disk", "space")
+    kept = demo.workspace.run
+    assert kept is not None and demo.workspace.reading is not None
+    assert len(kept.query_positions) >= 8, "rows that were on disk are lost"
+    run_again(qtbot, demo)
+
+
+def fill_disk_after(patch: pytest.MonkeyPatch, rows: int) -> None:
+    """The disk is full once so many rows are written."""
+    from var_studio.recording.store import RunWriter
+
+    written = 0
+    real: Callable[..., None] = RunWriter._write_row
+
+    def write_row(writer: RunWriter, values: Any, keys: int) -> None:
+        nonlocal written
+        written += 1
+        if written > rows:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(writer, values, keys)
+
+    patch.setattr(RunWriter, "_write_row", write_row)
+
+
+# -------------------------------------------------------------------------------- the session
+def test_damaged_session_keeps_the_present_one(
+    window: MainWindow,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    present = make_run(tmp_path / "present")
+    whole = save_session(tmp_path / "whole.vars", runs=[present])
+    damaged = tmp_path / "damaged.vars"
+    damaged.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    window.workspace.add_run(present)
+    answer_with(monkeypatch, Answer.Discard)
+    assert not window.files.open(damaged)
+    one_notice(window, "damaged.vars")
+    assert window.workspace.run is present and window.workspace.reading is not None
+    assert window.files.open(whole)
+    assert len(window.workspace.runs) == 1 and window.workspace.run is not present
+
+
+def test_saving_where_it_cannot_be_saved(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    assert window.files.save_to(tmp_path / "no such folder" / "a.vars")
+    qtbot.waitUntil(lambda: not window.files.saving, timeout=10_000)
+    settle(qtbot)
+    one_notice(window, "a.vars")
+    assert window.workspace.modified
+    assert window.files.save_to(tmp_path / "a.vars")
+    qtbot.waitUntil(lambda: not window.files.saving, timeout=10_000)
+    settle(qtbot)
+    assert not window.workspace.modified and (tmp_path / "a.vars").exists()
+
+
+def test_damaged_row_is_said_once_and_the_rest_goes_on(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    run = make_run(tmp_path / "run")
+    victim = sorted((tmp_path / "run" / "attention").rglob("*"))
+    for chunk in [path for path in victim if path.is_file() and path.name != "zarr.json"][-3:]:
+        chunk.write_bytes(b"broken")
+    run.close()
+    run = Recording.open(tmp_path / "run")
+    window.workspace.add_run(run)
+    selection = window.workspace.selection
+    for position in selection.positions:
+        selection.select_token(position)
+        settle(qtbot)
+    assert len(notices(window)) == 1
+    selection.select_token(selection.positions[0])
+    settle(qtbot)
+    assert window.workspace.reading is not None
+
+
+# ------------------------------------------------------------------------------- the unforeseen
+def test_exception_nobody_caught_becomes_a_notice(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hooks = ExceptionHooks(window)
+    before = sys.excepthook
+    hooks.install()
+    try:
+        try:
+            raise ZeroDivisionError("a defect")
+        except ZeroDivisionError as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        hooks.remove()
+    assert sys.excepthook is before
+    one_notice(window, "a defect", "recordings are kept")
+    (notice,) = window.notices.notices
+    assert "Traceback" in notice.more
+    press(qtbot, notice.details_button)
+    assert notice._details.isVisible()
+    press(qtbot, notice.close_button)
+    assert notices(window) == []
+    assert "ZeroDivisionError" in capsys.readouterr().err

@@ -1,0 +1,261 @@
+"""A whole session at the window: real model, real clicks and keys, real files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6 import QtCore, QtGui, QtWidgets
+from pytestqt.qtbot import QtBot
+
+from tests.gui.fixtures import (
+    IGNORE_QT,
+    click_word,
+    demo,  # noqa: F401
+    notices,
+    press,
+    settle,
+    wait_idle,
+    window,  # noqa: F401
+    words,
+)
+from var_studio.gui.main_window import MainWindow
+from var_studio.recording.session import open_session
+
+pytestmark = IGNORE_QT
+Key = QtCore.Qt.Key
+
+
+def test_ask_look_change_compare_save_reopen(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    window, workspace, transcript = demo, demo.workspace, demo.transcript  # noqa: F811
+    selection = workspace.selection
+
+    # The demo opens with a question that is ready to run; the answer comes word by word.
+    appended: list[int] = []
+    workspace.tokens_appended.connect(lambda: appended.append(len(workspace.runs[-1].tokens)))
+    assert workspace.question.image is not None and workspace.question.prompt
+    qtbot.keyClick(window, Key.Key_R)
+    wait_idle(qtbot, window)
+    run = workspace.run
+    assert run is not None and run.finished
+    assert len(set(appended)) > 1, "the words did not come one after the other"
+    assert "".join(words(transcript.answer)) == "".join(
+        t.text.strip() for t in run.tokens if t.role == "generated"
+    )
+    assert "image 10×10" in words(transcript.question)
+
+    # Click a word that stands twice in the text: the one clicked is selected, not its twin.
+    shown = words(transcript.question)
+    twins = [
+        n
+        for n, word in enumerate(shown)
+        if shown.count(word) > 1 and run.query_of(transcript.question.tokens.entries[n].position)
+    ]
+    spoken = words(transcript.answer)
+    for strip, number in [(transcript.answer, len(spoken) - 2), (transcript.answer, 0)]:
+        position = click_word(qtbot, strip, number)
+        assert selection.position == position == strip.selected
+        assert workspace.reading is not None and workspace.reading.position == position
+    for number in twins:
+        assert click_word(qtbot, transcript.question, number) == selection.position
+
+    # The rows on screen are those of the recording.
+    position = click_word(qtbot, transcript.answer, 0)
+    query = run.query_of(position)
+    assert query is not None and workspace.reading is not None
+    np.testing.assert_array_equal(workspace.reading.attention, run.attention(query))
+
+    # Keys walk: tokens, layers, heads.
+    layer = selection.layer
+    qtbot.keyClick(window, Key.Key_Right)
+    assert selection.position == position + 1
+    qtbot.keyClick(window, Key.Key_Left)
+    qtbot.keyClick(window, Key.Key_Up)
+    assert (selection.position, selection.layer) == (position, layer + 1)
+    qtbot.keyClick(window, Key.Key_BracketRight)
+    assert selection.heads == {(layer + 1, 0)}
+    qtbot.keyClick(transcript.answer, Key.Key_End)
+    assert selection.position == selection.positions[-1]
+    qtbot.keyClick(transcript.answer, Key.Key_Home)
+    assert selection.position == selection.positions[0]
+    click_word(qtbot, transcript.answer, 0)
+
+    # The other row of the same word.
+    _choose(transcript.row_of, "produced", qtbot)
+    assert workspace.query == query - 1
+    _choose(transcript.row_of, "query", qtbot)
+    assert workspace.query == query
+
+    # Change τ at the slider's number: sinks follow; undo brings them back.
+    sinks = workspace.reading.n_visual_sinks.sum()
+    box = window.setup.method_form.controls["tau"].box  # type: ignore[attr-defined]
+    box.setFocus()
+    box.selectAll()
+    qtbot.keyClicks(box, "0.50")
+    qtbot.keyClick(box, Key.Key_Return)
+    settle(qtbot)
+    assert workspace.method.tau == pytest.approx(0.5)
+    assert workspace.reading.n_visual_sinks.sum() > sinks
+    qtbot.keyClick(box, Key.Key_Z, QtCore.Qt.KeyboardModifier.ControlModifier)
+    settle(qtbot)
+    assert workspace.method.tau == pytest.approx(6.5)
+    assert workspace.reading.n_visual_sinks.sum() == sinks
+
+    # Flip to after and back.
+    window.setFocus()
+    qtbot.keyClick(window, Key.Key_Space)
+    assert workspace.view.current.shown == "after"
+    qtbot.keyClick(window, Key.Key_Space)
+
+    # The same question with VAR: only the second run is made; both answers are on screen.
+    press(qtbot, window.setup.run_var_button)
+    wait_idle(qtbot, window)
+    assert [r.intervention is None for r in workspace.runs] == [True, False]
+    assert workspace.baseline is run and workspace.paired is workspace.runs[1]
+    assert transcript.second.isVisible() and transcript.parting.text()
+    # A word of the second answer shows the second run.
+    click_word(qtbot, transcript.second, 0)
+    assert workspace.run is workspace.paired
+    assert transcript.answer.selected is None and transcript.second.selected == selection.position
+    click_word(qtbot, transcript.answer, 1)
+    chosen = selection.position
+    assert workspace.run is run
+
+    # Save, change something, open again: all is as it was saved.
+    path = tmp_path / "story.vars"
+    monkeypatch.setattr(
+        QtWidgets.QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), "Sessions (*.vars)")
+    )
+    assert window.isWindowModified()
+    qtbot.keyClick(window, Key.Key_S, QtCore.Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: not window.files.saving and path.exists(), timeout=10_000)
+    settle(qtbot)
+    assert not window.isWindowModified()
+    saved = open_session(path)
+    assert [r.text for r in saved.runs] == [r.text for r in workspace.runs]
+    saved.close()
+    workspace.view.set(shown="difference")
+    selection.step_token(1)
+    row = run.attention(query).copy()
+    assert window.files.open(path)
+    settle(qtbot)
+    assert workspace.view.current.shown == "before"
+    assert selection.position == chosen and len(workspace.runs) == 2
+    assert workspace.run is not None and workspace.run is not run
+    np.testing.assert_array_equal(workspace.run.attention(query), row)
+    assert transcript.second.isVisible()
+    assert notices(window) == []
+
+
+def _choose(combo: QtWidgets.QComboBox, key: str, qtbot: QtBot) -> None:
+    """Choose an entry with the keyboard, as a person does."""
+    combo.setFocus()
+    steps = combo.findData(key) - combo.currentIndex()
+    for _ in range(abs(steps)):
+        qtbot.keyClick(combo, Key.Key_Down if steps > 0 else Key.Key_Up)
+    settle(qtbot)
+
+
+def test_slider_drag_is_one_undo_step(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+    control = window.setup.method_form.controls["rho"]
+    slider = control.slider  # type: ignore[attr-defined]
+    method, stack = window.workspace.method, window.workspace.undo_stack
+    handle = _handle(slider)
+    button = QtCore.Qt.MouseButton.LeftButton
+    qtbot.mousePress(slider, button, pos=handle)
+    seen = []
+    for step in range(1, 8):
+        place = handle - QtCore.QPoint(6 * step, 0)
+        event = QtGui.QMouseEvent(
+            QtCore.QEvent.Type.MouseMove,
+            QtCore.QPointF(place),
+            QtCore.QPointF(slider.mapToGlobal(place)),
+            button,
+            button,
+            QtCore.Qt.KeyboardModifier.NoModifier,
+        )
+        QtWidgets.QApplication.sendEvent(slider, event)
+        seen.append(method.current.rho)
+    qtbot.mouseRelease(slider, button, pos=handle - QtCore.QPoint(42, 0))
+    assert seen == sorted(seen, reverse=True) and seen[-1] < 0.8
+    assert stack.count() == 1
+    qtbot.keyClick(window, Key.Key_Z, QtCore.Qt.KeyboardModifier.ControlModifier)
+    assert method.current.rho == 0.8
+    assert control.value() == pytest.approx(0.8)  # type: ignore[attr-defined]
+    redo = QtCore.Qt.KeyboardModifier.ControlModifier | QtCore.Qt.KeyboardModifier.ShiftModifier
+    qtbot.keyClick(window, Key.Key_Z, redo)
+    assert method.current.rho == seen[-1]
+
+
+def _handle(slider: QtWidgets.QSlider) -> QtCore.QPoint:
+    option = QtWidgets.QStyleOptionSlider()
+    slider.initStyleOption(option)
+    return (
+        slider.style()
+        .subControlRect(
+            QtWidgets.QStyle.ComplexControl.CC_Slider,
+            option,
+            QtWidgets.QStyle.SubControl.SC_SliderHandle,
+            slider,
+        )
+        .center()
+    )
+
+
+def test_arrow_keys_belong_to_the_slider_that_has_the_focus(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    """Negative control of the window's shortcuts: they must not take a control's own keys."""
+    window.activateWindow()
+    slider = window.setup.method_form.controls["p"].slider  # type: ignore[attr-defined]
+    slider.setFocus()
+    settle(qtbot)
+    before = window.workspace.method.current.p
+    qtbot.keyClick(slider, Key.Key_Right)
+    assert window.workspace.method.current.p > before
+    window.setup.prompt.setFocus()
+    window.setup.prompt.setPlainText("")
+    qtbot.keyClicks(window.setup.prompt, "rs ")
+    assert window.workspace.question.prompt == "rs "
+    assert not window.controller.busy
+
+
+def test_every_action_is_in_a_menu_with_its_key(window: MainWindow) -> None:  # noqa: F811
+    in_menus = {action for menu in window.menus.values() for action in menu.actions()}
+    assert set(window.actions_by_name.values()) <= in_menus
+    keys = [
+        key.toString() for action in window.actions_by_name.values() for key in action.shortcuts()
+    ]
+    assert len(keys) == len(set(keys)), "two actions share a key"
+    wanted = {"Left", "Right", "Up", "Down", "[", "]", "Space", "S", "R", "Esc", "F1"}
+    wanted |= {"Ctrl+S", "Ctrl+O", "Ctrl+Z", "Ctrl+Shift+Z", "Ctrl+E"}
+    assert wanted <= set(keys)
+
+
+def test_layout_and_theme_are_remembered(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    qapp: QtWidgets.QApplication,
+) -> None:
+    window.area.docks["heads"].hide()
+    window.theme_actions["dark"].trigger()
+    assert qapp.palette().window().color().lightness() < 128
+    window.close()
+    again = MainWindow()
+    qtbot.addWidget(again)
+    again.show()
+    assert again.area.docks["heads"].isHidden()
+    assert not again.area.docks["image"].isHidden()
+    assert again.appearance.scheme == "dark" and again.theme_actions["dark"].isChecked()
+    again.restore_layout()
+    assert not again.area.docks["heads"].isHidden()
+    again.theme_actions["light"].trigger()
+    assert qapp.palette().window().color().lightness() > 128
+    again.close()
