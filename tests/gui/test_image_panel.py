@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import COLS, CROP, SIZE, cropped_run, move_mouse, settle, stage
 from tests.synthetic import make_run
+from var_studio.errors import VarStudioError
 from var_studio.gui.panels.image import BEFORE_NOTE, STRIP_NOTE, ImagePanel
 from var_studio.gui.panels.image_maps import GLOBAL, LOCAL, NO_PAIR, NOTHING_MOVES
 from var_studio.gui.widgets.heat_view import HeatView
@@ -345,3 +346,41 @@ def test_keyboard_moves_the_mark_and_zooms(qtbot: QtBot, run: Recording) -> None
     assert panel.zoom.factor > 1.0
     qtbot.keyClick(view, QtCore.Qt.Key.Key_0)
     assert panel.zoom.factor == 1.0
+
+
+def test_a_picture_that_cannot_be_read_leaves_the_map(
+    qtbot: QtBot, run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(index: int = 0) -> None:
+        raise VarStudioError("The image is missing.", "Add it again.")
+
+    monkeypatch.setattr(run, "image", missing)
+    panel = ImagePanel()
+    said = []
+    workspace = stage(qtbot, panel)
+    workspace.problem.connect(said.append)
+    workspace.add_run(run)
+    settle()
+    workspace.selection.step_token(1)
+    settle()
+    assert [str(error) for error in said] == ["The image is missing. Add it again."]
+    view = panel.views["before"]
+    move_mouse(view, on_widget(view, 430.0, 150.0))
+    assert "cell (3, 6)" in panel.hover.text()
+
+
+def test_a_growing_run_keeps_zoom_and_mark(
+    qtbot: QtBot, run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    panel.mark(12)
+    panel.zoom.around(QtCore.QPointF(0.5, 0.5), 2.0)
+    again = replace(run.layout, _cell_of={})
+    assert again is not run.layout
+    monkeypatch.setattr(Recording, "layout", property(lambda run: again))
+    workspace.selection.step_token(1)
+    settle()
+    assert (panel.marked, panel.zoom.factor) == (12, 2.0)
