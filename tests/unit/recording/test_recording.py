@@ -125,6 +125,24 @@ def test_phi_under_other_dimensions(run):
     assert run.image_centric(0, Redistribution(sink_dims=(wanted,))).shape == (3, 5)
 
 
+def test_phi_of_a_known_and_a_partly_known_dimension(run):
+    """Where the one that is not recorded could be the larger, phi is not known."""
+    dims, values = run.top_dims()
+    known, other = run.sink_dims[0], int(dims[2, 9, 3])
+    phi = run.phi(sink_dims=(known, other))
+    unknown = 0
+    for layer in range(3):
+        for token in range(run.length):
+            candidates = [abs(run.signed_values[layer, token, 0])]
+            candidates += np.abs(values[layer, token][dims[layer, token] == other]).tolist()
+            if max(candidates) < np.abs(values[layer, token]).min():
+                assert np.isnan(phi[layer, token])
+                unknown += 1
+            else:
+                assert phi[layer, token] == np.float32(max(candidates))
+    assert 0 < unknown < phi.size
+
+
 def test_a_dimension_that_was_never_recorded(run):
     with pytest.raises(VarStudioError, match="Dimension 99999"):
         run.phi(sink_dims=(99999,))

@@ -401,6 +401,8 @@ def test_a_full_disk_keeps_what_there_is_and_can_go_on(tmp_path, monkeypatch):
         with pytest.raises(StorageError):
             writer.append_query(18, row(18, 19))
     writer.append_query(18, row(18, 19))
+    # Nothing torn is left between the lines of the journal.
+    assert Recording.open(tmp_path / "run").query_positions.tolist() == [17, 18]
     run = finished(writer)
     assert run.length == 19 and np.array_equal(run.attention(1), row(18, 19))
 
