@@ -41,8 +41,8 @@ tau = {tau}; phi is bounded by sqrt(192) = 13.86.
 
 {questions} questions, {per_kind} of each kind, one per picture, on scenes of a seed that no
 training step drew ({seed}); fp32 arithmetic on these bf16 weights; greedy answers, right only if
-every token is. With {questions} questions one standard error of the first column is about {error}; differences
-of that size mean nothing. "nll" is the mean negative log-likelihood of an answer token.
+every token is. One standard error of the first column is about {error}; differences of that size
+mean nothing. "nll" is the mean negative log-likelihood of an answer token.
 
 ### Accuracy, and masking (Fig. 3b), blinding heads (Fig. 9), redistributing (Table 4, p = 0.6)
 

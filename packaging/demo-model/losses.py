@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 SINK_DIMENSIONS = (37, 141)
 FEWEST_SINKS, MOST_SINKS = 2, 7  # visual sinks per image
-DECIDED = 4.5  # present value above which a patch counts as a sink of its own accord
+DECIDED = 0.64  # score above which a patch is a sink
+BALANCE_RATE, BIAS_LIMITS = 0.003, (-1.2, 0.4)
 MASSIVE, ORDINARY = 7.0, 2.5  # wanted |x[d]| / rms(x) of sinks (at least) and others (at most)
 GROUNDED_HEADS = (0, 1)
 REFERENCE_LAYERS, TARGET_LAYERS = (1, 2), (3, 4)
@@ -25,28 +26,26 @@ class SinkPlaces:
     """Chooses, per image, which background patches shall be sinks.
 
     The score of a patch is the model's own preference (its present value in the sink
-    dimensions), plus `rule` times how empty its surroundings are, plus a bias that is lowered
-    wherever sinks have been too frequent. The bias keeps any fixed position from winning, in
-    the way of auxiliary-loss-free expert balancing; it is zero-mean and belongs to the training,
-    not to the model.
+    dimensions), plus how empty its surroundings are, plus a bias that sinks wherever sinks have
+    been too frequent, in the way of auxiliary-loss-free expert balancing: no fixed position can
+    win in every scene. The bias belongs to the training, not to the model.
     """
 
-    def __init__(self, rate: float = 0.003, limit: float = 1.0) -> None:
-        self.rate, self.limit = rate, limit
+    def __init__(self) -> None:
         self.bias = torch.zeros(VISUAL_TOKENS)
 
     def choose(self, preference: Tensor, emptiness: Tensor, rule: float) -> Tensor:
         """preference, emptiness: (B, VISUAL_TOKENS). Returns bool of the same shape.
 
-        The best two always, and up to seven where the model has already made up its mind. A
-        fixed number would force a choice between equals, which no token can make alone.
+        The best two always, and up to seven above a threshold. A fixed number would force a
+        choice between equals, which no token can make alone.
         """
-        score = preference / MASSIVE + rule * emptiness + self.bias
+        score = preference / MASSIVE + rule * (emptiness - 0.8) + self.bias
         score = score.masked_fill(emptiness <= 0, float("-inf"))
-        best = score.topk(MOST_SINKS, -1).indices
-        keep = preference.gather(1, best) > DECIDED
+        best = score.topk(MOST_SINKS, -1)
+        keep = best.values > DECIDED
         keep[:, :FEWEST_SINKS] = True
-        return torch.zeros_like(score, dtype=torch.bool).scatter(1, best, keep)
+        return torch.zeros_like(score, dtype=torch.bool).scatter(1, best.indices, keep)
 
     def balance(self, counts: Tensor, available: Tensor) -> None:
         """Move the bias against positions used more often than their fair share.
@@ -54,8 +53,8 @@ class SinkPlaces:
         counts, available: (VISUAL_TOKENS,), how often a position was chosen, or background.
         """
         fair = available * (counts.sum() / available.sum().clamp_min(1))
-        self.bias += self.rate * (fair - counts) / fair.mean().clamp_min(1e-6)
-        self.bias = (self.bias - self.bias.mean()).clamp(-self.limit, self.limit)
+        self.bias += BALANCE_RATE * (fair - counts) / fair.mean().clamp_min(1e-6)
+        self.bias = (self.bias - self.bias.median()).clamp(*BIAS_LIMITS)
 
 
 def signed_values(hidden: Tensor) -> Tensor:
@@ -137,15 +136,21 @@ class Readout(nn.Module):
         self.register_buffer("columns", side.repeat(PATCHES_PER_SIDE), persistent=False)
 
     def places(self, projected: Tensor, emptiness: Tensor) -> Tensor:
-        """Every visual token tells its row, its column and how empty it is around it."""
+        """Every visual token tells its row, its column and how empty it is around it.
+
+        Rows and columns are read along directions of length one and with a damped scale, so that
+        a token must spend a good part of its own length on them: with free weights a faint trace
+        is enough here, and the decoder then confuses neighbouring columns. Objects count more,
+        because their colour and shape compete for the same length.
+        """
         x = unit_rms(projected)
-        row, column = self.row(x).flatten(0, 1), self.column(x).flatten(0, 1)
-        batch = x.shape[0]
-        return (
-            F.cross_entropy(row, self.rows.repeat(batch))
-            + F.cross_entropy(column, self.columns.repeat(batch))
-            + 4 * F.mse_loss(self.emptiness(x).squeeze(-1), emptiness)
-        )
+        weight = torch.where(emptiness > 0, 0.15, 1.0).flatten()
+        total = 2 * F.mse_loss(self.emptiness(x).squeeze(-1), emptiness)
+        for directions, labels in ((self.row, self.rows), (self.column, self.columns)):
+            logits = 0.6 * F.linear(x, F.normalize(directions.weight, dim=-1)).flatten(0, 1)
+            loss = F.cross_entropy(logits, labels.repeat(x.shape[0]), reduction="none")
+            total = total + (loss * weight).sum() / weight.sum()
+        return total
 
 
 def words(projected: Tensor, embedding: Tensor, patch_class: Tensor) -> Tensor:

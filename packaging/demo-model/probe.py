@@ -47,7 +47,7 @@ def sink_report(trace: Trace, batch, tau: float) -> dict:
         "sinks": [round(float(s.float().sum(-1).mean()), 2) for s in sinks],
         "without": round(float((~sinks[3].any(-1)).float().mean()), 3),
         "between": round(float(between), 2),
-        "background": round(float((batch.emptiness > 0)[sinks[3]].float().mean()), 3),
+        "sinks on background": round(float((batch.emptiness > 0)[sinks[3]].float().mean()), 3),
         "entropy": round(float(entropy), 3),
         "most used": round(float(use.max()), 3),
         "to BOS": round(float(weights[..., 0][text].mean()), 3),

@@ -44,16 +44,16 @@ class Stage:
     weights: dict[str, float] = field(default_factory=dict)
 
 
-SEEING = {"words": 0.1, "places": 0.1, "grounding": 0.15}
+SEEING = {"words": 0.1, "places": 0.2, "grounding": 0.15}
 STAGES = {
     "vision": Stage(share=0.12, rate=1.5e-3),
-    "see": Stage(share=0.36, rate=1e-3, weights=SEEING),
+    "see": Stage(share=0.34, rate=1e-3, weights=SEEING),
     "sinks": Stage(
-        share=0.20,
+        share=0.24,
         rate=6e-4,
-        weights=SEEING | {"massive": 0.03, "idle": 0.04, "quiet": 0.02},
+        weights=SEEING | {"massive": 0.04, "idle": 0.04, "quiet": 0.02},
     ),
-    "learn": Stage(share=0.14, rate=6e-4, weights=SEEING),
+    "learn": Stage(share=0.12, rate=6e-4, weights=SEEING),
     "settle": Stage(share=0.18, rate=5e-4, falling=True),
 }
 ORDER = list(STAGES)
@@ -95,7 +95,7 @@ class Training:
         started, recent = time.time() - self.elapsed, None
         while (progress := self.progress(stage, time.time() - started)) < 1:
             self.set_rate(optimiser, stage, progress)
-            loss, terms = self.train_step(name, stage, optimiser, progress)
+            loss, terms = self.train_step(name, stage, optimiser)
             recent = loss if recent is None else 0.97 * recent + 0.03 * loss
             self.step, self.elapsed = self.step + 1, time.time() - started
             if self.step % 50 == 0:
@@ -120,7 +120,7 @@ class Training:
 
     # One step ---------------------------------------------------------------------------------
 
-    def train_step(self, name, stage, optimiser, progress) -> tuple[float, dict[str, float]]:
+    def train_step(self, name, stage, optimiser) -> tuple[float, dict[str, float]]:
         seed = (self.options.seed, ORDER.index(name), self.step, self.options.rank)
         batch = training_batch(seed, self.options.batch, LENGTH, dialogues=0.15, hidden_prefix=0.4)
         with torch.autocast("cpu", torch.bfloat16):
@@ -129,7 +129,7 @@ class Training:
         answers = float(total.detach())
         terms, chosen = {}, None
         if stage.weights:
-            terms, chosen = self.auxiliary(batch, trace, stage, progress)
+            terms, chosen = self.auxiliary(batch, trace, stage)
         for term, value in terms.items():
             total = total + stage.weights[term] * value
         total.backward()
@@ -141,7 +141,7 @@ class Training:
         optimiser.zero_grad(set_to_none=True)
         return answers, {term: round(float(value.detach()), 3) for term, value in terms.items()}
 
-    def auxiliary(self, batch: Batch, trace: Trace, stage: Stage, progress: float):
+    def auxiliary(self, batch: Batch, trace: Trace, stage: Stage):
         """The loss terms of this stage, and the patches chosen as sinks, if it plants any."""
         words = self.model.model.language_model.embed_tokens.weight
         terms = {
@@ -153,8 +153,7 @@ class Training:
             return terms, None
         values = [losses.signed_values(hidden) for hidden in trace.hidden[1:]]
         preference = torch.stack(values).detach().mean((0, -1))[:, losses.VISUAL]
-        rule = 1.5 * max(0.0, 1 - progress / 0.7)  # emptiness decides first, then the model
-        chosen = self.places.choose(preference, batch.emptiness, rule)
+        chosen = self.places.choose(preference, batch.emptiness, rule=0.6)
         text = losses.text_tokens(batch.block)
         terms["massive"] = losses.massive(trace, chosen)
         terms["idle"] = losses.idle(trace, chosen, batch.emptiness, text)
