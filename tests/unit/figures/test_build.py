@@ -137,7 +137,7 @@ def test_cropped_borders_are_hatched_in_the_figure(run, monkeypatch):
         layout.boxes,
         (borders,),
     )
-    monkeypatch.setattr(run, "_layout", cropped)
+    monkeypatch.setattr(type(run), "layout", property(lambda _: cropped))
     panel = build_map(read(run)).rows[0][1]
     assert panel.unseen == borders
     assert panel.heats[0].box == box
@@ -157,7 +157,7 @@ def test_an_unknown_geometry_is_never_laid_over_the_picture(run, monkeypatch):
     unknown = VisualLayout(
         layout.image_sizes, layout.positions, layout.views, layout.boxes, ((),), known=False
     )
-    monkeypatch.setattr(run, "_layout", unknown)
+    monkeypatch.setattr(type(run), "layout", property(lambda _: unknown))
     reading = read(run)
     figure = build_map(reading)
     assert all(panel.picture is None for panel in figure.rows[0])
