@@ -127,6 +127,20 @@ def rows_of(
     return torch.softmax(scores, dim=-1)
 
 
+def row_of(
+    query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, scaling: float
+) -> torch.Tensor:
+    """`rows_of` for a decode step: `query` (H, 1, d) -> (H, 1, K), in as few calls as can be."""
+    import torch
+
+    if mask is not None or len(query) != len(key):
+        return rows_of(query, key, mask, scaling, None, 0)
+    transposed = key.float().transpose(1, 2)
+    unused = torch.empty((1, 1, 1), device=query.device)
+    scores = torch.baddbmm(unused, query.float(), transposed, beta=0, alpha=scaling)
+    return torch.softmax(scores, dim=-1)
+
+
 def mixed(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Weighted sum of values: `weights` (H, R, K), `value` (Hkv, K, d) -> (R, H, d)."""
     import torch

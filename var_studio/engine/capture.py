@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.engine.attention import mixed, rows_of, tapped
+from var_studio.engine.attention import mixed, row_of, rows_of, tapped
 from var_studio.engine.errors import RunCancelled
 from var_studio.method import contribution, sinks
 
@@ -77,10 +77,13 @@ class Capture:
     ) -> None:
         """`query_positions` are the prompt's; later positions are all recorded. With `half`,
         rows are float16. `on_layer(layer)` is called as each layer of the prefill begins."""
+        import torch
+
         self.fidelity = Fidelity()
         self.fed = 0
         self._lmm = lmm
         self._sink_dims = tuple(sink_dims)
+        self._dims_index = torch.tensor(self._sink_dims, dtype=torch.int64, device=lmm.device)
         self._query_positions = np.asarray(query_positions, dtype=np.int64)
         self._prompt_length = prompt_length
         self._half = half
@@ -150,6 +153,9 @@ class Capture:
         self._clear()
         self._start, self._n = self.fed, hidden.shape[0]
         end = self._start + self._n
+        if self._n == 1 and self._start >= self._prompt_length:
+            self._positions = (self._start,)
+            return
         prompt = self._query_positions
         wanted = prompt[(prompt >= self._start) & (prompt < end)]
         generated = np.arange(max(self._start, self._prompt_length), end)
@@ -169,7 +175,13 @@ class Capture:
         largest = min(TOP_DIMS, x.shape[-1])
         dims = x.abs().topk(largest, dim=-1).indices
         values = torch.gather(x, -1, dims) / rms
-        return sinks.signed_values(x, self._sink_dims), (dims, values)
+        return self._signed_values(x, rms), (dims, values)
+
+    def _signed_values(self, x: torch.Tensor, rms: torch.Tensor) -> torch.Tensor:
+        """`method.sinks.signed_values`; for the few tokens of a step in fewer calls."""
+        if self._n > 1:
+            return sinks.signed_values(x, self._sink_dims)
+        return x[..., self._dims_index] / rms
 
     def _tap(self, layer: int) -> Any:
         def tap(
@@ -206,7 +218,7 @@ class Capture:
         output: torch.Tensor,
     ) -> torch.Tensor:
         """Record the one row of a decode step, and redistribute it."""
-        rows = rows_of(query[0], key[0], None if mask is None else mask[0], scaling, None, 0)
+        rows = row_of(query[0], key[0], None if mask is None else mask[0], scaling)
         self._rows.append(rows)
         if self._steps % _SAMPLED_STEPS == 0:
             self._sample(rows, value[0], output[0])
@@ -214,8 +226,8 @@ class Capture:
         if acts is None or not acts.active[layer]:
             return output
         first_key = self._start + 1 - rows.shape[-1]
-        added = mixed(acts.change(layer, rows, first_key).to(value.dtype), value[0])
-        return output + added
+        change = acts.step_change(layer, rows, first_key)
+        return output + mixed(change.to(value.dtype), value[0])
 
     def _prompt_rows(
         self,
