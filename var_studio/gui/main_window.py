@@ -249,8 +249,7 @@ class MainWindow(QMainWindow):
         run = self.workspace.baseline
         return (
             run is not None
-            and run.finished
-            and run.reason != "cancelled"
+            and run.reason in ("end", "length")
             and run.generation == wanted.generation
             and [e.sha256 for e in run.image_entries] == [wanted.image.sha256]
             and run.provenance.get("prompt") == wanted.prompt

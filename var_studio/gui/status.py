@@ -84,6 +84,6 @@ def facts_of_run(provenance: dict[str, Any]) -> tuple[list[str], str]:
             f"{worst:.1e} (largest output {parity.get('largest_output', 0):.2g})"
         )
     speed = provenance.get("tokens_per_second")
-    if isinstance(speed, int | float):
+    if isinstance(speed, int | float) and speed > 0:
         facts.append(f"{speed:.0f} tokens/s")
     return facts, "\n".join(tip)

@@ -106,8 +106,11 @@ class TokenListModel(QAbstractListModel):
 
     def set_selectable(self, positions: Collection[int]) -> None:
         """Tell which positions have an attention row; the others are shown faint."""
-        self._rows = frozenset(positions)
-        self._all_changed()
+        rows = frozenset(positions)
+        # Asked at each change of the selection: a repaint of every word would cost 10 ms.
+        if rows != self._rows:
+            self._rows = rows
+            self._all_changed()
 
     def set_colouring(self, key: str) -> None:
         """Colour by one of COLOURINGS."""

@@ -168,6 +168,8 @@ class TranscriptPanel(Panel):
             strip.tokens.set_divergence(rest[0].position if rest else None)
         if not (baseline.finished and other.finished):
             self.parting.setText("The second answer is being written.")
+        elif first is None and not {baseline.reason, other.reason} <= {"end", "length"}:
+            self.parting.setText("One answer was cut short; up to there both are the same.")
         elif first is None:
             self.parting.setText("Both answers are the same, token by token.")
         else:

@@ -58,6 +58,8 @@ class AtlasView(QtWidgets.QWidget):
         self._hovered = (-1, -1)
         self._image: QtGui.QImage | None = None
         self._image_cell = CellShape(0, 0)
+        self._axes_key: tuple[object, ...] = ()
+        self._axes = QtGui.QPixmap()
         self._grid_key: tuple[object, ...] = ()
         self._grid = QtCore.QPoint(), CellShape(1, 1)
 
@@ -168,7 +170,7 @@ class AtlasView(QtWidgets.QWidget):
         if self._image is None or self._image_cell != cell:
             self._image, self._image_cell = self._draw_cells(cell), cell
         painter.drawImage(origin, self._image)
-        self._draw_numbers(painter)
+        self._draw_axes(painter)
         # Inside large cells and around small ones, so that the outlines of image-centric heads,
         # this one's and its neighbours', stay seen.
         roomy = cell.smaller >= 24 * self.devicePixelRatioF()
@@ -208,7 +210,19 @@ class AtlasView(QtWidgets.QWidget):
         image.setDevicePixelRatio(ratio)
         return image
 
-    def _draw_numbers(self, painter: QtGui.QPainter) -> None:
+    def _draw_axes(self, painter: QtGui.QPainter) -> None:
+        """Numbers and names along the edges, kept as long as they stay the same."""
+        columns = {head for _, head in self._selected}
+        chosen = next(iter(columns)) if len(columns) == 1 else -1
+        key = (self._grid_key, self._layer, chosen, self.palette().cacheKey())
+        if key != self._axes_key:
+            self._axes_key, self._axes = key, inks.clear_pixmap(self)
+            on_axes = QtGui.QPainter(self._axes)
+            self._draw_numbers(on_axes, chosen)
+            on_axes.end()
+        painter.drawPixmap(0, 0, self._axes)
+
+    def _draw_numbers(self, painter: QtGui.QPainter, chosen: int) -> None:
         layers, heads = self._shape
         present = theme.colours(self.palette())
         plain, strong = self._font(), self._font()
@@ -228,8 +242,6 @@ class AtlasView(QtWidgets.QWidget):
             painter.setFont(strong if here else plain)
             painter.setPen(QtGui.QColor(present.text if here else present.text_dim))
             painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignRight, str(layer))
-        columns = {head for _, head in self._selected}
-        chosen = next(iter(columns)) if len(columns) == 1 else -1
         step = index_step(heads, first.width(), metrics.horizontalAdvance(str(heads)) + 6)
         bottom = self.cell_rect(layers - 1, 0).bottom()
         apart = metrics.horizontalAdvance(str(heads)) + 4

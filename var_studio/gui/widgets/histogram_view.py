@@ -50,12 +50,15 @@ class HistogramView(QtWidgets.QWidget):
         self._tau = 0.0
         self._bound = 1.0
         self._caption = ""
+        self._still: QtGui.QPixmap | None = None
+        self._still_key: tuple[object, ...] = ()
         self._dragging = False
         self._hovered = -1
 
     def set_counts(self, counts: PhiCounts, bound: float) -> None:
         """Show other counts. `bound`: the largest φ there can be, √D."""
         self._counts, self._bound = counts, bound
+        self._still = None
         self.update()
 
     def set_tau(self, tau: float, caption: str) -> None:
@@ -108,18 +111,30 @@ class HistogramView(QtWidgets.QWidget):
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw axes, the three groups, the legend, and τ."""
         painter = QtGui.QPainter(self)
-        painter.setFont(inks.small_font(self.font()))
         if self._counts is None:
             return
         plot = self.plot()
-        self._draw_axes(painter, plot)
+        key = (self.width(), self.height(), self.palette().cacheKey(), self.font().key())
+        if self._still is None or self._still_key != key:
+            self._still_key, self._still = key, self._draw_still(plot)
         self._draw_sink_side(painter, plot)
-        self._draw_groups(painter, plot)
-        self._draw_legend(painter, plot)
+        painter.drawPixmap(0, 0, self._still)
+        painter.setFont(inks.small_font(self.font()))
         self._draw_tau(painter, plot)
         if self.hasFocus():
             frame = QtCore.QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
             inks.outline(painter, [frame], theme.colours(self.palette()).accent, 1.0, 0)
+
+    def _draw_still(self, plot: QtCore.QRectF) -> QtGui.QPixmap:
+        """What stays while τ is dragged: axes, the three groups, the legend."""
+        still = inks.clear_pixmap(self)
+        painter = QtGui.QPainter(still)
+        painter.setFont(inks.small_font(self.font()))
+        self._draw_axes(painter, plot)
+        self._draw_groups(painter, plot)
+        self._draw_legend(painter, plot)
+        painter.end()
+        return still
 
     def _draw_axes(self, painter: QtGui.QPainter, plot: QtCore.QRectF) -> None:
         present = theme.colours(self.palette())

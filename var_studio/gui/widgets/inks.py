@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6 import QtCore, QtGui
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
 
@@ -35,6 +35,15 @@ def outline(
     pen.setWidthF(width)
     painter.setPen(pen)
     painter.drawRects(boxes)
+
+
+def clear_pixmap(widget: QtWidgets.QWidget) -> QtGui.QPixmap:
+    """A transparent pixmap of a widget's size, sharp on its screen."""
+    ratio = widget.devicePixelRatioF()
+    pixmap = QtGui.QPixmap(widget.size() * ratio)
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(QtCore.Qt.GlobalColor.transparent)
+    return pixmap
 
 
 def small_font(font: QtGui.QFont) -> QtGui.QFont:

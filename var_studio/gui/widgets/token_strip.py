@@ -185,13 +185,13 @@ class TokenStrip(QListView):
         """Outline the token at `position` (None: no token of this strip)."""
         if position == self.selected:
             return
-        for place in (self.selected, position):
-            index = self.tokens.index_of(place)
-            if index.isValid():
-                self.update(index)
+        before = self.tokens.index_of(self.selected)
+        if before.isValid():
+            self.update(before)
         self.selected = position
         index = self.tokens.index_of(position)
         if index.isValid():
+            self.update(index)
             self.setCurrentIndex(index)
 
     def fit(self) -> None:
