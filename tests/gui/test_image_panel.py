@@ -384,3 +384,39 @@ def test_a_growing_run_keeps_zoom_and_mark(
     workspace.selection.step_token(1)
     settle()
     assert (panel.marked, panel.zoom.factor) == (12, 2.0)
+
+
+def test_controls_change_what_they_say(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    controls, view = panel.controls, workspace.view
+    qtbot.mouseClick(controls.sinks, LEFT)
+    assert not view.current.sinks_boxed and panel.views["before"]._sinks is None
+    qtbot.mouseClick(controls.smooth, LEFT)
+    qtbot.mouseClick(controls.hide_sinks, LEFT)
+    controls.opacity.setValue(30)
+    controls._choices["colour_map"]["cividis"].trigger()
+    controls._choices["scale"]["token"].trigger()
+    controls.robust.trigger()
+    current = view.current
+    assert (current.smooth, current.hide_sinks, current.opacity) == (True, True, 0.3)
+    assert (current.colour_map, current.scale, current.robust) == ("cividis", "token", False)
+    qtbot.mouseClick(panel.shown.button("difference"), LEFT)
+    assert view.current.shown == "difference"
+    assert panel.views["difference"].isVisible() and not panel.views["before"].isVisible()
+    # And back: the controls follow the settings, e.g. of a session or of a key.
+    view.toggle_sinks()
+    view.set(shown="after", opacity=0.9)
+    assert controls.sinks.isChecked() and controls.opacity.value() == 90
+    assert panel.shown.button("after").isChecked()
+
+
+def test_the_picture_to_copy_leaves_the_controls_out(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.view.set(shown="all")
+    settle()
+    picture = panel.picture()
+    assert panel.body is not None
+    assert 0.5 * panel.body.height() < picture.height() < panel.body.height() - 40
+    assert picture.width() > 0.9 * panel.body.width()

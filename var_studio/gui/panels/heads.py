@@ -11,6 +11,7 @@ from PySide6 import QtCore, QtWidgets
 from var_studio.analysis.scale import full_limits
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import heads_text
+from var_studio.gui.widgets.atlas_pixels import without_nan
 from var_studio.gui.widgets.atlas_view import AtlasView
 from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.hover_line import HoverLine
@@ -217,7 +218,7 @@ def head_limits(
     of its thumbnail. A head that looks at sinks alone gets the largest value of all.
     """
     layers, heads = maps.shape[:2]
-    filled = np.nan_to_num(maps, nan=0.0)
+    filled = without_nan(maps)
     others = (filled * ~sinks[:, None]).reshape(layers, heads, -1).max(axis=-1)
     whole = filled.reshape(layers, heads, -1).max(axis=-1)
     return np.where(others > 0, others, whole).astype(np.float32)

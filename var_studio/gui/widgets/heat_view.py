@@ -13,7 +13,8 @@ from var_studio.gui.widgets.heat_scene import HeatScene
 from var_studio.gui.widgets.zoom import Zoom
 from var_studio.recording.layout import View
 
-SMOOTH_STEPS = 8
+SMOOTH_STEPS = 9
+"""Odd, so that a sample lies in the middle of a cell and shows its very value."""
 _KEY_STEPS = {
     QtCore.Qt.Key.Key_Left: (0, -1),
     QtCore.Qt.Key.Key_Right: (0, 1),
