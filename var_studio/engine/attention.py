@@ -149,3 +149,14 @@ def mixed(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     n_kv, _, size = value.shape
     grouped = weights.reshape(n_kv, n_heads // n_kv * n_rows, n_keys)
     return torch.matmul(grouped, value).view(n_heads, n_rows, size).transpose(0, 1)
+
+
+def add_mixed(output: torch.Tensor, weights: torch.Tensor, value: torch.Tensor) -> None:
+    """Add `mixed` of a decode step to the kernel's `output` (1, 1, H, d), in place.
+
+    `weights` (H, 1, K). Heads whose weights are all zero keep their bits.
+    """
+    if len(weights) == len(value):
+        output[0].transpose(0, 1).baddbmm_(weights.to(value.dtype), value)
+    else:
+        output += mixed(weights.to(value.dtype), value)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.engine.attention import mixed, row_of, rows_of, tapped
+from var_studio.engine.attention import add_mixed, mixed, row_of, rows_of, tapped
 from var_studio.engine.errors import RunCancelled
 from var_studio.method import contribution, sinks
 
@@ -226,8 +226,8 @@ class Capture:
         if acts is None or not acts.active[layer]:
             return output
         first_key = self._start + 1 - rows.shape[-1]
-        change = acts.step_change(layer, rows, first_key)
-        return output + mixed(change.to(value.dtype), value[0])
+        add_mixed(output, acts.step_change(layer, rows, first_key), value[0])
+        return output
 
     def _prompt_rows(
         self,

@@ -61,7 +61,7 @@ class Redistributor:
         length, device = len(visual), visual.device
         self._sinks = torch.zeros((n_layers, length), dtype=torch.bool, device=device)
         self._masks = torch.zeros((n_layers, 4, length), device=device)
-        self._may_select = torch.ones((n_layers, 1, 1), dtype=torch.bool, device=device)
+        self._may_select = torch.ones((n_layers, 1), dtype=torch.bool, device=device)
         self._dims = list(self._sink_dims)
         if device.type == "cpu":
             # The same memory, seen by NumPy.
@@ -154,18 +154,19 @@ class Redistributor:
         import torch
 
         xp = self._xp
-        alpha: Any = rows.numpy() if xp is np else rows
-        masks = self._step_masks[layer][:, first_key : first_key + rows.shape[-1]]
-        sums = alpha @ masks.T
-        given, pool = sums[..., _GIVES], sums[..., _RECEIVES]
+        alpha: Any = rows[:, 0]
+        if xp is np:
+            alpha = alpha.numpy()
+        masks = self._step_masks[layer][:, first_key : first_key + alpha.shape[-1]]
+        sums = (alpha @ masks.T).T
+        given, pool = sums[_GIVES], sums[_RECEIVES]
         moves = (given > 0) & (pool >= _TINY)
         if self._settings.heads != "all":
-            moves = moves & self._selects(layer, sums[..., _VISUAL], sums[..., _TESTED])
+            moves = moves & self._selects(layer, sums[_VISUAL], sums[_TESTED])
         taken = moves * self._step_taken
         gained = taken * given / (pool + ~moves)
-        factors = xp.stack([-taken, gained], -1)
-        change = factors @ masks[_GIVES:] * alpha
-        return torch.from_numpy(change) if xp is np else change
+        change = xp.stack([-taken, gained], -1) @ masks[_GIVES:] * alpha
+        return (torch.from_numpy(change) if xp is np else change)[:, None]
 
     def _selects(self, layer: int, mass: Any, tested: Any) -> Any:
         """Whether a head is image-centric (Sec. 5.1): the test without its division."""
