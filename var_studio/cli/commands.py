@@ -191,6 +191,13 @@ def export(
         Literal["column", "two-columns", "slide"], typer.Option(help="3.35, 6.9 or 10 inches.")
     ] = "two-columns",
     dpi: Annotated[int, typer.Option(help="Dots per inch of a PNG.")] = 300,
+    scale: Annotated[
+        Literal["robust", "full", "non-sinks"],
+        typer.Option(help="Top of a map's colours: 99 % quantile, largest, largest non-sink."),
+    ] = "robust",
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="Interpolate a map; otherwise its cells stay crisp.")
+    ] = False,
     tau: Tau = None,
     rho: Rho = None,
     p: P = None,
@@ -220,6 +227,8 @@ def export(
         width=width,
         dpi=dpi,
         with_data=with_data,
+        scale=scale,
+        smooth=smooth,
     )
 
 

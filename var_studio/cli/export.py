@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from var_studio.cli.record import changed_settings
 from var_studio.errors import VarStudioError
+from var_studio.figures.build import MapOptions
 from var_studio.figures.choice import RowOf
 from var_studio.figures.export import export_figure
 from var_studio.figures.spec import Width
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session, open_session
 from var_studio.recording.settings import Redistribution
+
+Scale = Literal["robust", "full", "non-sinks"]
 
 
 def export(
@@ -31,6 +34,8 @@ def export(
     width: Width,
     dpi: int,
     with_data: bool,
+    scale: Scale,
+    smooth: bool,
 ) -> None:
     """Draw and print the files written. Raises VarStudioError."""
     with open_session(session) as opened:
@@ -48,6 +53,9 @@ def export(
             width=width,
             dpi=dpi,
             with_data=with_data,
+            options=MapOptions(
+                smooth=smooth, robust=scale == "robust", hide_sinks=scale == "non-sinks"
+            ),
         )
     for path in written:
         print(path)

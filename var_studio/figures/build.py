@@ -52,12 +52,23 @@ class MapOptions:
     colour_map: str = ATTENTION_COLOURS
 
 
-def build(name: str, reading: Reading, *, width: Width = "two-columns", **about: Any) -> Figure:
-    """Build a figure by name; `about` joins its metadata. Raises VarStudioError if unknown."""
+def build(
+    name: str,
+    reading: Reading,
+    *,
+    width: Width = "two-columns",
+    options: MapOptions | None = None,
+    **about: Any,
+) -> Figure:
+    """Build a figure by name; `about` joins its metadata. Raises VarStudioError if unknown.
+
+    `options` are those of a map; other figures have none.
+    """
     builder = FIGURES.get(name)
     if builder is None:
         raise VarStudioError(f"There is no figure {name!r}.", f"Choose {', '.join(FIGURES)}.")
-    figure = builder(reading, width=width)
+    extra = {"options": options} if builder is build_map else {}
+    figure = builder(reading, width=width, **extra)
     return replace(figure, metadata={**figure.metadata, **about})
 
 
@@ -99,6 +110,7 @@ def build_map(
         f"{heads_line(reading)} {count(boxed, 'visual sink')} of layer "
         f"{reading.focus.layer} boxed. {settings_line(reading.settings)}.",
     )
+    notes += _borders(picture)
     if not reading.run.layout.known:
         notes += ("The geometry of this model family is not known: tokens in reading order.",)
     return Figure(
@@ -269,6 +281,12 @@ def _heat_panel(
         strip[: layout.count] = values
         heats = (Heat(strip.reshape(rows, cols), (0.0, 0.0, float(cols), float(rows))),)
     return replace(base, title=title, heats=heats, scale=scale)
+
+
+def _borders(panel: ImagePanel) -> tuple[str, ...]:
+    words = ["cropped away, never seen by the model"] if panel.unseen else []
+    words += ["padding around the image"] if panel.padding else []
+    return (f"Hatched: {'; '.join(words)}.",) if words else ()
 
 
 def _limits(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from var_studio.errors import VarStudioError
-from var_studio.figures.build import build
+from var_studio.figures.build import MapOptions, build
 from var_studio.figures.choice import RowOf, read
 from var_studio.figures.data import save_beside
 from var_studio.figures.render import FORMATS, FigureError, save
@@ -29,19 +29,22 @@ def export_figure(
     width: Width = "two-columns",
     dpi: int = 300,
     with_data: bool = False,
+    options: MapOptions | None = None,
     **about: Any,
 ) -> list[Path]:
     """Draw one figure of a run into a file, by the suffix PDF, SVG or PNG.
 
     `figure` is "map", "histogram" or "heads"; the choice of token, layer, head and settings is
-    that of `choice.read`. `with_data` writes NPZ, CSV and JSON beside it. `about` joins the
-    metadata. Returns the files written, the figure first. Raises VarStudioError.
+    that of `choice.read`; `options` are those of a map. `with_data` writes NPZ, CSV and JSON
+    beside it. `about` joins the metadata. Returns the files written, the figure first. Raises
+    VarStudioError.
     """
     # Before any work: a bad name must not cost the reader a wait.
     if Path(path).suffix.lower().lstrip(".") not in FORMATS:
         raise FigureError(f"{path} names no figure format.", "Use .pdf, .svg or .png.")
     reading = read(run, token=token, row_of=row_of, layer=layer, head=head, settings=settings)
-    return export(build(figure, reading, width=width, **about), path, width, dpi, with_data)
+    built = build(figure, reading, width=width, options=options, **about)
+    return export(built, path, width, dpi, with_data)
 
 
 def export(

@@ -90,6 +90,19 @@ def test_export_draws_the_token_layer_head_run_and_row_asked_for(cli, session, t
     assert load_settings(out.with_suffix(".json")).rho == 0.35
 
 
+def test_scale_and_smoothness_change_the_picture_and_not_the_numbers(cli, session, tmp_path):
+    drawn, held = [], []
+    choices = [[], ["--scale", "full"], ["--scale", "non-sinks"], ["--smooth"]]
+    for index, options in enumerate(choices):
+        out = tmp_path / f"{index}.png"
+        chosen = ["--figure", "map", "--layer", 2, "--with-data", "--out", out, "--dpi", 60]
+        assert cli("export", session, *chosen, *options).code == 0
+        drawn.append(out.read_bytes())
+        held.append(out.with_suffix(".npz").read_bytes())
+    assert len(set(held)) == 1
+    assert len(set(drawn[1:])) == 3 and drawn[0] != drawn[3]
+
+
 def test_options_go_before_the_settings_file_and_the_file_before_the_run(cli, session, tmp_path):
     kept = tmp_path / "kept.json"
     kept.write_text(Redistribution(tau=3.0, rho=0.6, p=0.1).model_dump_json())
@@ -151,6 +164,7 @@ def test_tokens_are_named_by_position_or_by_number_of_the_answer(session):
         (["--dpi", "0"], "10 to 2400"),
         (["--figure", "pie"], "--figure"),
         (["--row", "next"], "--row"),
+        (["--scale", "log"], "--scale"),
         (["--settings", "none.json"], "cannot be read"),
         (["--settings", "."], "cannot be read"),
         (["--nonsense"], "--nonsense"),

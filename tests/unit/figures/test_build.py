@@ -138,7 +138,9 @@ def test_cropped_borders_are_hatched_in_the_figure(run, monkeypatch):
         (borders,),
     )
     monkeypatch.setattr(type(run), "layout", property(lambda _: cropped))
-    panel = build_map(read(run)).rows[0][1]
+    figure = build_map(read(run))
+    panel = figure.rows[0][1]
+    assert "Hatched: cropped away" in " ".join(figure.notes)
     assert panel.unseen == borders
     assert panel.heats[0].box == box
     assert panel.extent == (0.0, 0.0, 320.0, 240.0)
