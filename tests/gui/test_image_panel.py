@@ -13,7 +13,13 @@ from tests.gui.panel_stage import COLS, CROP, SIZE, cropped_run, move_mouse, set
 from tests.synthetic import make_run
 from var_studio.errors import VarStudioError
 from var_studio.gui.panels.image import BEFORE_NOTE, STRIP_NOTE, ImagePanel
-from var_studio.gui.panels.image_maps import GLOBAL, LOCAL, NO_PAIR, NOTHING_MOVES
+from var_studio.gui.panels.image_maps import (
+    GLOBAL,
+    LOCAL,
+    NO_MATCH,
+    NO_PAIR,
+    NOTHING_MOVES,
+)
 from var_studio.gui.widgets.heat_view import HeatView
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
@@ -420,3 +426,36 @@ def test_the_picture_to_copy_leaves_the_controls_out(qtbot: QtBot, run: Recordin
     assert panel.body is not None
     assert 0.5 * panel.body.height() < picture.height() < panel.body.height() - 40
     assert picture.width() > 0.9 * panel.body.width()
+
+
+def test_words_of_answers_that_part_are_matched_or_said_to_differ(
+    qtbot: QtBot, run: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    second = cropped_run(
+        tmp_path / "second", monkeypatch, name="with VAR", intervention=Redistribution()
+    )
+    answer = [int(p) for p in run.generated_positions]
+    parts_at, returns_at = answer[1], answer[2]
+    changed = list(second.tokens)
+    changed[parts_at] = replace(changed[parts_at], id=987654, text=" other")
+    original = Recording.tokens.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        Recording,
+        "tokens",
+        property(lambda r: tuple(changed) if r is second else original(r)),
+    )
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run, second)
+    workspace.view.set(compare="run", shown="after")
+    notes = []
+    for position in (answer[0], parts_at, returns_at):
+        workspace.selection.select_token(position)
+        settle()
+        assert panel._maps is not None
+        notes.append((panel.note.text(), panel._maps.after is None))
+    assert notes[0] == (GLOBAL, False)
+    assert notes[1] == (NO_MATCH, True)
+    assert notes[2][0].startswith(GLOBAL) and "first divergence" in notes[2][0]
+    assert not notes[2][1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -221,7 +221,8 @@ class ImagePanel(Panel):
         self.shown.set_current(view.shown)
         self.compare.setCurrentIndex(self.compare.findData(view.compare))
         paired = self.workspace.paired is not None and self.workspace.baseline is not None
-        item = self.compare.model().item(self.compare.findData("run"))
+        items = cast(QtGui.QStandardItemModel, self.compare.model())
+        item = items.item(self.compare.findData("run"))
         item.setEnabled(paired or view.compare == "run")
         item.setToolTip("" if paired else "Press “Run with VAR” first.")
 

@@ -27,6 +27,7 @@ LOCAL = "LOCAL – same hidden states, this row redistributed (Sec. 5.2)"
 NOTHING_MOVES = "LOCAL – nothing moves: no head shown is redistributed (Sec. 5.1)"
 GLOBAL = "GLOBAL – the model run again with VAR"
 NO_PAIR = "No second run to compare with: press “Run with VAR”."
+NOT_YET = "The other run has not come to this word."
 NO_MATCH = "The two answers differ at this word, so it has no counterpart in the other run."
 
 
@@ -80,7 +81,8 @@ class MapSource:
         position = self._counterpart(reading.position, reading.run, baseline, paired)
         query = None if position is None else other.query_of(position)
         if position is None or query is None:
-            return Maps(here, None, sinks, sinks, NO_MATCH)
+            note = NO_MATCH if other.finished else NOT_YET
+            return Maps(here, None, sinks, sinks, note)
         focus = Focus(query, reading.focus.layer, reading.focus.heads)
         if on_baseline:
             first, second = reading, self._used(paired, focus)
