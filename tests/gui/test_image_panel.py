@@ -438,13 +438,15 @@ def test_words_of_answers_that_part_are_matched_or_said_to_differ(
     )
     answer = [int(p) for p in run.generated_positions]
     parts_at, returns_at = answer[1], answer[2]
-    changed = list(second.tokens)
+    # Each word of the answer with an id of its own; one of them another word in the second run.
+    own = [
+        replace(token, id=5000 + token.position) if token.role == "generated" else token
+        for token in run.tokens
+    ]
+    changed = list(own)
     changed[parts_at] = replace(changed[parts_at], id=987654, text=" other")
-    original = Recording.tokens.fget  # type: ignore[attr-defined]
     monkeypatch.setattr(
-        Recording,
-        "tokens",
-        property(lambda r: tuple(changed) if r is second else original(r)),
+        Recording, "tokens", property(lambda r: tuple(changed if r is second else own))
     )
     panel = ImagePanel()
     workspace = stage(qtbot, panel, run, second)
