@@ -133,10 +133,11 @@ class HeadsPanel(Panel):
         if key == THUMBNAILS and reading.run.layout.views:
             self._show_maps(reading)
             return
+        instead = " (no thumbnails: geometry unknown)" if key == THUMBNAILS else ""
         key = "non_sink_ratio" if key == THUMBNAILS else key
         values = reading.head_value(key)  # type: ignore[arg-type]
         high = full_limits(values).high if key == "entropy" else 1.0
-        label = {k: text for k, text, _ in VALUES}[key]
+        label = {k: text for k, text, _ in VALUES}[key] + instead
         self.atlas.set_values(values, 0.0, high, VALUE_COLOURS)
         self.bar.set_scale(0.0, high, VALUE_COLOURS, label + (", nats" if key == "entropy" else ""))
 

@@ -126,7 +126,7 @@ class AtlasView(QtWidgets.QWidget):
         layers, heads = self._shape
         metrics = QtGui.QFontMetrics(self._font())
         line = metrics.height()
-        left = line + metrics.horizontalAdvance(str(max(layers - 1, 0))) + 8
+        left = line + metrics.horizontalAdvance(str(max(layers - 1, 0))) + 12
         below = 2 * line + 4
         ratio = self.devicePixelRatioF()
         width = max(1.0, (self.width() - left - 4) * ratio / max(heads, 1))
@@ -264,7 +264,7 @@ class AtlasView(QtWidgets.QWidget):
             "head",
         )
         painter.save()
-        numbers = metrics.horizontalAdvance(str(layers - 1)) + 8
+        numbers = metrics.horizontalAdvance(str(layers - 1)) + 12
         painter.translate(first.left() - numbers, (first.top() + bottom) / 2)
         painter.rotate(-90)
         painter.drawText(QtCore.QPointF(-metrics.horizontalAdvance("layer") / 2, -1), "layer")
