@@ -25,6 +25,7 @@ from var_studio.analysis.groups import (
     group_masses,
     growth,
 )
+from var_studio.analysis.histogram import PhiHistogram, phi_histogram
 from var_studio.analysis.ledger import Ledger, mean_ledger
 from var_studio.errors import VarStudioError
 from var_studio.recording.apply import sink_masks
@@ -33,6 +34,16 @@ from var_studio.recording.settings import Redistribution
 
 if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
+
+__all__ = [
+    "Focus",
+    "HeadValue",
+    "Ledger",
+    "Moment",
+    "PhiHistogram",
+    "Reading",
+    "TokenReading",
+]
 
 HeadValue = Literal["non_sink_ratio", "visual_mass", "sink_mass", "entropy"]
 Moment = Literal["before", "after", "difference"]
@@ -71,20 +82,6 @@ class TokenReading:
     view: int
     row: int
     col: int
-
-
-@dataclass(frozen=True, slots=True)
-class PhiHistogram:
-    """Numbers of tokens by phi in one layer: `edges` (bins + 1,), counts (bins,) int64.
-
-    `bos` is the first token of the sequence; it is counted nowhere else. All layers of a run
-    share the edges, so that stepping through layers does not move the axis.
-    """
-
-    edges: npt.NDArray[np.float64]
-    visual: npt.NDArray[np.int64]
-    text: npt.NDArray[np.int64]
-    bos: npt.NDArray[np.int64]
 
 
 class Reading:
@@ -379,22 +376,7 @@ class Reading:
         self._check_layer(layer)
 
         def compute() -> PhiHistogram:
-            known = self.phi[np.isfinite(self.phi)]
-            top = float(known.max()) if known.size else 1.0
-            edges = np.linspace(0.0, top or 1.0, bins + 1)
-            phi = self.phi[layer]
-            first = np.arange(self.length) == 0
-
-            def count(mask: Bools) -> npt.NDArray[np.int64]:
-                values = phi[mask & np.isfinite(phi)]
-                return np.histogram(values, edges)[0].astype(np.int64)
-
-            return PhiHistogram(
-                edges=edges,
-                visual=count(self.visual & ~first),
-                text=count(~self.visual & ~first),
-                bos=count(first),
-            )
+            return phi_histogram(self.phi, layer, self.visual, bins)
 
         return self._remember("phi_histogram", (self._phi_key, layer, bins), compute)
 

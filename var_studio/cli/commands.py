@@ -193,7 +193,9 @@ def export(
     dpi: Annotated[int, typer.Option(help="Dots per inch of a PNG.")] = 300,
     scale: Annotated[
         Literal["robust", "full", "non-sinks"],
-        typer.Option(help="Top of a map's colours: 99 % quantile, largest, largest non-sink."),
+        typer.Option(
+            help="Last colour of a map: 99 % quantile of non-sinks, largest, largest non-sink."
+        ),
     ] = "robust",
     smooth: Annotated[
         bool, typer.Option("--smooth", help="Interpolate a map; otherwise its cells stay crisp.")

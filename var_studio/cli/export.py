@@ -53,9 +53,7 @@ def export(
             width=width,
             dpi=dpi,
             with_data=with_data,
-            options=MapOptions(
-                smooth=smooth, robust=scale == "robust", hide_sinks=scale == "non-sinks"
-            ),
+            options=MapOptions(smooth=smooth, robust=scale == "robust", hide_sinks=scale != "full"),
         )
     for path in written:
         print(path)

@@ -42,13 +42,13 @@ _HEAD_LABELS: Mapping[HeadValue, str] = {
 
 @dataclass(frozen=True, slots=True)
 class MapOptions:
-    """How a map is shown. `robust` keeps a few sinks from darkening the rest; `hide_sinks` leaves
-    them out of the scale altogether."""
+    """How a map is shown. `robust`: the 99 % quantile is the last colour, so that a few tokens do
+    not darken the rest. `hide_sinks`: sinks, which are boxed anyway, play no part in that."""
 
     opacity: float = 0.8
     smooth: bool = False
     robust: bool = True
-    hide_sinks: bool = False
+    hide_sinks: bool = True
     colour_map: str = ATTENTION_COLOURS
 
 

@@ -47,7 +47,11 @@ def test_before_and_after_share_a_scale_and_the_difference_is_centred(run):
 
 def test_hidden_sinks_do_not_stretch_the_scale(run):
     reading = read(run, layer=3)
-    full = build_map(reading, options=MapOptions(robust=False)).rows[0][1].scale.limits
+    full = (
+        build_map(reading, options=MapOptions(robust=False, hide_sinks=False))
+        .rows[0][1]
+        .scale.limits
+    )
     hidden = build_map(reading, options=MapOptions(robust=False, hide_sinks=True))
     limits = hidden.rows[0][1].scale.limits
     kept = ~reading.visual_sinks

@@ -51,7 +51,7 @@ def cell_centres(figure: Figure, axes_index: int, pixels: np.ndarray, rows: int,
 
 @pytest.mark.parametrize("axes_index", [1, 2])
 def test_every_cell_of_a_map_has_the_colour_of_its_attention(run, axes_index):
-    options = MapOptions(opacity=1.0, robust=False)
+    options = MapOptions(opacity=1.0, robust=False, hide_sinks=False)
     reading = read(run, token=run.length - 3, layer=3, head=2)
     figure = build_map(reading, options=options)
     figure = replace(figure, rows=(tuple(replace(p, sinks=()) for p in figure.rows[0]),))
@@ -183,7 +183,7 @@ def test_text_of_a_pdf_can_be_copied(run, tmp_path):
 
 def test_svg_has_live_text_and_lossless_cells(run):
     reading = read(run, layer=3, head=2)
-    figure = build_map(reading, options=MapOptions(opacity=1.0, robust=False))
+    figure = build_map(reading, options=MapOptions(opacity=1.0, robust=False, hide_sinks=False))
     root = ET.fromstring(to_bytes(figure, "svg"))
     space = "{http://www.w3.org/2000/svg}"
     said = " ".join("".join(node.itertext()) for node in root.iter(f"{space}text"))
