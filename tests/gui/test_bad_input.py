@@ -80,7 +80,7 @@ def test_no_image(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
 
 def test_empty_prompt(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:  # noqa: F811
     Image.new("RGB", (40, 30), "red").save(tmp_path / "red.png")
-    assert window.take_image(tmp_path / "red.png")
+    assert window.intake.take_image(tmp_path / "red.png")
     window.setup.prompt.setPlainText("  \n ")
     press(qtbot, window.setup.run_button)
     one_notice(window, "question is empty", "Type one")
@@ -97,7 +97,7 @@ def test_bad_image_file_keeps_the_good_one(
 ) -> None:
     good = tmp_path / "good.png"
     Image.new("RGB", (40, 30), "red").save(good)
-    window.take_image(good)
+    window.intake.take_image(good)
     image = window.workspace.question.image
     bad = tmp_path / "bad.png"
     if content is not None:

@@ -11,8 +11,11 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import (
     IGNORE_QT,
+    PATIENCE,
+    Gate,
     click_word,
     demo,  # noqa: F401
+    gate,  # noqa: F401
     notices,
     press,
     settle,
@@ -29,6 +32,7 @@ Key = QtCore.Qt.Key
 
 def test_ask_look_change_compare_save_reopen(
     demo: MainWindow,  # noqa: F811
+    gate: Gate,  # noqa: F811
     qtbot: QtBot,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -37,14 +41,15 @@ def test_ask_look_change_compare_save_reopen(
     selection = workspace.selection
 
     # The demo opens with a question that is ready to run; the answer comes word by word.
-    appended: list[int] = []
-    workspace.tokens_appended.connect(lambda: appended.append(len(workspace.runs[-1].tokens)))
     assert workspace.question.image is not None and workspace.question.prompt
     qtbot.keyClick(window, Key.Key_R)
+    qtbot.waitUntil(lambda: transcript.answer.tokens.rowCount() == 1, timeout=PATIENCE)
+    assert window.controller.state == "running" and window.setup.stop_button.isEnabled()
+    assert workspace.reading is not None, "the first row is on disk, so it can be looked at"
+    gate.open()
     wait_idle(qtbot, window)
     run = workspace.run
-    assert run is not None and run.finished
-    assert len(set(appended)) > 1, "the words did not come one after the other"
+    assert run is not None and run.finished and len(run.generated_positions) > 1
     assert "".join(words(transcript.answer)) == "".join(
         t.text.strip() for t in run.tokens if t.role == "generated"
     )

@@ -55,7 +55,7 @@ def main(
         window.controller.model_loaded.connect(collector.freeze)
         window.start("demo" if demo or not _is_model(file) else str(file))
         if file is not None and not _is_model(file):
-            window.take_files([Path(file)])
+            window.intake.take_files([Path(file)])
 
     window.first_painted.connect(painted)
     window.show()
@@ -114,8 +114,7 @@ class ExceptionHooks(QObject):
         error: BaseException,
         trace: TracebackType | None,
     ) -> None:
-        if not isinstance(error, Exception):  # KeyboardInterrupt, SystemExit
-            sys.__excepthook__(kind, error, trace)
+        if not isinstance(error, Exception):  # Ctrl-C in the terminal, SystemExit
             QCoreApplication.quit()
             return
         sys.__excepthook__(kind, error, trace)

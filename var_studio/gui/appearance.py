@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, QSettings, Slot
+from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
-from var_studio.assets import user_folder
-from var_studio.gui import theme
+from var_studio.gui import memory, theme
 
 SCHEMES: tuple[theme.Scheme, ...] = ("system", "light", "dark")
-
-
-def settings() -> QSettings:
-    """The window's own memory: layout, theme, recent files. An ini file in the user's folder."""
-    return QSettings(str(user_folder("config") / "window.ini"), QSettings.Format.IniFormat)
 
 
 class Appearance(QObject):
@@ -22,7 +16,7 @@ class Appearance(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        remembered = str(settings().value("theme", "system"))
+        remembered = str(memory.settings().value("theme", "system"))
         self.scheme: theme.Scheme = next((s for s in SCHEMES if s == remembered), "system")
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_changed)
 
@@ -36,7 +30,7 @@ class Appearance(QObject):
     def choose(self, scheme: theme.Scheme) -> None:
         """Switch, and remember it."""
         self.scheme = scheme
-        settings().setValue("theme", scheme)
+        memory.settings().setValue("theme", scheme)
         self.apply()
 
     @Slot()

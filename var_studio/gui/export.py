@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 )
 
 from var_studio.errors import VarStudioError
-from var_studio.gui.appearance import settings
+from var_studio.gui import memory
 from var_studio.gui.models.run_controller import as_known
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ExportDialog(QDialog):
         self.dpi.setSuffix(" dpi")
         self.with_data = QCheckBox("Its numbers (NPZ, CSV) and settings (JSON) beside it")
         self.with_data.setChecked(True)
-        self.file = QLineEdit(str(Path(_folder()) / figure))
+        self.file = QLineEdit(str(Path(memory.last_folder("figure")) / figure))
         self.file.setMinimumWidth(360)
         self.file.setAccessibleName("File, without ending")
         self.file.textChanged.connect(self._check)
@@ -167,7 +167,7 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
         return written
     finally:
         QGuiApplication.restoreOverrideCursor()
-    settings().setValue("folder/figure", str(written[0].parent))
+    memory.remember_folder("figure", written[0])
     names = ", ".join(path.name for path in written)
     window.notices.show_notice("note", f"Exported {names}", f"to {written[0].parent}.")
     return written
@@ -180,7 +180,3 @@ def _combo(choices: tuple[tuple[str, str], ...], current: str, name: str) -> QCo
     combo.setCurrentIndex(max(combo.findData(current), 0))
     combo.setAccessibleName(name)
     return combo
-
-
-def _folder() -> str:
-    return str(settings().value("folder/figure") or Path.home())

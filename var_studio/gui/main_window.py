@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from PySide6.QtCore import QByteArray, QPoint, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import (
@@ -12,8 +12,6 @@ from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
     QDropEvent,
-    QGuiApplication,
-    QImage,
     QPaintEvent,
 )
 from PySide6.QtWidgets import (
@@ -22,35 +20,27 @@ from PySide6.QtWidgets import (
     QMainWindow,
     QMessageBox,
     QVBoxLayout,
-    QWhatsThis,
     QWidget,
 )
 
 from var_studio.errors import VarStudioError
-from var_studio.gui import actions
-from var_studio.gui.appearance import SCHEMES, Appearance, settings
+from var_studio.gui import actions, memory
+from var_studio.gui.appearance import SCHEMES, Appearance
 from var_studio.gui.docks import DockArea
-from var_studio.gui.models.question import Sample, shipped_samples
-from var_studio.gui.models.run_controller import ModelSummary, RunController, RunRequest
+from var_studio.gui.models.question import shipped_samples
+from var_studio.gui.models.run_controller import ModelSummary, RunController
 from var_studio.gui.models.run_follower import RunFollower
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.setup import SetupPanel
 from var_studio.gui.panels.transcript import TranscriptPanel
+from var_studio.gui.question_intake import QuestionIntake
 from var_studio.gui.session_files import SessionFiles
 from var_studio.gui.status import StatusBar
+from var_studio.gui.widgets.help_card import HelpCard
 from var_studio.gui.widgets.image_well import dropped_files
 from var_studio.gui.widgets.key_guard import KeyGuard
 from var_studio.gui.widgets.notices import NoticeBar
-
-if TYPE_CHECKING:
-    from var_studio.recording.images import ImageSource
-
-_RECENT = 8
-
-
-class QuestionError(VarStudioError):
-    """The question is not complete yet."""
 
 
 class MainWindow(QMainWindow):
@@ -79,9 +69,11 @@ class MainWindow(QMainWindow):
         column.addWidget(self.area, 1)
         self.setCentralWidget(centre)
         self.files = SessionFiles(self, self.workspace)
+        self.intake = QuestionIntake(self, self.workspace)
         self.actions_by_name, self.menus = actions.build(self)
         self._build_view_menu()
         self.key_guard = KeyGuard(self)
+        self.help_card = HelpCard(self)
         self._painted = False
         self._closing = False
         self._connect()
@@ -149,11 +141,11 @@ class MainWindow(QMainWindow):
         setup.stop_button.clicked.connect(self.stop)
         setup.model_chosen.connect(self.load_model)
         setup.folder_wanted.connect(self.open_model_folder)
-        setup.open_image_wanted.connect(self.open_image)
-        setup.paste_wanted.connect(self.paste_image)
-        setup.files_dropped.connect(self.take_files)
-        setup.pixels_dropped.connect(self._take_pixels)
-        setup.sample_chosen.connect(self.take_sample)
+        setup.open_image_wanted.connect(self.intake.open_image)
+        setup.paste_wanted.connect(self.intake.paste_image)
+        setup.files_dropped.connect(self.intake.take_files)
+        setup.pixels_dropped.connect(self.intake.take_pixels)
+        setup.sample_chosen.connect(self.intake.take_sample)
         app = QApplication.instance()
         assert isinstance(app, QApplication)
         app.focusChanged.connect(self.key_guard.focus_changed)
@@ -174,9 +166,10 @@ class MainWindow(QMainWindow):
         samples = shipped_samples()
         self.setup.set_samples(samples)
         if samples and self.workspace.question.image is None and not self.workspace.runs:
-            self.take_sample(samples[0])
+            self.intake.take_sample(samples[0])
         if model is not None:
             self.load_model(model)
+        self.files.offer_left_over()
 
     def load_model(self, name: str) -> None:
         """Load a model: "demo", a folder, a hub id."""
@@ -184,7 +177,7 @@ class MainWindow(QMainWindow):
             self.controller.load(name)  # says why not
             self.setup.show_model(self.controller.model_name or "demo", self.controller.model)
             return
-        recent = self._recent_models()
+        recent = memory.recent("models")
         self.setup.set_models([*recent, *([name] if name not in ("demo", *recent) else [])], name)
         what = "the demo model" if name == "demo" else Path(name).name
         self.setup.show_model(name, None, f"Loading {what}…")
@@ -206,13 +199,13 @@ class MainWindow(QMainWindow):
     # ------------------------------------------------------------------------------- running
     def run(self) -> None:
         """Ask the question: the baseline."""
-        requests = self._requests(with_var=False)
+        requests = self.intake.requests(with_var=False)
         if requests:
             self.controller.start(requests)
 
     def run_with_var(self) -> None:
         """Ask it with the redistribution; the baseline first if it was not asked yet."""
-        requests = self._requests(with_var=True)
+        requests = self.intake.requests(with_var=True)
         if requests:
             self.controller.start(requests)
 
@@ -220,122 +213,13 @@ class MainWindow(QMainWindow):
         """Stop what goes on; what was recorded is kept."""
         self.controller.stop()
 
-    def _requests(self, *, with_var: bool) -> list[RunRequest]:
-        question = self.workspace.question
-        if question.image is None:
-            self.show_problem(
-                QuestionError(
-                    "There is no image to ask about.",
-                    "Open, drop or paste one in Setup, or choose a sample.",
-                )
-            )
-            return []
-        if not question.prompt.strip():
-            self.show_problem(
-                QuestionError("The question is empty.", "Type one in Setup, then press Run.")
-            )
-            self.setup.prompt.setFocus()
-            return []
-        image, prompt = question.image, question.prompt.strip()
-        generation = self.workspace.generation.stored
-        baseline = RunRequest(image, prompt, generation, None, "baseline")
-        if not with_var:
-            return [baseline]
-        var = RunRequest(image, prompt, generation, self.workspace.method.current, "with VAR")
-        return [var] if self._has_baseline(baseline) else [baseline, var]
-
-    def _has_baseline(self, wanted: RunRequest) -> bool:
-        """Whether the run on screen already is the plain answer to this question."""
-        run = self.workspace.baseline
-        return (
-            run is not None
-            and run.reason in ("end", "length")
-            and run.generation == wanted.generation
-            and [e.sha256 for e in run.image_entries] == [wanted.image.sha256]
-            and run.provenance.get("prompt") == wanted.prompt
-        )
-
-    # ------------------------------------------------------------------------------- pictures
+    # ------------------------------------------------------------------- files, undo, figures
     def open_image(self) -> None:
-        """Choose an image file."""
-        path, _ = QFileDialog.getOpenFileName(
-            self,
-            "Open an image",
-            self._last_folder("image"),
-            "Images (*.png *.jpg *.jpeg *.webp *.bmp *.gif *.tif *.tiff);;All files (*)",
-        )
-        if path:
-            self._remember_folder("image", path)
-            self.take_image(path)
+        self.intake.open_image()
 
     def paste_image(self) -> None:
-        """Take the image, or the image file, on the clipboard."""
-        mime = QGuiApplication.clipboard().mimeData()
-        files = dropped_files(mime) if mime is not None else []
-        if files:
-            self.take_files(files)
-        elif mime is not None and mime.hasImage():
-            self._take_pixels(mime.imageData())
-        else:
-            self.show_problem(
-                QuestionError(
-                    "There is no image on the clipboard.", "Copy a picture first, or open a file."
-                )
-            )
+        self.intake.paste_image()
 
-    def take_image(self, source: ImageSource, name: str = "") -> bool:
-        """Ask about this image from now on. False, with a notice, if it cannot be read."""
-        from var_studio.recording.images import load_image
-
-        try:
-            image = load_image(source, name)
-        except VarStudioError as error:
-            self.show_problem(error)
-            return False
-        self.workspace.question.set_image(image)
-        self.setup.show_sample_note(image.note)
-        return True
-
-    @Slot(object)
-    def take_sample(self, sample: Sample) -> None:
-        """Ask about a picture that ships with VAR Studio, with the first of its questions."""
-        from var_studio.recording.images import load_image
-
-        try:
-            image = load_image(sample.path)
-        except VarStudioError as error:
-            self.show_problem(error)
-            return
-        self.workspace.question.set_image(image, sample.questions)
-        self.setup.show_sample_note(sample.note)
-        if sample.questions:
-            self.workspace.question.set_prompt(sample.questions[0])
-
-    @Slot(object)
-    def _take_pixels(self, pixels: object) -> None:
-        from PySide6.QtCore import QBuffer, QIODevice
-
-        buffer = QBuffer()
-        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-        image = pixels if isinstance(pixels, QImage) else QImage(cast(Any, pixels))
-        image.save(buffer, "PNG")  # type: ignore[call-overload]
-        self.take_image(bytes(buffer.data().data()), "pasted image.png")
-
-    @Slot(list)
-    def take_files(self, paths: list[Path]) -> None:
-        """Take what was dropped: a session, a recording, a model folder, an image."""
-        for path in paths[:1]:
-            if path.is_dir():
-                if (path / "zarr.json").exists():
-                    self.files.open_run_folder(path)
-                else:
-                    self.load_model(str(path))
-            elif path.suffix.lower() == ".vars":
-                self.files.open(path)
-            else:
-                self.take_image(path)
-
-    # ------------------------------------------------------------------- files, undo, figures
     def open_session(self) -> None:
         self.files.ask_open()
 
@@ -421,8 +305,8 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _panel_help(self, panel: Panel) -> None:
         button = panel.header.help_button
-        place = button.mapToGlobal(QPoint(0, button.height()))
-        QWhatsThis.showText(place, f"<b>{panel.title}</b><br>{panel.help_text}", panel)
+        corner = button.mapToGlobal(QPoint(button.width(), button.height() + 4))
+        self.help_card.show_help(panel.title, panel.help_text, self.mapFromGlobal(corner))
 
     def show_keys(self) -> None:
         """The list of keys."""
@@ -487,7 +371,9 @@ class MainWindow(QMainWindow):
     def _model_failed(self, error: VarStudioError) -> None:
         still = self.controller.model
         self.setup.show_model(self.controller.model_name or "demo", still)
-        self.status.say("No model is loaded" if still is None else "Ready, with the model as before")
+        self.status.say(
+            "No model is loaded" if still is None else "Ready, with the model as before"
+        )
         self.show_problem(error)
 
     @Slot(str, float, float)
@@ -530,11 +416,7 @@ class MainWindow(QMainWindow):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        files = dropped_files(event.mimeData())
-        if files:
-            self.take_files(files)
-        elif event.mimeData().hasImage():
-            self._take_pixels(event.mimeData().imageData())
+        self.intake.take_drop(event.mimeData())
         event.acceptProposedAction()
 
     # -------------------------------------------------------------------------------- closing
@@ -558,13 +440,13 @@ class MainWindow(QMainWindow):
 
     # --------------------------------------------------------------------------------- memory
     def _remember(self) -> None:
-        memory = settings()
-        memory.setValue("geometry", self.saveGeometry())
-        memory.setValue("layout", self.area.remember())
+        remembered = memory.settings()
+        remembered.setValue("geometry", self.saveGeometry())
+        remembered.setValue("layout", self.area.remember())
 
     def _recall(self) -> None:
-        memory = settings()
-        geometry, layout = memory.value("geometry"), memory.value("layout")
+        remembered = memory.settings()
+        geometry, layout = remembered.value("geometry"), remembered.value("layout")
         if not (isinstance(geometry, QByteArray) and self.restoreGeometry(geometry)):
             self.resize(1400, 900)
         self.setMinimumSize(960, 620)
@@ -576,21 +458,6 @@ class MainWindow(QMainWindow):
             self._proportioned = True
             self.area.proportion()
 
-    @staticmethod
-    def _recent_models() -> list[str]:
-        value = settings().value("recent_models") or []
-        return [value] if isinstance(value, str) else [str(v) for v in cast(list[Any], value)]
-
     def _remember_model(self, name: str) -> None:
         if name != "demo":
-            recent = [name, *(n for n in self._recent_models() if n != name)][:_RECENT]
-            settings().setValue("recent_models", recent)
-            self.setup.set_models(recent, name)
-
-    @staticmethod
-    def _last_folder(kind: str) -> str:
-        return str(settings().value(f"folder/{kind}") or "")
-
-    @staticmethod
-    def _remember_folder(kind: str, path: str) -> None:
-        settings().setValue(f"folder/{kind}", str(Path(path).parent))
+            self.setup.set_models(memory.remember_recent("models", name), name)

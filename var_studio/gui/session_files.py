@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEventLoop, QObject, Slot
-from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
+from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton
 
 from var_studio.errors import VarStudioError
-from var_studio.gui.appearance import settings
+from var_studio.gui import memory
 from var_studio.gui.models.run_controller import BusyError
 from var_studio.gui.models.task import Task
 from var_studio.gui.models.workspace import Workspace
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow
 
 _FILTER = "Sessions (*.vars)"
-_RECENT = 8
+_LOOK_BACK = 5
 
 
 class SessionFiles(QObject):
@@ -42,7 +43,10 @@ class SessionFiles(QObject):
     def ask_open(self) -> None:
         """Choose a session file."""
         path, _ = QFileDialog.getOpenFileName(
-            self._window, "Open a session", _last_folder(), f"{_FILTER};;All files (*)"
+            self._window,
+            "Open a session",
+            memory.last_folder("session"),
+            f"{_FILTER};;All files (*)",
         )
         if path:
             self.open(Path(path))
@@ -97,6 +101,34 @@ class SessionFiles(QObject):
         self._show_question()
         return True
 
+    def offer_left_over(self) -> None:
+        """If the program was killed during a run, offer what that run had recorded."""
+        from var_studio.recording.paths import kept_runs
+        from var_studio.recording.recording import Recording
+
+        # A crash is noticed at the next start: older ones were offered before.
+        for path in reversed(kept_runs()[-_LOOK_BACK:]):
+            try:
+                with closing(Recording.open(path)) as run:
+                    cut_off = not run.finished and len(run.query_positions) > 0
+            except VarStudioError:
+                continue
+            if cut_off and str(path) != str(memory.settings().value("offered") or ""):
+                button = QPushButton("Open it")
+                button.clicked.connect(partial(self._open_left_over, path))
+                self._left_over = self._window.notices.show_notice(
+                    "note",
+                    "The last run was cut off before it ended.",
+                    "What it recorded is kept.",
+                    action=button,
+                )
+                memory.settings().setValue("offered", str(path))
+                return
+
+    def _open_left_over(self, path: Path) -> None:
+        self.open_run_folder(path)
+        self._window.notices.close_notice(self._left_over)
+
     # -------------------------------------------------------------------------------- saving
     def save(self) -> bool:
         """Save where the session is, or ask where. True once the saving has begun."""
@@ -107,7 +139,7 @@ class SessionFiles(QObject):
         """Ask where, then save."""
         if not self._workspace.runs:
             return self.save_to(Path())
-        start = self._workspace.session_path or Path(_last_folder()) / "session.vars"
+        start = self._workspace.session_path or Path(memory.last_folder("session")) / "session.vars"
         path, _ = QFileDialog.getSaveFileName(self._window, "Save the session", str(start), _FILTER)
         return bool(path) and self.save_to(Path(path))
 
@@ -231,7 +263,7 @@ class SessionFiles(QObject):
         """List the sessions opened or saved last."""
         self._recent_menu = menu
         menu.clear()
-        recent = [path for path in _recent() if path.exists()]
+        recent = [path for path in map(Path, memory.recent("sessions")) if path.exists()]
         for path in recent:
             menu.addAction(path.name).triggered.connect(partial(self._open_recent, path))
         menu.setEnabled(bool(recent))
@@ -240,9 +272,8 @@ class SessionFiles(QObject):
         self.open(path)
 
     def _remember(self, path: Path) -> None:
-        recent = [path, *(p for p in _recent() if p != path)][:_RECENT]
-        settings().setValue("recent_sessions", [str(p) for p in recent])
-        settings().setValue("folder/session", str(path.parent))
+        memory.remember_recent("sessions", str(path))
+        memory.remember_folder("session", path)
         if self._recent_menu is not None:
             self.fill_recent(self._recent_menu)
 
@@ -303,13 +334,3 @@ def _restore_view(workspace: Workspace, view: dict[str, Any]) -> None:
     except (TypeError, ValueError):
         # A hand-edited or foreign view: the runs matter, the view does not.
         return
-
-
-def _recent() -> list[Path]:
-    value = settings().value("recent_sessions") or []
-    names = [value] if isinstance(value, str) else cast(list[Any], value)
-    return [Path(str(name)) for name in names]
-
-
-def _last_folder() -> str:
-    return str(settings().value("folder/session") or Path.home())

@@ -164,6 +164,9 @@ def stylesheet(c: Colours) -> str:
     #menuButton::menu-indicator {{ image: none; width: 0; }}
     #footer {{ background: {c.window}; border-top: 1px solid {c.border}; }}
     #notice {{ background: {c.surface}; border-bottom: 1px solid {c.border}; }}
+    #helpCard {{
+        background: {c.raised}; border: 1px solid {c.border}; border-radius: 6px;
+    }}
     #status {{ color: {c.text_dim}; padding: 0 6px; }}
     QPushButton#primary {{
         background: {c.accent}; color: {c.on_accent}; border: none; border-radius: 4px;

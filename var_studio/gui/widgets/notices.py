@@ -145,6 +145,11 @@ class NoticeBar(QWidget):
         for notice in [n for n in self.notices if kind in (None, n.kind)]:
             self._remove(notice)
 
+    def close_notice(self, notice: Notice) -> None:
+        """Close one notice, if it is still there."""
+        if notice in self.notices:
+            self._remove(notice)
+
     def _close_clicked(self) -> None:
         for notice in [n for n in self.notices if n.close_button is self.sender()]:
             self._remove(notice)

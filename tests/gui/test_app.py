@@ -1,0 +1,137 @@
+"""Starting and ending: what the first paint costs, whose garbage is whose, what was left over."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from PySide6 import QtCore
+from pytestqt.qtbot import QtBot
+
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
+from tests.synthetic import make_run
+from var_studio.gui.collector import Collector
+from var_studio.gui.main_window import MainWindow
+from var_studio.recording.paths import runs_folder
+
+pytestmark = IGNORE_QT
+
+_START = """
+import sys
+from var_studio.gui.app import main
+code = main(quit_after_first_paint=True)
+print(sorted({"torch", "transformers", "matplotlib"} & set(sys.modules)))
+sys.exit(code)
+"""
+
+
+def test_first_paint_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _START],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "VAR_STUDIO_HOME": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    line, loaded = done.stdout.splitlines()
+    report = json.loads(line)
+    assert report.keys() == {"seconds_to_first_paint", "torch_loaded"}
+    assert report["seconds_to_first_paint"] > 0.05, "counted from later than the process's start"
+    assert report["torch_loaded"] is False and loaded == "[]"
+
+
+def test_garbage_is_collected_in_the_gui_thread_only(qtbot: QtBot) -> None:
+    class Marked:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            died_in.append(threading.current_thread())
+
+    died_in: list[threading.Thread] = []
+    collector = Collector(interval_ms=5)
+    collector.start()
+    try:
+        assert not gc.isenabled()
+        Marked()
+        worker = threading.Thread(target=gc.collect)
+        worker.start()
+        worker.join()
+        assert died_in == [], "collected in a worker"
+        qtbot.waitUntil(lambda: bool(died_in))
+        assert died_in == [threading.main_thread()]
+    finally:
+        collector.stop()
+    assert gc.isenabled() and gc.collect.__module__ == "gc"
+
+
+def test_a_run_cut_off_by_a_crash_is_offered_once(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    make_run(runs_folder() / "20260101-000000-finished").close()
+    make_run(runs_folder() / "20260101-000001-cut", finish=False).close()
+    window.start(model=None)
+    settle(qtbot)
+    assert any("cut off" in text for text in notices(window))
+    (notice,) = window.notices.notices
+    from PySide6.QtWidgets import QPushButton
+
+    (button,) = notice.findChildren(QPushButton)
+    press(qtbot, button)
+    settle(qtbot)
+    assert window.workspace.run is not None and not window.workspace.run.finished
+    assert window.workspace.reading is not None
+    assert notices(window) == []
+    window.start(model=None)
+    assert notices(window) == []
+
+
+def test_first_start_shows_a_question_ready_to_run(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    window.start(model=None)
+    question = window.workspace.question
+    assert question.image is not None and question.prompt in question.suggestions
+    assert window.setup.prompt.toPlainText() == question.prompt
+    for panel in window.panels():
+        if panel.isVisible() and panel.name != "setup":
+            assert panel._stack.currentWidget() is panel._empty
+            assert panel._empty.text().endswith(".")
+    # The pictures unlike the training scenes say so.
+    from var_studio.gui.models.question import shipped_samples
+
+    notes = [sample.note for sample in shipped_samples()]
+    assert any(notes) and not all(notes)
+    strange = next(sample for sample in shipped_samples() if sample.note)
+    window.intake.take_sample(strange)
+    assert window.setup.sample_note.isVisible() and strange.note in window.setup.sample_note.text()
+
+
+def test_help_of_every_panel_says_something(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    for panel in window.panels():
+        assert len(panel.help_text) > 80
+        assert panel.header.help_button.accessibleName()
+    card = window.help_card
+    press(qtbot, window.setup.header.help_button)
+    assert card.isVisible() and card.text() == window.setup.help_text
+    assert window.rect().contains(card.geometry())
+    qtbot.keyClick(card, QtCore.Qt.Key.Key_Escape)
+    assert not card.isVisible()
+    window.transcript.answer.setFocus()
+    qtbot.keyClick(window, QtCore.Qt.Key.Key_F1)
+    assert card.isVisible() and len(card.text()) > 80
+    press(qtbot, card.close_button)
+    assert not card.isVisible()

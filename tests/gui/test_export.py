@@ -1,0 +1,90 @@
+"""Exporting the map on screen: files of every kind, with the numbers that are on screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PySide6 import QtCore
+from pytestqt.qtbot import QtBot
+
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
+from tests.synthetic import make_run
+from var_studio.figures import load_settings
+from var_studio.gui.export import ExportDialog
+from var_studio.gui.main_window import MainWindow
+
+pytestmark = IGNORE_QT
+Ctrl = QtCore.Qt.KeyboardModifier.ControlModifier
+
+
+def open_dialog(window: MainWindow, qtbot: QtBot) -> ExportDialog:  # noqa: F811
+    qtbot.keyClick(window, QtCore.Qt.Key.Key_E, Ctrl)
+    (dialog,) = window.findChildren(ExportDialog)
+    return dialog
+
+
+def test_nothing_to_export_yet(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+    qtbot.keyClick(window, QtCore.Qt.Key.Key_E, Ctrl)
+    assert "nothing to export" in notices(window)[0]
+    assert window.findChildren(ExportDialog) == []
+
+
+def test_map_as_pdf_and_png_with_arrays_and_settings(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    window.workspace.selection.select_head(3, 2)
+    window.workspace.method.set(rho=0.4, p=0.7)
+    settle(qtbot)
+    dialog = open_dialog(window, qtbot)
+    assert dialog.figure.currentData() == "map"
+    dialog.file.setText(str(tmp_path / "figure"))
+    dialog.dpi.setValue(80)
+    press(qtbot, dialog.export_button)
+    settle(qtbot)
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+    with Image.open(tmp_path / "figure.png") as png:
+        assert png.width > 300
+    reading = window.workspace.reading
+    assert reading is not None
+    arrays = np.load(tmp_path / "figure.npz")
+    found = [name for name in arrays.files if np.shape(arrays[name]) == reading.map_before.shape]
+    assert any(np.array_equal(arrays[name], reading.map_before) for name in found)
+    assert load_settings(tmp_path / "figure.json").model_dump() == reading.settings.model_dump()
+    assert "figure.pdf" in notices(window)[0]
+
+
+def test_export_where_the_disk_refuses(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    settle(qtbot)
+    dialog = open_dialog(window, qtbot)
+    dialog.file.setText(str(tmp_path / "missing folder" / "figure"))
+    press(qtbot, dialog.export_button)
+    settle(qtbot)
+    assert len(notices(window)) == 1 and "figure" in notices(window)[0]
+    assert window.workspace.reading is not None
+
+
+def test_no_format_no_export(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    settle(qtbot)
+    dialog = open_dialog(window, qtbot)
+    for box in dialog.formats.values():
+        box.setChecked(False)
+    assert not dialog.export_button.isEnabled()
+    dialog.formats["svg"].setChecked(True)
+    assert dialog.export_button.isEnabled() and [p.suffix for p in dialog.paths()] == [".svg"]
+    dialog.reject()
+    settle(qtbot)
