@@ -53,7 +53,7 @@ def test_a_folder_loads_with_progress(checkpoint: Any) -> None:
     assert lmm.dtype == torch.bfloat16 == next(lmm.hf_model.parameters()).dtype
     assert (lmm.n_layers, lmm.n_heads, lmm.hidden_size) == (4, 4, 64)
     assert lmm.sink_dims is None and lmm.sink_dims_origin == "not discovered yet"
-    assert [e.stage for e in seen][0] == "download" and seen[-1].stage == "ready"
+    assert seen[0].stage == "download" and seen[-1].stage == "ready"
     weights = [e for e in seen if e.stage == "weights" and e.total]
     assert weights[-1].done == weights[-1].total > 50
     assert not lmm.hf_model.training
@@ -153,7 +153,7 @@ def test_tensors_that_are_missing_are_not_drawn_at_random(copy: Path) -> None:
     name = next(key for key in tensors if "q_proj" in key and "language" in key)
     del tensors[name]
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match="does not hold the whole model.*q_proj"):
+    with pytest.raises(CheckpointError, match=r"does not hold the whole model.*q_proj"):
         vs.load_model(copy)
 
 

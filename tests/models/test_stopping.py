@@ -52,7 +52,7 @@ def as_it_was(lmm: Any) -> Any:
     yield
     assert hooks() == hooks_before
     for layer in lmm.decoder_layers:
-        assert not layer._forward_pre_hooks and not layer.self_attn._forward_hooks
+        assert not layer._forward_pre_hooks
     assert not lmm.hf_model._forward_hooks
     config = lmm.hf_model.config
     assert config._attn_implementation == "sdpa"

@@ -81,6 +81,8 @@ def save_checkpoint(
     seed: int = 0,
     context: int = 2048,
     spread: float = 0.15,
+    intermediate_size: int = 0,
+    vocab_size: int = 0,
     **text_options: Any,
 ) -> Path:
     """Write a random checkpoint. Weights are spread so that attention is far from uniform."""
@@ -105,9 +107,9 @@ def save_checkpoint(
         ),
         text_config=AutoConfig.for_model(
             text,
-            vocab_size=len(tokenizer),
+            vocab_size=vocab_size or len(tokenizer),
             hidden_size=hidden,
-            intermediate_size=2 * hidden,
+            intermediate_size=intermediate_size or 2 * hidden,
             num_hidden_layers=layers,
             num_attention_heads=heads,
             num_key_value_heads=kv_heads,

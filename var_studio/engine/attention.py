@@ -27,13 +27,17 @@ Tap: TypeAlias = (
 """(query, key, value, mask, scaling, kernel output) -> output that the model goes on with."""
 
 _TAPS: dict[Any, Tap] = {}
+_kernel: Any = None
 
 
 def register() -> None:
     """Make attention and mask known under NAME. Without the mask's, it is silently left out."""
+    global _kernel
     from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import sdpa_mask
 
+    _kernel = sdpa_attention_forward
     AttentionInterface.register(NAME, attention_forward)
     AttentionMaskInterface.register(NAME, sdpa_mask)
 
@@ -52,11 +56,7 @@ def attention_forward(
     `query` (B, H, Q, d), `key` and `value` (B, Hkv, K, d) -> (B, Q, H, d). With no tap, or one
     that changes nothing, this is the kernel's own output, bit for bit.
     """
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    output, _ = sdpa_attention_forward(
-        module, query, key, value, attention_mask, scaling=scaling, **options
-    )
+    output, _ = _kernel(module, query, key, value, attention_mask, scaling=scaling, **options)
     tap = _TAPS.get(module)
     if tap is not None:
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -136,8 +136,8 @@ def row_of(
     if mask is not None or len(query) != len(key):
         return rows_of(query, key, mask, scaling, None, 0)
     transposed = key.float().transpose(1, 2)
-    unused = torch.empty((1, 1, 1), device=query.device)
-    scores = torch.baddbmm(unused, query.float(), transposed, beta=0, alpha=scaling)
+    ignored = transposed[:, :1, :1]  # what is added, times beta = 0
+    scores = torch.baddbmm(ignored, query.float(), transposed, beta=0, alpha=scaling)
     return torch.softmax(scores, dim=-1)
 
 

@@ -195,8 +195,7 @@ class Capture:
             if not self._rows_wanted:
                 return output
             if self._n == 1:
-                # Cloned: a view would keep the whole cache of this step alive.
-                self._values.append(value[0, :, -1:].clone())
+                self._values.append(value[0, :, -1:])
             else:
                 gram = self._lmm.value_grams()[layer]
                 new = value[0, :, -self._n :]

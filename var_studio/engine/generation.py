@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -146,7 +147,7 @@ class _Run:
         folder = _run_directory(directory)
         writer = RunWriter.create(
             folder,
-            name=name or ("baseline" if self._intervention is None else "redistribution"),
+            name=name or ("baseline" if self._intervention is None else "VAR"),
             n_layers=lmm.n_layers,
             n_heads=lmm.n_heads,
             hidden_size=lmm.hidden_size,
@@ -268,15 +269,12 @@ class _Run:
         """After each call of the model: write its keys and rows, keep its candidates."""
         import torch
 
-        logits = output.logits[0, -1].float()
-        total = torch.logsumexp(logits, dim=-1)
-        best = logits.topk(min(self._options.top, len(logits)))
-        record, host = self._capture_in_use.collect(
-            (best.values - total), best.indices, total.reshape(1)
-        )
-        if not np.isfinite(host[2]).all():
+        logprobs = torch.log_softmax(output.logits[0, -1].float(), dim=-1)
+        best = logprobs.topk(min(self._options.top, len(logprobs)))
+        record, host = self._capture_in_use.collect(best.values, best.indices)
+        if not math.isfinite(host[0][0]):  # NaN sorts before every number
             raise non_finite(self._lmm)
-        self._logits, self._log_total = logits, total
+        self._logprobs = logprobs
         self._best = list(zip(host[1].tolist(), host[0].tolist(), strict=True))
         self._write(record)
 
@@ -298,9 +296,7 @@ class _Run:
     def _token_chosen(self, token_id: int) -> bool:
         """After each choice of a token: record and announce it. Returns whether to stop."""
         chosen = dict(self._best).get(token_id)
-        logprob = (
-            float(self._logits[token_id] - self._log_total) if chosen is None else float(chosen)
-        )
+        logprob = float(self._logprobs[token_id]) if chosen is None else float(chosen)
         token = Token(
             position=self._prompt_length + self._produced,
             id=token_id,

@@ -1,0 +1,273 @@
+"""What recording costs: ratios within one run, as a table.
+
+    python tests/benchmarks/bench_engine.py [decode-demo] [decode-300m] [prefill] [--repeat N]
+
+Every measurement is a process of its own with one thread; the two sides of a ratio take turns,
+and the median over the turns counts. CPU seconds decide where a ratio is of time, because other
+programs on the machine do not change them; wall seconds stand beside them. Memory is the peak of
+the resident set above what it was just before the pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+QUESTION = "what is left of the red circle?"
+GOALS = {
+    "decode-demo": ("recording + VAR ÷ generate, a token, demo model", 1.5),
+    "decode-300m": ("recording + VAR ÷ generate, a token, 300M parameters", 1.25),
+    "prefill-time": ("prefill of 2,304 visual tokens ÷ output_attentions, time", 0.25),
+    "prefill-memory": ("prefill of 2,304 visual tokens ÷ output_attentions, peak memory", 0.2),
+}
+SHAPES: dict[str, dict[str, Any]] = {
+    # 320M parameters with the embeddings; 576 visual tokens, as LLaVA-1.5.
+    "decode-300m": {"side": 336, "patch": 14, "hidden": 1024, "layers": 20, "heads": 16,
+                    "kv_heads": 16, "intermediate": 2816, "vocabulary": 32000},
+    # Enough heads, as large models have, that the weights (heads x 2,304^2) count.
+    "prefill": {"side": 384, "patch": 8, "hidden": 512, "layers": 8, "heads": 16, "kv_heads": 16,
+                "intermediate": 1408, "vocabulary": 2000, "context": 4096},
+}  # fmt: skip
+
+
+def main() -> None:
+    """Run the benchmarks that are named (default: all) and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("which", nargs="*", default=["decode-demo", "decode-300m", "prefill"])
+    parser.add_argument("--repeat", type=int, default=0, help="turns of each side")
+    parser.add_argument("--tokens", type=int, default=0, help="new tokens of a decode run")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        print(json.dumps(child(json.loads(arguments.child))))
+        return
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for which in arguments.which:
+            rows += compare(which, Path(folder), arguments.repeat, arguments.tokens)
+    print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores, 1 thread used")
+    print(f"{'':68} {'ratio':>6} {'goal':>6}")
+    for key, ratio, detail in rows:
+        text, goal = GOALS[key]
+        verdict = "met" if ratio <= goal else "MISSED"
+        print(f"{text:68} {ratio:6.3f} {goal:6.2f}  {verdict}   {detail}")
+
+
+def compare(which: str, folder: Path, repeat: int, tokens: int) -> list[tuple[str, float, str]]:
+    """Measure both sides of a benchmark in turns."""
+    model = "demo" if which == "decode-demo" else str(save(folder / which, SHAPES[which]))
+    if which == "prefill":
+        repeat = repeat or 3
+        sides = {side: [] for side in ("record", "output_attentions")}  # type: ignore[var-annotated]
+        for _ in range(repeat):
+            for side, results in sides.items():
+                results.append(measured({"model": model, "what": "prefill", "side": side}))
+        time_ratio, detail = ratio_of(sides["record"], sides["output_attentions"], "cpu")
+        wall, _ = ratio_of(sides["record"], sides["output_attentions"], "wall")
+        memory, bytes_ = ratio_of(sides["record"], sides["output_attentions"], "peak_mb")
+        return [
+            ("prefill-time", time_ratio, f"CPU seconds {detail}; wall {wall:.3f}"),
+            ("prefill-memory", memory, f"MB {bytes_}"),
+        ]
+    repeat = repeat or (5 if which == "decode-demo" else 3)
+    tokens = tokens or (100 if which == "decode-demo" else 16)
+    results = [
+        measured({"model": model, "what": "decode", "tokens": tokens, "turns": 4 if model == "demo"
+                  else 1})
+        for _ in range(repeat)
+    ]  # fmt: skip
+    pairs = [pair for result in results for pair in result["pairs"]]
+    ratios = {
+        clock: statistics.median(p["record"][clock] / p["plain"][clock] for p in pairs)
+        for clock in ("cpu", "wall")
+    }
+    plain = 1e3 * statistics.median(p["plain"]["cpu"] for p in pairs)
+    ours = 1e3 * statistics.median(p["record"]["cpu"] for p in pairs)
+    return [(which, ratios["cpu"], f"CPU ms {ours:.2f} / {plain:.2f}; wall {ratios['wall']:.3f}")]
+
+
+def ratio_of(ours: list[Any], theirs: list[Any], key: str) -> tuple[float, str]:
+    """Ratio of the medians, and both in words."""
+    a, b = (statistics.median(result[key] for result in side) for side in (ours, theirs))
+    return a / b, f"{a:.2f} / {b:.2f}"
+
+
+def measured(job: dict[str, Any]) -> Any:
+    """Run one measurement in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--child", json.dumps(job)],
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def save(folder: Path, shape: dict[str, Any]) -> Path:
+    """Write a random LLaVA of a shape."""
+    from tests.models.tiny import save_checkpoint
+
+    shape = dict(shape)
+    return save_checkpoint(
+        folder,
+        intermediate_size=shape.pop("intermediate"),
+        vocab_size=shape.pop("vocabulary"),
+        spread=0.02,
+        **shape,
+    )
+
+
+# ----------------------------------------------------------------------- in the child
+
+
+def child(job: dict[str, Any]) -> Any:
+    """One measurement."""
+    import torch
+
+    import var_studio as vs
+
+    torch.set_num_threads(1)
+    lmm = vs.load_model(job["model"])
+    if lmm.sink_dims is None:
+        lmm.sink_dims = (5, 17)  # a random model has none, and would have nothing to redistribute
+        lmm.tau_default = 1.0
+    if job["what"] == "decode":
+        return {"pairs": [decode_pair(lmm, job["tokens"]) for _ in range(job["turns"] + 1)][1:]}
+    return prefill(lmm, job["side"])
+
+
+def picture() -> Any:
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype="uint8"))
+
+
+class Clock:
+    """Time from the first token to the last, for each token."""
+
+    def __init__(self) -> None:
+        self.marks: list[tuple[float, float]] = []
+
+    def tick(self) -> None:
+        self.marks.append((time.process_time(), time.perf_counter()))
+
+    def per_token(self) -> dict[str, float]:
+        first, last = self.marks[0], self.marks[-1]
+        steps = len(self.marks) - 1
+        return {"cpu": (last[0] - first[0]) / steps, "wall": (last[1] - first[1]) / steps}
+
+
+def decode_pair(lmm: Any, tokens: int) -> dict[str, Any]:
+    """A plain run and a recorded one, both of exactly so many tokens."""
+    import torch
+
+    import var_studio as vs
+    from var_studio.engine.events import TokenProduced
+
+    lmm.hf_model.generation_config.eos_token_id = None
+    image = picture()
+    clocks = {"plain": Clock(), "record": Clock()}
+
+    def watch(ids: Any, scores: Any, **_: Any) -> Any:
+        clocks["plain"].tick()
+        return torch.zeros(len(ids), dtype=torch.bool)
+
+    inputs = lmm.encode(image, QUESTION).inputs
+    with torch.inference_mode():
+        lmm.hf_model.generate(
+            **inputs, max_new_tokens=tokens, do_sample=False, stopping_criteria=[watch],
+            pad_token_id=0,
+        )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        vs.record(
+            lmm,
+            image,
+            QUESTION,
+            generation=vs.Generation(max_new_tokens=tokens),
+            intervention=vs.Redistribution(),
+            directory=Path(folder) / "run",
+            on_event=lambda e: clocks["record"].tick() if isinstance(e, TokenProduced) else None,
+        )
+    return {name: clock.per_token() for name, clock in clocks.items()}
+
+
+def prefill(lmm: Any, side: str) -> dict[str, float]:
+    """Time and peak memory of the prefill, up to the first token."""
+    import torch
+
+    import var_studio as vs
+    from var_studio.engine.events import PromptEncoded, TokenProduced
+
+    marks: list[tuple[float, float, float]] = []
+
+    def mark() -> None:
+        marks.append((time.process_time(), time.perf_counter(), resident("VmHWM")))
+
+    def begin() -> float:
+        reset_peak()
+        before = resident("VmRSS")
+        mark()
+        return before
+
+    image = picture()
+    before = 0.0
+    if side == "record":
+
+        def on_event(event: Any) -> None:
+            nonlocal before
+            if isinstance(event, PromptEncoded):
+                before = begin()
+            elif isinstance(event, TokenProduced):
+                mark()
+
+        with tempfile.TemporaryDirectory() as folder:
+            vs.record(
+                lmm,
+                image,
+                QUESTION,
+                generation=vs.Generation(max_new_tokens=1),
+                intervention=vs.Redistribution(),
+                directory=Path(folder) / "run",
+                on_event=on_event,
+            )
+    else:
+        inputs = lmm.encode(image, QUESTION).inputs
+        lmm.hf_model.set_attn_implementation("eager")
+        before = begin()
+        with torch.inference_mode():
+            output = lmm.hf_model(**inputs, output_attentions=True, logits_to_keep=1)
+        mark()
+        assert output.attentions[-1].shape[-1] > 2304
+    (cpu, wall, _), (cpu_end, wall_end, peak) = marks[:2]
+    return {"cpu": cpu_end - cpu, "wall": wall_end - wall, "peak_mb": (peak - before) / 1024}
+
+
+def resident(field: str) -> float:
+    """VmRSS (now) or VmHWM (highest since the last reset) in KiB. Linux."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return float(line.split()[1])
+    raise RuntimeError(f"/proc/self/status has no {field}")
+
+
+def reset_peak() -> None:
+    """Start the resident set's high-water mark anew. Linux."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+if __name__ == "__main__":
+    main()
