@@ -135,9 +135,10 @@ def row_of(
 
     if mask is not None or len(query) != len(key):
         return rows_of(query, key, mask, scaling, None, 0)
-    transposed = key.float().transpose(1, 2)
-    ignored = transposed[:, :1, :1]  # what is added, times beta = 0
-    scores = torch.baddbmm(ignored, query.float(), transposed, beta=0, alpha=scaling)
+    if key.element_size() < 4:
+        query, key = query.float(), key.float()
+    # The first argument is what is added, times beta = 0: any tensor of a fitting shape.
+    scores = torch.baddbmm(query[:, :, :1], query, key.mT, beta=0, alpha=scaling)
     return torch.softmax(scores, dim=-1)
 
 

@@ -82,6 +82,7 @@ class Capture:
         self.fidelity = Fidelity()
         self.fed = 0
         self._lmm = lmm
+        self._n_layers, self._n_heads = lmm.n_layers, lmm.n_heads
         self._sink_dims = tuple(sink_dims)
         self._dims_index = torch.tensor(self._sink_dims, dtype=torch.int64, device=lmm.device)
         self._query_positions = np.asarray(query_positions, dtype=np.int64)
@@ -180,7 +181,8 @@ class Capture:
     def _signed_values(self, x: torch.Tensor, rms: torch.Tensor) -> torch.Tensor:
         """`method.sinks.signed_values`; for the few tokens of a step in fewer calls."""
         if self._n > 1:
-            return sinks.signed_values(x, self._sink_dims)
+            values: torch.Tensor = sinks.signed_values(x, self._sink_dims)
+            return values
         return x[..., self._dims_index] / rms
 
     def _tap(self, layer: int) -> Any:
@@ -243,7 +245,7 @@ class Capture:
 
         assert self._local is not None
         n_heads, n_keys = query.shape[1], key.shape[2]
-        n_layers, n_rows = self._lmm.n_layers, len(self._local)
+        n_layers, n_rows = self._n_layers, len(self._local)
         if n_rows == 0:
             return output
         end = self._start + self._n
@@ -296,24 +298,24 @@ class Capture:
             values = torch.stack([top[1] for top in self._top])
             norms = torch.stack(self._norms) if self._norms else None
             rows = self._row_block
-        n_layers, n_heads = self._lmm.n_layers, self._lmm.n_heads
+        n_layers, n_heads = self._n_layers, self._n_heads
         if norms is None:
             norms = torch.zeros((n_layers, n_heads, 0), device=signed.device)
         if rows is None:
             rows = torch.zeros((n_layers, n_heads, 0, 0), device=signed.device)
+        results = [signed, dims.int(), values, norms, rows, *more]
         if self._sampled:
-            sampled = torch.stack([torch.stack(pair) for pair in self._sampled]).amax(0)
-        else:
-            sampled = torch.zeros(2, device=signed.device)
-        host = to_host([signed, dims.int(), values, norms, rows, sampled, *more])
-        worst, largest = (float(x) for x in host[5])
-        self.fidelity.worst_difference = max(self.fidelity.worst_difference, worst)
-        self.fidelity.largest_output = max(self.fidelity.largest_output, largest)
+            results.append(torch.stack([torch.stack(pair) for pair in self._sampled]).amax(0))
+        host = to_host(results)
+        if self._sampled:
+            worst, largest = (float(x) for x in host.pop())
+            self.fidelity.worst_difference = max(self.fidelity.worst_difference, worst)
+            self.fidelity.largest_output = max(self.fidelity.largest_output, largest)
         record = Pass(self._start, host[0], host[1], host[2], host[3], self._positions, host[4])
         self.fed = self._start + self._n
         self._steps += self._n == 1
         self._clear()
-        return record, host[6:]
+        return record, host[5:]
 
     def _step_norms(self) -> torch.Tensor:
         """Value norms (L, H, 1) of the step's token."""

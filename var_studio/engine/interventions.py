@@ -21,9 +21,11 @@ from var_studio.recording.settings import Redistribution
 if TYPE_CHECKING:
     import torch
 
-# Rows of the mask block: keys that are visual, that the head test counts, that give, that receive.
-_VISUAL, _TESTED, _GIVES, _RECEIVES = range(4)
-_TINY: Final = 1.2e-38  # the smallest normal float32: a budget over it is still finite
+# Rows of the mask block: visual keys, weights of the head test, keys that give, that receive.
+_VISUAL, _TEST, _GIVES, _RECEIVES = range(4)
+# Attention that no float32 row can move: a budget is never divided by less.
+_LITTLE: Final = 1e-30
+_TINY: Final = 1e-37
 
 
 class Redistributor:
@@ -62,7 +64,6 @@ class Redistributor:
         self._sinks = torch.zeros((n_layers, length), dtype=torch.bool, device=device)
         self._masks = torch.zeros((n_layers, 4, length), device=device)
         self._may_select = torch.ones((n_layers, 1), dtype=torch.bool, device=device)
-        self._dims = list(self._sink_dims)
         if device.type == "cpu":
             # The same memory, seen by NumPy.
             self._xp: Any = np
@@ -75,10 +76,12 @@ class Redistributor:
             self._step_taken = self._taken
             self._step_masks = list(self._masks)
             self._step_may_select = list(self._may_select)
-            self._dims = torch.tensor(self._dims, dtype=torch.int64, device=device)
-        self._epsilon = 0.0
+            self._dims_index = torch.tensor(self._sink_dims, dtype=torch.int64, device=device)
+        # Rounding of a sum of float32: a share of exactly rho passes, as it does by division.
+        self._test_bound = -1e-7
         if self._rules.epsilon_per_visual_token:
-            self._epsilon = self._rules.epsilon_per_visual_token * int(visual.sum())
+            epsilon = self._rules.epsilon_per_visual_token * int(visual.sum())
+            self._test_bound -= settings.rho * epsilon
 
     def observe(self, layer: int, start: int, hidden: torch.Tensor) -> None:
         """Note which of the tokens `hidden` (n, D), from position `start` on, are sinks."""
@@ -95,27 +98,39 @@ class Redistributor:
 
     def _observe_step(self, layer: int, position: int, hidden: torch.Tensor) -> None:
         """phi >= tau for one token, as max x[d]^2 D >= tau^2 sum of x^2: no root, no division."""
-        x: Any = hidden[0].float()
-        if self._xp is np:
-            x = x.numpy()
-        largest = x[self._dims]
-        is_sink = (largest * largest).max() * len(x) >= x.dot(x) * self._tau**2
+        x: Any = hidden[0]
         masks = self._step_masks[layer]
+        if self._xp is np:
+            x = (x if x.element_size() == 4 else x.float()).numpy()
+            largest: Any = max(float(x[d]) ** 2 for d in self._sink_dims)
+        else:
+            x = x.float()
+            largest = x[self._dims_index].square().amax()
+        is_sink = largest * len(x) >= x.dot(x) * self._tau**2
         masks[_GIVES, position] = is_sink
         if self._settings.target != "visual":
-            masks[_RECEIVES, position] = ~is_sink
+            masks[_RECEIVES, position] = 1.0 - 1.0 * is_sink
 
     def _fill_masks(self, layer: int) -> None:
         """Masks of a layer as numbers, from the sinks of the prompt; tokens to come are none."""
         visual, sink, masks = self._visual, self._sinks[layer], self._masks[layer]
         masks[_VISUAL] = visual
-        # The head test asks for the non-sinks' part of the visual mass, or for the sinks' part.
-        shares_sinks = self._rules.rho_bounds_sink_share
-        masks[_TESTED] = visual & (sink if shares_sinks else ~sink)
+        masks[_TEST] = self._test_weights(visual, sink)
         masks[_GIVES] = sink
         masks[_RECEIVES] = redistribution.receivers(visual, sink, self._settings.target)
         if not self._rules.selects_without_visual_sink:
             self._may_select[layer] = (visual & sink).any()
+
+    def _test_weights(self, visual: torch.Tensor, sink: torch.Tensor) -> torch.Tensor:
+        """The head test as one weighted sum of a row that must not be negative (Sec. 5.1).
+
+        Paper: non-sinks - rho · visual mass. Released code: rho · (mass + epsilon) - sinks, of
+        which rho · epsilon, which is no part of a row, is added in `_selects`.
+        """
+        rho, mass = self._settings.rho, visual.float()
+        if self._rules.rho_bounds_sink_share:
+            return rho * mass - (visual & sink).float()
+        return (visual & ~sink).float() - rho * mass
 
     def change(self, layer: int, rows: torch.Tensor, first_key: int = 0) -> torch.Tensor:
         """What redistribution adds to `rows` (H, R, K): zero in a row that is left as it is.
@@ -153,29 +168,31 @@ class Redistributor:
         """`change` for the rows (H, 1, K) of a decode step, in few operations."""
         import torch
 
-        xp = self._xp
         alpha: Any = rows[:, 0]
-        if xp is np:
+        n_keys = rows.shape[-1]
+        masks = self._step_masks[layer]
+        if first_key or n_keys < masks.shape[-1]:
+            masks = masks[:, first_key : first_key + n_keys]
+        if self._xp is np:
             alpha = alpha.numpy()
-        masks = self._step_masks[layer][:, first_key : first_key + alpha.shape[-1]]
-        sums = (alpha @ masks.T).T
-        given, pool = sums[_GIVES], sums[_RECEIVES]
-        moves = (given > 0) & (pool >= _TINY)
-        if self._settings.heads != "all":
-            moves = moves & self._selects(layer, sums[_VISUAL], sums[_TESTED])
-        taken = moves * self._step_taken
-        gained = taken * given / (pool + ~moves)
-        change = xp.stack([-taken, gained], -1) @ masks[_GIVES:] * alpha
-        return (torch.from_numpy(change) if xp is np else change)[:, None]
+        mass, test, given, pool = (alpha @ masks.T).T
+        taken = self._selects(layer, mass, test, pool) * self._step_taken
+        # Without a budget nothing is added either; without receivers the row is not selected.
+        gained = taken * given / (pool + _TINY)
+        if self._xp is np:
+            change = np.array((-taken, gained)).T @ masks[_GIVES:] * alpha
+            return torch.from_numpy(change)[:, None]
+        factors = torch.stack((-taken, gained), -1)
+        moved: torch.Tensor = factors @ masks[_GIVES:] * alpha
+        return moved[:, None]
 
-    def _selects(self, layer: int, mass: Any, tested: Any) -> Any:
-        """Whether a head is image-centric (Sec. 5.1): the test without its division."""
+    def _selects(self, layer: int, mass: Any, test: Any, pool: Any) -> Any:
+        """Rows to redistribute, (H,) bool: image-centric heads whose receivers have attention."""
         settings = self._settings
-        looks = (mass >= settings.mass_min) & (mass > 0)
-        if self._rules.rho_bounds_sink_share:
-            looks = looks & (tested <= settings.rho * (mass + self._epsilon))
-        else:
-            looks = looks & (tested >= settings.rho * mass)
-        if not self._rules.selects_without_visual_sink:
-            looks = looks & self._step_may_select[layer]
-        return looks
+        some = pool > _LITTLE
+        if settings.heads == "all":
+            return some
+        passes = (mass >= max(settings.mass_min, _LITTLE)) & (test >= self._test_bound) & some
+        if self._rules.selects_without_visual_sink:
+            return passes
+        return passes & self._step_may_select[layer]
