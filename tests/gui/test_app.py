@@ -10,13 +10,14 @@ import sys
 import threading
 from pathlib import Path
 
-from PySide6 import QtCore
+from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
 from tests.synthetic import make_run
 from var_studio.gui.collector import Collector
 from var_studio.gui.main_window import MainWindow
+from var_studio.gui.widgets.section import Section
 from var_studio.recording.paths import runs_folder
 
 pytestmark = IGNORE_QT
@@ -135,3 +136,48 @@ def test_help_of_every_panel_says_something(
     assert card.isVisible() and len(card.text()) > 80
     press(qtbot, card.close_button)
     assert not card.isVisible()
+
+
+def test_every_control_has_a_name_and_every_setting_its_section(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    window.start(model=None)
+    for section in window.setup.findChildren(Section):
+        section.unfold.setChecked(True)
+    settle(qtbot)
+    kinds = (
+        QtWidgets.QAbstractButton,
+        QtWidgets.QComboBox,
+        QtWidgets.QAbstractSpinBox,
+        QtWidgets.QAbstractSlider,
+        QtWidgets.QPlainTextEdit,
+    )
+    nameless = [
+        f"{type(control).__name__} {control.objectName()} in {control.parent()}"
+        for panel in window.panels()
+        for owner in (panel, panel.header)
+        for control in owner.findChildren(QtWidgets.QWidget)
+        if isinstance(control, kinds)
+        and control.focusPolicy() != QtCore.Qt.FocusPolicy.NoFocus
+        and not isinstance(control, QtWidgets.QScrollBar)
+        and not (control.accessibleName() or getattr(control, "text", str)())
+    ]
+    assert nameless == []
+    forms = (window.setup.method_form, window.setup.more_form)
+    tips = {name: c.toolTip() for form in forms for name, c in form.controls.items()}
+    for name in ("tau", "rho", "p", "mass_min", "last_layer"):
+        assert "Sec." in tips[name]
+    assert all(tips.values())
+
+
+def test_a_clicked_button_does_not_take_the_space_bar(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    press(qtbot, window.setup.run_button)
+    assert len(notices(window)) == 1
+    window.notices.clear()
+    qtbot.keyClick(window, QtCore.Qt.Key.Key_Space)
+    assert window.workspace.view.current.shown == "after"
+    assert notices(window) == []

@@ -399,3 +399,16 @@ def test_exception_nobody_caught_becomes_a_notice(
     press(qtbot, notice.close_button)
     assert notices(window) == []
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_picture_is_shown_turned_as_its_exif_says(
+    window: MainWindow,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    picture = Image.new("RGB", (60, 20), "red")
+    exif = picture.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    assert window.intake.take_image(tmp_path / "turned.jpg")
+    shown = window.setup.well._pixmap
+    assert shown is not None and (shown.width(), shown.height()) == (20, 60)

@@ -23,8 +23,10 @@ from tests.gui.fixtures import (
     window,  # noqa: F401
     words,
 )
+from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.recording.session import open_session
+from var_studio.recording.settings import Redistribution
 
 pytestmark = IGNORE_QT
 Key = QtCore.Qt.Key
@@ -81,7 +83,7 @@ def test_ask_look_change_compare_save_reopen(
     qtbot.keyClick(window, Key.Key_Right)
     assert selection.position == position + 1
     qtbot.keyClick(window, Key.Key_Left)
-    qtbot.keyClick(window, Key.Key_Up)
+    qtbot.keyClick(window, Key.Key_Down)
     assert (selection.position, selection.layer) == (position, layer + 1)
     qtbot.keyClick(window, Key.Key_BracketRight)
     assert selection.heads == {(layer + 1, 0)}
@@ -156,6 +158,28 @@ def test_ask_look_change_compare_save_reopen(
     np.testing.assert_array_equal(workspace.run.attention(query), row)
     assert transcript.second.isVisible()
     assert notices(window) == []
+
+
+def test_earlier_questions_can_be_chosen_again(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    asked = window.transcript.asked
+    first = make_run(tmp_path / "a")
+    window.workspace.add_run(first)
+    window.workspace.add_run(make_run(tmp_path / "b", intervention=Redistribution()))
+    assert not asked.isVisible(), "both runs answer one question"
+    other = make_run(tmp_path / "c", rows=8)
+    window.workspace.add_run(other)
+    settle(qtbot)
+    assert asked.isVisible() and asked.count() == 2 and asked.currentIndex() == 1
+    asked.setFocus()
+    qtbot.keyClick(asked, Key.Key_Up)
+    settle(qtbot)
+    assert window.workspace.run is first and window.transcript.second.isVisible()
+    assert window.workspace.reading is not None and window.workspace.reading.run is first
+    assert asked.currentIndex() == 0
 
 
 def _choose(combo: QtWidgets.QComboBox, key: str, qtbot: QtBot) -> None:

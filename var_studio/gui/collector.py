@@ -59,6 +59,12 @@ class Collector(QObject):
         gc.collect()
         gc.freeze()
 
+    @Slot(str)
+    def thaw_before(self, state: str) -> None:
+        """When another model is loaded, what belongs to the old one must be found again."""
+        if state == "loading":
+            gc.unfreeze()
+
     @Slot()
     def _collect_some(self) -> None:
         if self._asked.is_set():

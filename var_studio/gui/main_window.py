@@ -135,6 +135,7 @@ class MainWindow(QMainWindow):
         controller.model_failed.connect(self._model_failed)
         controller.load_progress.connect(self._load_progress)
         self.follower.status.connect(self.status.say)
+        self.transcript.asked.activated.connect(self.files.show_question)
         self.transcript.dead_token.connect(self.status.say)
         setup.run_button.clicked.connect(self.run)
         setup.run_var_button.clicked.connect(self.run_with_var)
@@ -370,6 +371,7 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _model_failed(self, error: VarStudioError) -> None:
         still = self.controller.model
+        self.setup.set_models(memory.recent("models"), self.controller.model_name or "demo")
         self.setup.show_model(self.controller.model_name or "demo", still)
         self.status.say(
             "No model is loaded" if still is None else "Ready, with the model as before"
@@ -457,6 +459,8 @@ class MainWindow(QMainWindow):
         if not self._proportioned:
             self._proportioned = True
             self.area.proportion()
+        # Not on the first button: its space bar would be lost to the window's keys.
+        self.transcript.answer.setFocus()
 
     def _remember_model(self, name: str) -> None:
         if name != "demo":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEventLoop, QObject, Slot
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton
 
 from var_studio.errors import VarStudioError
@@ -84,7 +85,7 @@ class SessionFiles(QObject):
         if old is not None:
             old.close()
         self._remember(path)
-        self._show_question()
+        self.show_question()
         self._window.status.say(f"Opened {path.name}")
         return True
 
@@ -98,7 +99,7 @@ class SessionFiles(QObject):
             self._window.show_problem(error)
             return False
         self._workspace.add_run(run)
-        self._show_question()
+        self.show_question()
         return True
 
     def offer_left_over(self) -> None:
@@ -224,6 +225,8 @@ class SessionFiles(QObject):
             | QMessageBox.StandardButton.Cancel
         )
         box.button(QMessageBox.StandardButton.Discard).setText("Don't save")
+        for button in box.buttons():
+            button.setIcon(QIcon())
         box.setDefaultButton(QMessageBox.StandardButton.Save)
         answer = box.exec()
         box.deleteLater()
@@ -277,7 +280,8 @@ class SessionFiles(QObject):
         if self._recent_menu is not None:
             self.fill_recent(self._recent_menu)
 
-    def _show_question(self) -> None:
+    @Slot()
+    def show_question(self) -> None:
         """Put the picture and question of the run on screen into Setup."""
         run = self._workspace.run
         if run is None:

@@ -166,6 +166,17 @@ class Workspace(QObject):
         if self.run is not None:
             self.selection.select_token(self._first_interesting(self.run))
 
+    def questions(self) -> list[list[Recording]]:
+        """The runs, those of the same question together, in the order they were asked."""
+        groups: list[list[Recording]] = []
+        for run in self.runs:
+            group = next((g for g in groups if same_question(g[0], run)), None)
+            if group is None:
+                groups.append([run])
+            else:
+                group.append(run)
+        return groups
+
     def partner_of(self, run: Recording) -> Recording | None:
         """The latest run that asked the same, without VAR if `run` has it, with VAR if not."""
         return self._partner(run, with_intervention=run.intervention is None)

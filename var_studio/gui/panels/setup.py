@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QFontMetrics, QIcon, QPixmap
+from PySide6.QtGui import QFontMetrics, QIcon, QImage, QPixmap
 from PySide6.QtWidgets import (
+    QAbstractButton,
     QComboBox,
     QFrame,
     QGridLayout,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
     from var_studio.gui.models.run_controller import ModelSummary
     from var_studio.gui.models.workspace import Workspace
+    from var_studio.recording.images import StoredImage
 
 DEMO_NOTE = (
     "A toy model for coloured shapes. Its sinks were induced in training: it shows how the "
@@ -239,9 +241,11 @@ class SetupPanel(Panel):
         method.add(self.tau_note)
         method.add(self.presets)
         method.add_more(self.more_form)
-        method.setToolTip(SetupPanel.help_text)
         self._column.addWidget(method)
         self._column.addStretch(1)
+        for pressed in self.findChildren(QAbstractButton):
+            # A click must not take the focus: space flips the map, it does not run again.
+            pressed.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     # -------------------------------------------------------------------------- the workspace
     def set_workspace(self, workspace: Workspace) -> None:
@@ -268,12 +272,7 @@ class SetupPanel(Panel):
 
     def _show_image(self) -> None:
         question = self._workspace().question
-        pixmap = None
-        if question.image is not None:
-            pixmap = QPixmap()
-            pixmap.loadFromData(question.image.bytes)
-            if pixmap.isNull():
-                pixmap = _decoded_pixmap(question.image)
+        pixmap = None if question.image is None else _pixmap(question.image)
         name = question.image.name if question.image is not None else ""
         self.well.show_picture(pixmap, name)
         self.image_name.setText(name)
@@ -332,6 +331,7 @@ class SetupPanel(Panel):
             button.setIconSize(QSize(32, 32))
             button.setToolTip("\n".join(t for t in (sample.title, sample.note) if t))
             button.setAccessibleName(f"Sample: {sample.title}")
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.clicked.connect(partial(self._sample_clicked, sample))
             row, column = divmod(number, _SAMPLE_COLUMNS)
             self._sample_grid.addWidget(button, row, column)
@@ -402,19 +402,12 @@ def _quiet(text: str) -> QLabel:
     return label
 
 
-def _decoded_pixmap(image: Any) -> QPixmap:
-    """For formats that Qt cannot read but Pillow can."""
-    from PySide6.QtGui import QImage
-
+def _pixmap(image: StoredImage) -> QPixmap:
+    """The picture as the model will see it: Pillow turns it as its EXIF says, Qt would not."""
     from var_studio.recording.images import decode
 
-    pixels = decode(image)
-    return QPixmap.fromImage(
-        QImage(
-            pixels.tobytes(),
-            pixels.width,
-            pixels.height,
-            3 * pixels.width,
-            QImage.Format.Format_RGB888,
-        ).copy()
-    )
+    pixels = decode(image).copy()
+    pixels.thumbnail((800, 800))
+    width, height = pixels.size
+    encoded = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    return QPixmap.fromImage(encoded.copy())

@@ -95,6 +95,16 @@ class TranscriptPanel(Panel):
         return tuple(strip for _, strip in self._rows())
 
     def _build_controls(self) -> None:
+        self.asked = QComboBox()
+        self.asked.setToolTip("The questions of this session. Choose one to see its answers.")
+        self.asked.setAccessibleName("Question shown")
+        self.asked.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.asked.setMinimumContentsLength(24)
+        self.asked.activated.connect(self._asked_chosen)
+        self.asked.hide()
+        self.header.add_control(self.asked)
         self.row_of = QComboBox()
         self.row_of.addItem("Row: as query", "query")
         self.row_of.addItem("Row: step that produced it", "produced")
@@ -152,8 +162,19 @@ class TranscriptPanel(Panel):
         for widget in (self.second_label, self.second):
             widget.setVisible(second is not None)
         self._mark_divergence(workspace.baseline, second)
+        self._list_questions()
         self._show_selection()
         self.refresh(None)
+
+    def _list_questions(self) -> None:
+        workspace = self._workspace()
+        groups = workspace.questions()
+        self.asked.clear()
+        for number, group in enumerate(groups):
+            self.asked.addItem(f"{number + 1}  {_question_of(group[0])}", number)
+            if workspace.run is not None and any(run is workspace.run for run in group):
+                self.asked.setCurrentIndex(number)
+        self.asked.setVisible(len(groups) > 1)
 
     def _mark_divergence(self, baseline: Recording | None, other: Recording | None) -> None:
         self.parting.setVisible(baseline is not None and other is not None)
@@ -230,6 +251,12 @@ class TranscriptPanel(Panel):
         if selection.positions:
             selection.select_token(selection.positions[-1])
 
+    def _asked_chosen(self, number: int) -> None:
+        workspace = self._workspace()
+        workspace.look_at(workspace.questions()[number][-1])
+        if workspace.baseline is not None:
+            workspace.look_at(workspace.baseline)
+
     def _row_of_chosen(self) -> None:
         self._workspace().selection.set_row_of(self.row_of.currentData())
 
@@ -244,6 +271,14 @@ class TranscriptPanel(Panel):
     def _workspace(self) -> Workspace:
         assert self.workspace is not None
         return self.workspace
+
+
+def _question_of(run: Recording) -> str:
+    """The question as it was typed, on one line."""
+    asked = run.provenance.get("prompt") or "".join(
+        token.text for token in run.tokens if token.role == "prompt"
+    )
+    return " ".join(str(asked).split())
 
 
 def _caption(text: str) -> QLabel:
