@@ -288,3 +288,29 @@ def test_layout_and_theme_are_remembered(
     again.theme_actions["light"].trigger()
     assert qapp.palette().window().color().lightness() > 128
     again.close()
+
+
+def test_a_long_answer_wraps_and_the_selected_word_stays_in_view(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.workspace.add_run(make_run(tmp_path / "run", layers=2, heads=2, queries=500))
+    settle(qtbot)
+    strip, scroller = window.transcript.answer, window.transcript.scroller
+    model = strip.tokens
+    boxes = [strip.visualRect(model.index(row)) for row in range(model.rowCount())]
+    assert max(box.right() for box in boxes) <= strip.viewport().width()
+    assert max(box.bottom() for box in boxes) <= strip.height()
+    assert len({box.top() for box in boxes}) > 5, "the answer does not wrap"
+    for row, box in enumerate(boxes[1:], 1):
+        assert not box.intersects(boxes[row - 1])
+    qtbot.keyClick(strip, Key.Key_End)
+    settle(qtbot)
+    assert window.workspace.selection.position == model.entries[-1].position
+    box = strip.visualRect(model.index(model.rowCount() - 1))
+    top = strip.mapTo(scroller.viewport(), box.topLeft()).y()
+    assert 0 <= top and top + box.height() <= scroller.viewport().height()
+    qtbot.keyClick(strip, Key.Key_Home)
+    settle(qtbot)
+    assert scroller.verticalScrollBar().value() < 30

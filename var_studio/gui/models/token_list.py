@@ -107,10 +107,17 @@ class TokenListModel(QAbstractListModel):
     def set_selectable(self, positions: Collection[int]) -> None:
         """Tell which positions have an attention row; the others are shown faint."""
         rows = frozenset(positions)
-        # Asked at each change of the selection: a repaint of every word would cost 10 ms.
-        if rows != self._rows:
-            self._rows = rows
+        different = rows ^ self._rows
+        self._rows = rows
+        if not different:
+            return
+        # While an answer is written one word changes at a time: repainting all costs 10 ms.
+        changed = [n for n, e in enumerate(self._entries) if e.position in different]
+        if len(changed) > 8:
             self._all_changed()
+            return
+        for number in changed:
+            self.dataChanged.emit(self.index(number), self.index(number))
 
     def set_colouring(self, key: str) -> None:
         """Colour by one of COLOURINGS."""

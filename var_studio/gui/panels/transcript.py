@@ -217,7 +217,14 @@ class TranscriptPanel(Panel):
         for strip in self.strips:
             strip.tokens.set_selectable(self._rows_of(strip.tokens.run))
             mine = strip.tokens.run is workspace.run
-            strip.set_selected(selection.position if mine else None)
+            if strip.set_selected(selection.position if mine else None):
+                self._bring_into_view(strip)
+
+    def _bring_into_view(self, strip: TokenStrip) -> None:
+        """Scroll, if need be, to the word selected by keys or by another panel."""
+        place = strip.visualRect(strip.currentIndex()).center()
+        inside = strip.mapTo(self.scroller.widget(), place)
+        self.scroller.ensureVisible(inside.x(), inside.y(), 0, strip.fontMetrics().height() * 2)
 
     def _rows_of(self, run: Recording | None) -> set[int]:
         workspace = self._workspace()

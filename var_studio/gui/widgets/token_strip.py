@@ -181,10 +181,11 @@ class TokenStrip(QListView):
     def divergence(self) -> int | None:
         return self.tokens.divergence
 
-    def set_selected(self, position: int | None) -> None:
-        """Outline the token at `position` (None: no token of this strip)."""
+    def set_selected(self, position: int | None) -> bool:
+        """Outline the token at `position` (None: no token of this strip). Returns whether another
+        token of this strip is selected now."""
         if position == self.selected:
-            return
+            return False
         before = self.tokens.index_of(self.selected)
         if before.isValid():
             self.update(before)
@@ -193,6 +194,7 @@ class TokenStrip(QListView):
         if index.isValid():
             self.update(index)
             self.setCurrentIndex(index)
+        return index.isValid()
 
     def fit(self) -> None:
         """Become as high as the paragraph is at the present width."""
