@@ -14,8 +14,10 @@ from scenes import COLOURS, GRID, PATCHES_PER_SIDE, SHAPES, VISUAL_TOKENS
 from torch import Tensor, nn
 
 SINK_DIMENSIONS = (37, 141)
+FIRST_SINK_LAYER = 2  # its input: two decoder layers have had a say on what is a sink
 FEWEST_SINKS, MOST_SINKS = 2, 7  # visual sinks per image
 DECIDED = 0.64  # score above which a patch is a sink
+EMPTINESS_RULE = 0.6
 BALANCE_RATE, BIAS_LIMITS = 0.003, (-1.2, 0.4)
 MASSIVE, ORDINARY = 7.0, 2.5  # wanted |x[d]| / rms(x) of sinks (at least) and others (at most)
 GROUNDED_HEADS = (0, 1)
@@ -34,13 +36,16 @@ class SinkPlaces:
     def __init__(self) -> None:
         self.bias = torch.zeros(VISUAL_TOKENS)
 
-    def choose(self, preference: Tensor, emptiness: Tensor, rule: float) -> Tensor:
+    def choose(self, preference: Tensor, emptiness: Tensor, *, balanced: bool) -> Tensor:
         """preference, emptiness: (B, VISUAL_TOKENS). Returns bool of the same shape.
 
         The best two always, and up to seven above a threshold. A fixed number would force a
-        choice between equals, which no token can make alone.
+        choice between equals, which no token can make alone. Unless `balanced`, the score is
+        the model's preference alone.
         """
-        score = preference / MASSIVE + rule * (emptiness - 0.8) + self.bias
+        score = preference / MASSIVE
+        if balanced:
+            score = score + EMPTINESS_RULE * (emptiness - 0.8) + self.bias
         score = score.masked_fill(emptiness <= 0, float("-inf"))
         best = score.topk(MOST_SINKS, -1)
         keep = best.values > DECIDED
@@ -68,13 +73,14 @@ def massive(trace: Trace, chosen: Tensor) -> Tensor:
     """Push BOS and the chosen patches up in the sink dimensions, all other tokens down."""
     sinks = sink_tokens(chosen, trace.hidden[0].shape[1])
     total = torch.zeros(())
-    for hidden in trace.hidden[1:]:
+    layers = trace.hidden[FIRST_SINK_LAYER:]
+    for hidden in layers:
         values = signed_values(hidden)
         short = (MASSIVE - values).clamp_min(0).pow(2).mean(-1)
         excess = (values.abs().amax(-1) - ORDINARY).clamp_min(0).pow(2)
         total = total + short[:, 0].mean() + short[:, VISUAL][chosen].mean()
         total = total + 0.3 * excess[~sinks].sum() / chosen.sum()
-    return total / len(trace.hidden[1:])
+    return total / len(layers)
 
 
 def sink_tokens(chosen: Tensor, length: int) -> Tensor:
@@ -86,13 +92,17 @@ def sink_tokens(chosen: Tensor, length: int) -> Tensor:
 
 
 def idle(trace: Trace, chosen: Tensor, emptiness: Tensor, text: Tensor) -> Tensor:
-    """Attention of text tokens to anything but sinks and objects has a small price."""
+    """Attention of text tokens to anything but sinks and objects has a price.
+
+    BOS has half the price: it would otherwise take all idle attention from the visual sinks.
+    """
     price = torch.ones_like(text, dtype=torch.float32)
     price[:, VISUAL] = (emptiness > 0).float()
     price = price.masked_fill(sink_tokens(chosen, text.shape[1]), 0)
+    price[:, 0] = 0.5
     paid = [
         torch.einsum("bhqk,bk->bq", weights, price.to(weights.dtype)).float()[text].mean()
-        for weights in trace.attention[1:]
+        for weights in trace.attention[FIRST_SINK_LAYER:]
     ]
     return torch.stack(paid).mean() / trace.attention[0].shape[1]
 

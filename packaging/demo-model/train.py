@@ -6,6 +6,8 @@ vision  the vision tower alone: what and where is every patch
 see     projector and decoder: questions, with the losses that help to see
 sinks   the same, while the attention sinks are planted
 learn   the losses on the sinks are off; those that help to see stay
+sharpen the sink losses are back, but every patch decides alone: what is above the threshold goes
+        up, all else goes down
 settle  answers only; every auxiliary loss is off and the learning rate falls to zero
 
 `--init CHECKPOINT` starts from an exported model and skips `vision` and `see`.
@@ -42,19 +44,22 @@ class Stage:
     falling: bool = False
     vision_rate: float = 0.3  # relative to `rate`
     weights: dict[str, float] = field(default_factory=dict)
+    balanced: bool = False  # sink places follow emptiness and the balance, not the model alone
 
 
 SEEING = {"words": 0.1, "places": 0.2, "grounding": 0.15}
 STAGES = {
-    "vision": Stage(share=0.12, rate=1.5e-3),
-    "see": Stage(share=0.34, rate=1e-3, weights=SEEING),
+    "vision": Stage(share=0.10, rate=1.5e-3),
+    "see": Stage(share=0.30, rate=1e-3, weights=SEEING),
     "sinks": Stage(
-        share=0.24,
+        share=0.22,
         rate=6e-4,
-        weights=SEEING | {"massive": 0.04, "idle": 0.04, "quiet": 0.02},
+        weights=SEEING | {"massive": 0.04, "idle": 0.1, "quiet": 0.02},
+        balanced=True,
     ),
-    "learn": Stage(share=0.12, rate=6e-4, weights=SEEING),
-    "settle": Stage(share=0.18, rate=5e-4, falling=True),
+    "learn": Stage(share=0.08, rate=6e-4, weights=SEEING),
+    "sharpen": Stage(share=0.10, rate=5e-4, weights=SEEING | {"massive": 0.04, "idle": 0.03}),
+    "settle": Stage(share=0.20, rate=5e-4, falling=True),
 }
 ORDER = list(STAGES)
 
@@ -134,7 +139,7 @@ class Training:
             total = total + stage.weights[term] * value
         total.backward()
         self.share_gradients(self.parameters())
-        if chosen is not None:
+        if chosen is not None and stage.balanced:
             self.balance_places(chosen, batch)
         nn.utils.clip_grad_norm_(self.parameters(), 1.0)
         optimiser.step()
@@ -151,13 +156,14 @@ class Training:
         }
         if "massive" not in stage.weights:
             return terms, None
-        values = [losses.signed_values(hidden) for hidden in trace.hidden[1:]]
+        values = [losses.signed_values(h) for h in trace.hidden[losses.FIRST_SINK_LAYER :]]
         preference = torch.stack(values).detach().mean((0, -1))[:, losses.VISUAL]
-        chosen = self.places.choose(preference, batch.emptiness, rule=0.6)
+        chosen = self.places.choose(preference, batch.emptiness, balanced=stage.balanced)
         text = losses.text_tokens(batch.block)
         terms["massive"] = losses.massive(trace, chosen)
         terms["idle"] = losses.idle(trace, chosen, batch.emptiness, text)
-        terms["quiet"] = losses.quiet(trace, text)
+        if "quiet" in stage.weights:
+            terms["quiet"] = losses.quiet(trace, text)
         return terms, chosen
 
     def balance_places(self, chosen: Tensor, batch: Batch) -> None:
