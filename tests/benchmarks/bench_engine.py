@@ -6,6 +6,9 @@ Every measurement is a process of its own with one thread; the two sides of a ra
 and the median over the turns counts. CPU seconds decide where a ratio is of time, because other
 programs on the machine do not change them; wall seconds stand beside them. Memory is the peak of
 the resident set above what it was just before the pass.
+
+Recordings go to a RAM disk where there is one: how fast a disk makes a file for each token is no
+property of this program, and it differs tenfold between disks. `--folder /tmp` shows yours.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 QUESTION = "what is left of the red circle?"
+RAM_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None
 GOALS = {
     "decode-demo": ("recording + VAR ÷ generate, a token, demo model", 1.5),
     "decode-300m": ("recording + VAR ÷ generate, a token, 300M parameters", 1.25),
@@ -49,16 +53,20 @@ def main() -> None:
     parser.add_argument("which", nargs="*", default=["decode-demo", "decode-300m", "prefill"])
     parser.add_argument("--repeat", type=int, default=0, help="turns of each side")
     parser.add_argument("--tokens", type=int, default=0, help="new tokens of a decode run")
+    parser.add_argument("--folder", default=RAM_DISK, help="where recordings go")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = arguments.folder
     if arguments.child:
         print(json.dumps(child(json.loads(arguments.child))))
         return
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir="/tmp" if RAM_DISK else None) as folder:
         for which in arguments.which:
             rows += compare(which, Path(folder), arguments.repeat, arguments.tokens)
-    print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores, 1 thread used")
+    print(f"\nrecordings in {tempfile.gettempdir()}")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, 1 thread used")
     print(f"{'':68} {'ratio':>6} {'goal':>6}")
     for key, ratio, detail in rows:
         text, goal = GOALS[key]

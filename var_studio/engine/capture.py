@@ -172,18 +172,13 @@ class Capture:
         import torch
 
         x = hidden.float()
-        rms = x.square().mean(-1, keepdim=True).sqrt()
-        largest = min(TOP_DIMS, x.shape[-1])
-        dims = x.abs().topk(largest, dim=-1).indices
+        rms = torch.linalg.vector_norm(x, dim=-1, keepdim=True) / x.shape[-1] ** 0.5
+        dims = x.abs().topk(min(TOP_DIMS, x.shape[-1]), dim=-1).indices
         values = torch.gather(x, -1, dims) / rms
-        return self._signed_values(x, rms), (dims, values)
-
-    def _signed_values(self, x: torch.Tensor, rms: torch.Tensor) -> torch.Tensor:
-        """`method.sinks.signed_values`; for the few tokens of a step in fewer calls."""
         if self._n > 1:
-            values: torch.Tensor = sinks.signed_values(x, self._sink_dims)
-            return values
-        return x[..., self._dims_index] / rms
+            return sinks.signed_values(x, self._sink_dims), (dims, values)
+        # The same for the few tokens of a step, in fewer calls.
+        return x[..., self._dims_index] / rms, (dims, values)
 
     def _tap(self, layer: int) -> Any:
         def tap(

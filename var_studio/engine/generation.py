@@ -199,7 +199,10 @@ class _Run:
 
         lmm, settings = self._lmm, self._intervention
         layout = encoded.layout
-        self._visual_positions = layout.positions
+        first, last = int(layout.positions[0]), int(layout.positions[-1])
+        whole = last - first + 1 == layout.count
+        # One image is one run of positions: a slice is cheaper than an index.
+        self._visual_keys = slice(first, last + 1) if whole else layout.positions
         redistributor = None
         if settings is not None:
             length = encoded.length + self._max_new
@@ -308,9 +311,7 @@ class _Run:
         )
         self._writer.append_token(token)
         self._produced += 1
-        seen: npt.NDArray[np.float32] = self._last_rows[:, :, self._visual_positions].astype(
-            np.float32
-        )
+        seen: npt.NDArray[np.float32] = self._last_rows[:, :, self._visual_keys].astype(np.float32)
         seen.flags.writeable = False
         self._emit(TokenProduced(token, self._n_queries - 1, seen))
         return self._cancel.is_set()
@@ -377,12 +378,15 @@ class _Watch:
 
     def __init__(self, chosen: Callable[[int], bool]) -> None:
         self._chosen = chosen
+        self._answer: torch.Tensor | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         import torch
 
         stop = self._chosen(int(input_ids[0, -1]))
-        return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
+        if self._answer is None or stop:
+            self._answer = torch.full((1,), stop, dtype=torch.bool, device=input_ids.device)
+        return self._answer
 
 
 @contextmanager

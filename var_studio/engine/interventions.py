@@ -40,8 +40,12 @@ class Redistributor:
         n_layers: int,
         visual: torch.Tensor,
         prompt_length: int,
+        numpy_steps: bool | None = None,
     ) -> None:
-        """`visual` (length_max,) bool lies on the model's device. Raises SettingsError."""
+        """`visual` (length_max,) bool lies on the model's device. Raises SettingsError.
+
+        `numpy_steps`: compute decode steps with NumPy (default: where the device is the CPU).
+        """
         import torch
 
         if settings.first_layer >= n_layers or (settings.last_layer or 0) >= n_layers:
@@ -64,7 +68,7 @@ class Redistributor:
         self._sinks = torch.zeros((n_layers, length), dtype=torch.bool, device=device)
         self._masks = torch.zeros((n_layers, 4, length), device=device)
         self._may_select = torch.ones((n_layers, 1), dtype=torch.bool, device=device)
-        if device.type == "cpu":
+        if device.type == "cpu" if numpy_steps is None else numpy_steps:
             # The same memory, seen by NumPy.
             self._xp: Any = np
             # A Python float would make NumPy's products with bool float64.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _INCOMPLETE = "\ufffd"
+_WINDOW = 12
 
 
 class PieceDecoder:
@@ -20,8 +21,7 @@ class PieceDecoder:
         self._tokenizer = tokenizer
         self._special = frozenset(int(i) for i in tokenizer.all_special_ids)
         self._ids: list[int] = []
-        self._start = 0  # decoding starts here ...
-        self._read = 0  # ... and the text before this token has been given out
+        self._given = ""  # text of these ids that has been given out
 
     def is_special(self, token_id: int) -> bool:
         """Whether a token is one of the tokenizer's special tokens (BOS, EOS, image, ...)."""
@@ -41,16 +41,19 @@ class PieceDecoder:
         """Add a token and return what it adds to the text."""
         if token_id in self._special:
             # Special tokens are no text: what follows one is decoded afresh.
-            self._ids.clear()
-            self._start = self._read = 0
+            self._ids, self._given = [], ""
             return str(self._tokenizer.convert_ids_to_tokens(token_id))
+        if len(self._ids) >= _WINDOW and self._given == self._decode(self._ids):
+            # Every character so far is finished: only the last token is needed as context.
+            self._ids = self._ids[-1:]
+            self._given = self._decode(self._ids)
         self._ids.append(token_id)
-        before = self._decode(self._ids[self._start : self._read])
-        after = self._decode(self._ids[self._start :])
-        if after.endswith(_INCOMPLETE) or not after.startswith(before):
+        text = self._decode(self._ids)
+        if text.endswith(_INCOMPLETE) or not text.startswith(self._given):
             return ""
-        self._start, self._read = self._read, len(self._ids)
-        return after[len(before) :]
+        piece = text[len(self._given) :]
+        self._given = text
+        return piece
 
     def _decode(self, ids: list[int]) -> str:
         return str(
