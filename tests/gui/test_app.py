@@ -10,15 +10,20 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
 from tests.synthetic import make_run
+from var_studio.gui import app
 from var_studio.gui.collector import Collector
 from var_studio.gui.main_window import MainWindow
+from var_studio.gui.models.run_controller import RunController
+from var_studio.gui.question_intake import QuestionIntake
 from var_studio.gui.widgets.section import Section
 from var_studio.recording.paths import runs_folder
+from var_studio.recording.session import save_session
 
 pytestmark = IGNORE_QT
 
@@ -181,3 +186,58 @@ def test_a_clicked_button_does_not_take_the_space_bar(
     qtbot.keyClick(window, QtCore.Qt.Key.Key_Space)
     assert window.workspace.view.current.shown == "after"
     assert notices(window) == []
+
+
+def test_without_a_screen_a_sentence_instead_of_an_abort(tmp_path: Path) -> None:
+    gone = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    script = (
+        "from var_studio.errors import VarStudioError\n"
+        "from var_studio.gui.app import main\n"
+        "try: main()\n"
+        "except VarStudioError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={k: v for k, v in os.environ.items() if k not in gone}
+        | {"VAR_STUDIO_HOME": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no screen" in done.stdout and "var-studio record" in done.stdout
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_main_opens_a_file_and_leaves_nothing_behind(
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damaged: bool,
+) -> None:
+    path = save_session(tmp_path / "one.vars", runs=[make_run(tmp_path / "run")])
+    if damaged:
+        path.write_bytes(b"PK")
+    monkeypatch.setattr(RunController, "load", lambda self, name: None)
+    seen: list[tuple[int, list[str]]] = []
+    hooks, collect = sys.excepthook, gc.collect
+
+    def look_and_close() -> None:
+        (shown,) = [w for w in QtWidgets.QApplication.topLevelWidgets() if w.isVisible()]
+        assert isinstance(shown, MainWindow)
+        seen.append((len(shown.workspace.runs), notices(shown)))
+        shown.close()
+
+    take = QuestionIntake.take_files
+
+    def take_and_look(self: QuestionIntake, paths: list[Path]) -> None:
+        take(self, paths)
+        QtCore.QTimer.singleShot(0, look_and_close)
+
+    monkeypatch.setattr(QuestionIntake, "take_files", take_and_look)
+    assert app.main(file=path) == 0
+    ((runs, said),) = seen
+    assert (runs, len(said)) == ((0, 1) if damaged else (1, 0))
+    assert sys.excepthook is hooks and gc.collect is collect and gc.isenabled()

@@ -16,12 +16,17 @@ from PySide6.QtCore import QCoreApplication, QObject, Signal
 from PySide6.QtWidgets import QApplication
 
 from var_studio.assets import user_folder
+from var_studio.errors import VarStudioError
 from var_studio.gui.appearance import Appearance
 from var_studio.gui.collector import Collector
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.run_controller import as_known
 
 _IMPORTED = time.monotonic()
+
+
+class NoDisplayError(VarStudioError):
+    """There is no screen."""
 
 
 def main(
@@ -74,10 +79,15 @@ def main(
 
 
 def application() -> QApplication:
-    """The QApplication, made on first use."""
+    """The QApplication, made on first use. Raises NoDisplayError: Qt itself would abort."""
     existing = QCoreApplication.instance()
     if isinstance(existing, QApplication):
         return existing
+    if not _has_display():
+        raise NoDisplayError(
+            "There is no screen to open the window on.",
+            "Set DISPLAY, or use `var-studio record` and `var-studio export`, which need none.",
+        )
     app = QApplication(sys.argv[:1])
     app.setApplicationName("VAR Studio")
     app.setApplicationDisplayName("VAR Studio")
@@ -137,12 +147,22 @@ def seconds_since_start() -> float:
         return time.monotonic() - _IMPORTED
 
 
+def _has_display() -> bool:
+    if not sys.platform.startswith("linux"):
+        return True
+    if os.environ.get("QT_QPA_PLATFORM", "xcb").split(":")[0] not in ("xcb", "wayland"):
+        return True  # offscreen, vnc, ...: asked for by name
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 def _is_model(file: str | os.PathLike[str] | None) -> bool:
     return file is not None and (Path(file) / "config.json").is_file()
 
 
 def _log_crashes() -> IO[str] | None:
     """A crash of native code leaves its stack in the user's log folder."""
+    if faulthandler.is_enabled():
+        return None  # by whoever started us, with a log of their own
     folder = user_folder("log")
     try:
         folder.mkdir(parents=True, exist_ok=True)

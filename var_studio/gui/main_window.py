@@ -431,6 +431,7 @@ class MainWindow(QMainWindow):
             return
         self._closing = True
         self._remember()
+        self.hide()  # stopping may take a moment: a library that is being imported is waited for
         self.controller.shutdown()
         self.files.shutdown()
         self.closed.emit()
