@@ -67,7 +67,7 @@ class TokenListModel(QAbstractListModel):
         self._run: Recording | None = None
         self._entries: list[Entry] = []
         self._seen = 0
-        self._rows: Collection[int] = frozenset()
+        self._rows: frozenset[int] = frozenset()
         self._colouring: Colouring | None = None
         self.divergence: int | None = None
 

@@ -74,6 +74,7 @@ class TranscriptPanel(Panel):
         self.scroller.setFrameShape(QFrame.Shape.NoFrame)
         self.scroller.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.scroller.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._paragraphs = body
         self.scroller.setWidget(body)
         self._later = QTimer(self)
         self._later.setSingleShot(True)
@@ -223,7 +224,7 @@ class TranscriptPanel(Panel):
     def _bring_into_view(self, strip: TokenStrip) -> None:
         """Scroll, if need be, to the word selected by keys or by another panel."""
         place = strip.visualRect(strip.currentIndex()).center()
-        inside = strip.mapTo(self.scroller.widget(), place)
+        inside = strip.mapTo(self._paragraphs, place)
         self.scroller.ensureVisible(inside.x(), inside.y(), 0, strip.fontMetrics().height() * 2)
 
     def _rows_of(self, run: Recording | None) -> set[int]:
