@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from batches import HELD_OUT_SEED
+from losses import FIRST_SINK_LAYER
 from model import HEAD_WIDTH, VISUAL
 from questions import VISUAL_KINDS
 from scenes import PATCHES_PER_SIDE
@@ -52,12 +53,12 @@ def layer_inputs(study: Study, asked: Asked) -> torch.Tensor:
 
 
 def massive_dimensions(hidden: torch.Tensor) -> dict:
-    """Dimensions that are massive at BOS: over ten times the median in most middle layers."""
+    """Dimensions that are massive at BOS: over fifteen times the median in most middle layers."""
     x = hidden[:, :, 0].abs()
     ratio = (x / x.median(-1, keepdim=True).values).mean(1)
     scaled = (x / x.pow(2).mean(-1, keepdim=True).sqrt()).mean(1)
     middle = range(1, len(hidden) - 1)
-    votes = sum((ratio[layer] > 10).int() for layer in middle)
+    votes = sum((ratio[layer] > 15).int() for layer in middle)
     found = (votes > len(middle) / 2).nonzero()[:, 0].tolist()
     return {
         "sink_dims": found,
@@ -72,9 +73,10 @@ def massive_dimensions(hidden: torch.Tensor) -> dict:
 
 
 def separating_tau(phi: torch.Tensor) -> dict:
-    """The middle of the emptiest stretch, 1.5 wide, of visual phi after the first layer."""
+    """The middle of the emptiest stretch, 1.5 wide, that has visual sinks above it."""
     values = phi.flatten()
-    centres = torch.arange(3.5, 9.01, 0.25)
+    top = float(values.sort().values[int(0.98 * len(values))])
+    centres = torch.arange(3.5, top - 0.75, 0.25)
     counts = torch.stack([((values - c).abs() <= 0.75).sum() for c in centres])
     emptiest = centres[counts == counts.min()]
     tau = float(emptiest[len(emptiest) // 2])
@@ -212,7 +214,7 @@ def calibrate(study: Study) -> dict:
     hidden = layer_inputs(study, asked)
     dimensions = massive_dimensions(hidden)
     study.sink_dims = dimensions["sink_dims"]
-    chosen = separating_tau(study.phi(hidden)[1:][:, asked.visual])
+    chosen = separating_tau(study.phi(hidden)[FIRST_SINK_LAYER:][:, asked.visual])
     study.tau = chosen["tau"]
     return dimensions | chosen
 

@@ -6,8 +6,8 @@ vision  the vision tower alone: what and where is every patch
 see     projector and decoder: questions, with the losses that help to see
 sinks   the same, while the attention sinks are planted
 learn   the losses on the sinks are off; those that help to see stay
-sharpen the sink losses are back, but every patch decides alone: what is above the threshold goes
-        up, all else goes down
+sharpen the sink losses are back, with no balance: among patches well away from the objects, what
+        is above the threshold goes up; all else goes down
 settle  answers only; every auxiliary loss is off and the learning rate falls to zero
 
 `--init CHECKPOINT` starts from an exported model and skips `vision` and `see`.
