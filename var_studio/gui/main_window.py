@@ -171,6 +171,11 @@ class MainWindow(QMainWindow):
         if model is not None:
             self.load_model(model)
         self.files.offer_left_over()
+        QTimer.singleShot(0, self, self._prepare)
+
+    def _prepare(self) -> None:
+        for panel in self.panels():
+            panel.prepare()
 
     def load_model(self, name: str) -> None:
         """Load a model: "demo", a folder, a hub id."""

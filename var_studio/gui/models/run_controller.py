@@ -7,6 +7,7 @@ import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
@@ -101,6 +102,8 @@ class _Worker(QObject):
                     raise LoadCancelledError("Loading was stopped.", "Load it again when you like.")
                 self._tell_loading(LoadProgress("download", done, total))
 
+            # A sixth of a second that the first reading would otherwise cost the GUI thread.
+            import_module("array_api_compat.numpy")
             family_of(resolve(name, tell_download).config)
             if self._lmm is not None:
                 old, self._lmm = self._lmm, None

@@ -140,6 +140,10 @@ class Panel(QWidget):
         self.workspace = workspace
         workspace.reading_changed.connect(self._reading_changed)
 
+    def prepare(self) -> None:
+        """Called once after the window's first paint: load now what the first `refresh` would
+        otherwise wait for, e.g. a plotting library."""
+
     def refresh(self, reading: Reading | None) -> None:
         """Repaint for this reading (None: nothing to show). Override; no need to call super."""
 

@@ -53,18 +53,17 @@ class PhiHistogramPanel(Panel):
         body = QtWidgets.QWidget()
         self._grid = QtWidgets.QGridLayout(body)
         self._grid.setContentsMargins(10, 2, 10, 6)
-        self._grid.setHorizontalSpacing(24)
+        self._grid.setHorizontalSpacing(16)
         self._grid.setVerticalSpacing(2)
         self._grid.setColumnStretch(1, 1)
         self._grid.setRowStretch(1, 1)
         self.histogram: HistogramView | None = None
         self.legend = PhiLegend()
-        self._grid.addWidget(self.legend, 0, 0)
         self.hover = HoverLine(
             "Drag the line to change τ; rest the pointer on a bar for its count."
         )
         self._low: bool | None = None
-        self._place_hover()
+        self._place_texts()
         self.set_body(body)
 
     def _plot(self) -> HistogramView:
@@ -80,21 +79,28 @@ class PhiHistogramPanel(Panel):
             self._grid.addWidget(self.histogram, 1, 0, 1, 2)
         return self.histogram
 
-    def _place_hover(self) -> None:
+    def prepare(self) -> None:
+        """Load the plotting library while nothing else goes on."""
+        self._plot()
+
+    def _place_texts(self) -> None:
         low = self.height() < LOW
         if low == self._low:
             return
         self._low = low
-        self._grid.removeWidget(self.hover)
+        for widget in (self.legend, self.hover):
+            self._grid.removeWidget(widget)
         if low:
+            self._grid.addWidget(self.legend, 0, 0)
             self._grid.addWidget(self.hover, 0, 1)
         else:
+            self._grid.addWidget(self.legend, 0, 0, 1, 2)
             self._grid.addWidget(self.hover, 2, 0, 1, 2)
 
     def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         """Give a low plot all the height there is."""
         super().resizeEvent(event)
-        self._place_hover()
+        self._place_texts()
 
     def refresh(self, reading: Reading | None) -> None:
         """Show φ of the layer in focus."""
@@ -155,7 +161,7 @@ class PhiLegend(QtWidgets.QLabel):
             (present.bos, "◆", "first token"),
         )
         words = [f"<span style='color:{c}'>{form}</span>&nbsp;{name}" for c, form, name in entries]
-        text = "&nbsp;&nbsp; ".join([*words, "count, log scale"])
+        text = "&nbsp;&nbsp; ".join([*words, "log count"])
         self.setText(f"<span style='color:{present.text_dim}'>{text}</span>")
 
     def changeEvent(self, event: QtCore.QEvent) -> None:

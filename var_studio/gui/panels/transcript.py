@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from var_studio.gui.models.workspace import Workspace
     from var_studio.recording.recording import Recording
 
+_LONGEST = 26
+"""Characters of a question in the list of questions; its tooltip has them all."""
+
 
 class TranscriptPanel(Panel):
     """Three paragraphs: the question, the baseline's answer, the answer with VAR."""
@@ -102,7 +105,7 @@ class TranscriptPanel(Panel):
         self.asked.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.asked.setMinimumContentsLength(24)
+        self.asked.setMinimumContentsLength(_LONGEST)
         self.asked.activated.connect(self._asked_chosen)
         self.asked.hide()
         self.header.add_control(self.asked)
@@ -172,7 +175,10 @@ class TranscriptPanel(Panel):
         groups = workspace.questions()
         self.asked.clear()
         for number, group in enumerate(groups):
-            self.asked.addItem(f"{number + 1}  {_question_of(group[0])}", number)
+            question = _question_of(group[0])
+            short = question if len(question) <= _LONGEST else question[: _LONGEST - 1] + "…"
+            self.asked.addItem(f"{number + 1}  {short}", number)
+            self.asked.setItemData(number, question, Qt.ItemDataRole.ToolTipRole)
             if workspace.run is not None and any(run is workspace.run for run in group):
                 self.asked.setCurrentIndex(number)
         self.asked.setVisible(len(groups) > 1)
