@@ -148,7 +148,7 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
             {
                 "image": image.views["before"],
                 "heads": heads.atlas,
-                "histogram": histogram.histogram,
+                "histogram": histogram.histogram.viewport(),
                 "ledger": ledger.ledger,
             },
         )

@@ -30,7 +30,7 @@ TALL = 150
 """From this height on there is room for the name of the axis, which the panel's title says too."""
 
 
-class HistogramView(pg.PlotWidget):  # type: ignore[misc]
+class HistogramView(pg.PlotWidget):
     """φ of one layer: visual tokens as filled bars, text as an outline, the first token as ◆.
 
     The line is τ: drag it, or PageUp and PageDown; with Shift in small steps. The view stands
@@ -42,6 +42,8 @@ class HistogramView(pg.PlotWidget):  # type: ignore[misc]
     bin_hovered = QtCore.Signal(int)
     """Bin under the pointer, -1 for none."""
 
+    _made = False  # Qt resizes and repaints what is still being built
+
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         self._counts: PhiHistogram | None = None
         self._tau = 0.0
@@ -49,10 +51,13 @@ class HistogramView(pg.PlotWidget):  # type: ignore[misc]
         self._caption = ""
         self._hovered = -1
         self._axis = PhiAxis("bottom")
-        super().__init__(parent, background=None, enableMenu=False, axisItems={"bottom": self._axis})
+        super().__init__(
+            parent, background=None, enableMenu=False, axisItems={"bottom": self._axis}
+        )
         self.setMinimumSize(180, 72)
         self.setAccessibleName("Histogram of φ with the threshold τ")
         self._make_items()
+        self._made = True
         self._wear_theme()
 
     def _make_items(self) -> None:
@@ -68,23 +73,25 @@ class HistogramView(pg.PlotWidget):  # type: ignore[misc]
         self.scene().setMoveDistance(2)
         self._left = plot.getAxis("left")
         self._left.setGrid(255)
-        self._left.setStyle(tickAlpha=255, tickTextOffset=[5, 2])
+        self._left.setStyle(tickAlpha=255)
         self._left.setZValue(-10)  # the grid lies behind the bars
+        self._axis.setStyle(tickLength=3, tickTextOffset=1)
         none = pg.mkPen(None)
         self._side = pg.LinearRegionItem(movable=False, pen=none)
         self._bars = pg.BarGraphItem(x0=[], width=1.0, height=[], pen=none)
-        self._outline = pg.PlotCurveItem(stepMode="center")
+        self._outline = pg.PlotCurveItem([0.0, 1.0], [BASE], stepMode="center")
         self._stems = pg.PlotCurveItem(connect="pairs")
         self._bos = pg.ScatterPlotItem(symbol="d", size=12, antialias=True, useCache=False)
         self._limit = pg.InfiniteLine(1.0)
         self._line = pg.InfiniteLine(0.0, movable=True, bounds=(0.0, 1.0))
-        self._line.addMarker("o", 0.45, 11)
         self._line.setCursor(QtCore.Qt.CursorShape.SizeHorCursor)
         self._line.sigDragged.connect(self._dragged)
         self._line.sigPositionChangeFinished.connect(self._released)
+        # Not the line's own marker, whose edge would be jagged.
+        self._grip = pg.ScatterPlotItem(size=12, pen=none, antialias=True, useCache=False)
         self._label = TauLabel(self._line)
         items = (self._side, self._bars, self._outline, self._stems, self._bos, self._limit)
-        for item in (*items, self._line):
+        for item in (*items, self._line, self._grip):
             self._box.addItem(item, ignoreBounds=True)
 
     def set_counts(self, counts: PhiHistogram, bound: float) -> None:
@@ -101,7 +108,6 @@ class HistogramView(pg.PlotWidget):  # type: ignore[misc]
         self._stems.setData(np.repeat(middles, 2), _between(np.full(len(first), BASE), tops))
         self._bos.setData(middles, tops)
         self._fit()
-        self._show_tau()
 
     def set_tau(self, tau: float, caption: str) -> None:
         """Move the line and say `caption` beside it."""
@@ -112,8 +118,10 @@ class HistogramView(pg.PlotWidget):  # type: ignore[misc]
 
     def _show_tau(self) -> None:
         self._line.setValue(self._tau)
-        self._side.setRegion((self._tau, 2 * max(self._bound, self._tau)))
+        self._side.setRegion((self._tau, max(self._bound, self._tau)))
         self._label.setFormat(self._caption)
+        low, high = self._box.viewRange()[1]
+        self._grip.setData([self._line.value()], [low + 0.45 * (high - low)])
 
     @property
     def tau(self) -> float:
@@ -161,11 +169,12 @@ class HistogramView(pg.PlotWidget):  # type: ignore[misc]
             y0=BASE,
             height=_heights(counts.visual[there]) - BASE,
         )
+        self._show_tau()
 
     def resizeEvent(self, event: QtGui.QResizeEvent | None) -> None:
         """Name the axis where there is room."""
         super().resizeEvent(event)
-        if hasattr(self, "_label"):
+        if self._made:
             self._size_axes()
 
     def _size_axes(self) -> None:
@@ -200,7 +209,8 @@ class HistogramView(pg.PlotWidget):  # type: ignore[misc]
         self._stems.setPen(present.bos, width=2)
         self._bos.setBrush(present.bos)
         self._bos.setPen(present.window)
-        self._limit.setPen(ink, style=QtCore.Qt.PenStyle.DashLine)
+        self._limit.setPen(present.text_dim, style=QtCore.Qt.PenStyle.DashLine)
+        self._grip.setBrush(present.sink)
         self._line.setPen(present.sink, width=2)
         self._line.setHoverPen(present.sink, width=3)
         self._label.setColor(present.sink)
@@ -212,7 +222,7 @@ class HistogramView(pg.PlotWidget):  # type: ignore[misc]
         """Wear the new palette or font."""
         super().changeEvent(event)
         kinds = (QtCore.QEvent.Type.PaletteChange, QtCore.QEvent.Type.FontChange)
-        if event.type() in kinds and hasattr(self, "_label"):
+        if event.type() in kinds and self._made:
             self._wear_theme()
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
@@ -276,7 +286,7 @@ class HistogramView(pg.PlotWidget):  # type: ignore[misc]
             event.ignore()  # the window's
 
 
-class PhiAxis(pg.AxisItem):  # type: ignore[misc]
+class PhiAxis(pg.AxisItem):
     """Round numbers that keep apart, and the bound √D by its name."""
 
     bound = 1.0
@@ -301,7 +311,7 @@ class PhiAxis(pg.AxisItem):  # type: ignore[misc]
         return [self.bound_text() if v == self.bound else number_text(v) for v in values]
 
 
-class TauLabel(pg.InfLineLabel):  # type: ignore[misc]
+class TauLabel(pg.InfLineLabel):
     """What the line says: right of it, or left of it where the right has no room."""
 
     GAP = 3
