@@ -13,8 +13,6 @@ from tests.synthetic import make_run
 from var_studio.gui.panels.ledger import LedgerPanel
 from var_studio.recording.recording import Recording
 
-pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
-
 
 @pytest.fixture
 def run(tmp_path: Path) -> Recording:
@@ -83,3 +81,18 @@ def test_empty_state_is_a_sentence(qtbot: QtBot) -> None:
     stage(qtbot, panel)
     assert panel._stack.currentWidget() is panel._empty
     assert panel._empty.text().endswith(".")
+
+
+@pytest.mark.parametrize("size", [(1092, 150), (700, 150), (1092, 420)])
+def test_lines_never_overlap(qtbot: QtBot, run: Recording, size: tuple[int, int]) -> None:
+    panel = LedgerPanel()
+    stage(qtbot, panel, run)
+    panel.window().resize(*size)
+    settle()
+    view, line = panel.ledger, panel.ledger.fontMetrics().height()
+    rows = -(-len(view.lines()) // view.columns())
+    assert view.height() >= (1 + rows) * line
+    wide_and_low = size == (1092, 150)
+    assert view.columns() == (2 if wide_and_low else 1)
+    if size[1] == 420 or wide_and_low:
+        assert view.visibleRegion().boundingRect().height() == view.height(), "nothing to scroll"

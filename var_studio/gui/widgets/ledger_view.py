@@ -21,17 +21,51 @@ class Line:
     total: bool = False
 
 
+COLUMN = 380
+"""A column narrower than this has no room for its bars."""
+BETWEEN = 36
+"""Room between two columns."""
+
+
 class LedgerView(QtWidgets.QWidget):
-    """Filled bar: after. Outline: before. Right of it: before, after and change."""
+    """Filled bar: after. Outline: before. Right of it: before, after and change.
+
+    Where the lines have no room under each other they stand in two columns; in a narrow and low
+    place the view asks for its height, so that what holds it scrolls.
+    """
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._lines: tuple[Line, ...] = ()
-        self.setMinimumSize(240, 90)
+        self.setMinimumSize(240, 48)
+        policy = self.sizePolicy()
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
         self.setAccessibleName("Ledger of the attention row")
+
+    def hasHeightForWidth(self) -> bool:
+        """The height follows from the number of columns."""
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        """The least height at which no line overlaps another."""
+        return self._least(2 if self._two_fit(width) else 1)
+
+    def _two_fit(self, width: int) -> bool:
+        return width >= 2 * COLUMN + BETWEEN
+
+    def _least(self, columns: int) -> int:
+        rows = -(-len(self._lines) // columns)
+        return (rows + 1) * self.fontMetrics().height() + 3
+
+    def columns(self) -> int:
+        """In how many columns the lines stand: two only where one is too low."""
+        return 2 if self.height() < self._least(1) and self._two_fit(self.width()) else 1
 
     def set_lines(self, lines: Sequence[Line]) -> None:
         """Show other accounts."""
+        if len(lines) != len(self._lines):
+            self.updateGeometry()
         self._lines = tuple(lines)
         self.setAccessibleDescription(
             "; ".join(f"{n.name}: {n.before:.3f} before, {n.after:.3f} after" for n in lines)
@@ -43,34 +77,47 @@ class LedgerView(QtWidgets.QWidget):
         return self._lines
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
-        """Draw a heading and one row for each account."""
+        """Draw each column: a heading and one row for each account."""
         if not self._lines:
             return
         painter = QtGui.QPainter(self)
+        columns = self.columns()
+        rows = -(-len(self._lines) // columns)
+        width = (self.width() - BETWEEN * (columns - 1)) / columns
+        for column in range(columns):
+            room = QtCore.QRectF(column * (width + BETWEEN), 0, width, self.height())
+            lines = self._lines[column * rows : (column + 1) * rows]
+            self._draw_column(painter, lines, rows, room)
+
+    def _draw_column(
+        self, painter: QtGui.QPainter, lines: Sequence[Line], rows: int, room: QtCore.QRectF
+    ) -> None:
         present = theme.colours(self.palette())
         metrics = painter.fontMetrics()
         number = metrics.horizontalAdvance("+0.0000") + 6
         names = max(metrics.horizontalAdvance(line.name) for line in self._lines) + 12
-        names = min(names, int(self.width() * 0.4))
-        bars = max(0.0, self.width() - names - 3 * number - 12.0)
+        names = min(names, int(room.width() * 0.4))
+        bars = max(0.0, room.width() - names - 3 * number - 12.0)
+        numbers = room.left() + names + bars + 12
         heading = metrics.height() + 3
-        step = min((self.height() - heading) / len(self._lines), metrics.height() * 2.0)
+        step = min((room.height() - heading) / rows, metrics.height() * 2.0)
         painter.setPen(QtGui.QColor(present.text_dim))
         for place, word in enumerate(("before", "after", "change")):
-            box = QtCore.QRectF(names + bars + 12 + place * number, 0, number, metrics.height())
+            box = QtCore.QRectF(numbers + place * number, 0, number, metrics.height())
             painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignRight, word)
-        for index, line in enumerate(self._lines):
-            row = QtCore.QRectF(0, heading + index * step, self.width(), step)
+        for index, line in enumerate(lines):
+            row = QtCore.QRectF(room.left(), heading + index * step, room.width(), step)
             if line.total:
                 painter.setPen(QtGui.QColor(present.border))
                 painter.drawLine(row.topLeft(), row.topRight())
             painter.setPen(QtGui.QColor(present.text))
             name = metrics.elidedText(line.name, QtCore.Qt.TextElideMode.ElideRight, names - 8)
             middle = QtCore.Qt.AlignmentFlag.AlignVCenter
-            painter.drawText(QtCore.QRectF(0, row.top(), names, step), middle, name)
+            painter.drawText(QtCore.QRectF(row.left(), row.top(), names, step), middle, name)
             if not line.total:
-                self._draw_bar(painter, line, QtCore.QRectF(names, row.top(), bars, step))
-            self._draw_numbers(painter, line, names + bars + 12, row, number)
+                bar = QtCore.QRectF(row.left() + names, row.top(), bars, step)
+                self._draw_bar(painter, line, bar)
+            self._draw_numbers(painter, line, numbers, row, number)
 
     def _draw_bar(self, painter: QtGui.QPainter, line: Line, room: QtCore.QRectF) -> None:
         present = theme.colours(self.palette())
