@@ -153,6 +153,15 @@ def test_paste_without_a_picture_then_with_one(
 
     assert decode(image).size == (30, 20)
     assert decode(image).getpixel((3, 3)) == (0x33, 0x66, 0xCC)
+    # With the cursor in the question a picture is still a picture, and text is text.
+    window.workspace.question.set_image(None)
+    window.setup.prompt.setPlainText("")
+    window.setup.prompt.setFocus()
+    qtbot.keyClick(window.setup.prompt, Key.Key_V, Ctrl)
+    assert window.workspace.question.image is not None
+    clipboard.setText("What is it?")
+    qtbot.keyClick(window.setup.prompt, Key.Key_V, Ctrl)
+    assert window.workspace.question.prompt == "What is it?"
     clipboard.clear()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QFontMetrics, QIcon, QImage, QPixmap
+from PySide6.QtGui import QIcon, QImage, QPixmap
 from PySide6.QtWidgets import (
     QAbstractButton,
     QComboBox,
@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QMenu,
-    QPlainTextEdit,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -30,6 +29,7 @@ from var_studio.gui.models.question import Sample
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.icons import icon
 from var_studio.gui.widgets.image_well import ImageWell
+from var_studio.gui.widgets.prompt_edit import PromptEdit
 from var_studio.gui.widgets.section import Section
 from var_studio.gui.widgets.settings_form import SettingsForm
 from var_studio.recording.settings import RHO_PRESETS
@@ -160,11 +160,8 @@ class SetupPanel(Panel):
 
     def _build_question(self) -> None:
         section = Section("Question")
-        self.prompt = QPlainTextEdit()
-        self.prompt.setAccessibleName("Question")
-        self.prompt.setPlaceholderText("Ask something about the image")
-        self.prompt.setTabChangesFocus(True)
-        self.prompt.setFixedHeight(QFontMetrics(self.prompt.font()).lineSpacing() * 3 + 14)
+        self.prompt = PromptEdit()
+        self.prompt.picture_pasted.connect(self.paste_wanted)
         self.prompt.textChanged.connect(self._prompt_typed)
         self.suggest = QToolButton()
         self.suggest.setObjectName("menuButton")
