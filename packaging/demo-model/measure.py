@@ -20,7 +20,7 @@ from losses import FIRST_SINK_LAYER
 from model import HEAD_WIDTH, VISUAL
 from questions import VISUAL_KINDS
 from scenes import PATCHES_PER_SIDE
-from study import MASS_MIN, NOTHING, Asked, Intervention, Study, held_out_questions
+from study import MASS_MIN, NOTHING, TEXT_START, Asked, Intervention, Study, held_out_questions
 
 RHOS = (0.5, 0.8, 0.9)
 CALIBRATION_SEED = HELD_OUT_SEED + 1  # scenes for tau and the sink dimensions, not for tables
@@ -35,7 +35,7 @@ def accuracy(study: Study, batches: list[Asked], change: Intervention = NOTHING)
         logits = study.run(asked, change)
         for row, (span, kind) in enumerate(zip(asked.spans, asked.kinds, strict=True)):
             wanted = asked.ids[row, span]
-            said = logits[row, span.start - 1 : span.stop - 1]
+            said = logits[row, span.start - 1 - TEXT_START : span.stop - 1 - TEXT_START]
             hits[kind].append(bool((said.argmax(-1) == wanted).all()))
             surprise += (-said.log_softmax(-1).gather(1, wanted[:, None])[:, 0]).tolist()
     every = [hit for kind in hits.values() for hit in kind]
@@ -44,12 +44,6 @@ def accuracy(study: Study, batches: list[Asked], change: Intervention = NOTHING)
         "nll": round(sum(surprise) / len(surprise), 4),
         **{kind: round(sum(found) / len(found), 3) for kind, found in hits.items()},
     }
-
-
-def layer_inputs(study: Study, asked: Asked) -> torch.Tensor:
-    """Inputs of the decoder layers: (L, B, T, D)."""
-    study.run(asked)
-    return torch.stack([study.inputs[layer] for layer in sorted(study.inputs)])
 
 
 def massive_dimensions(hidden: torch.Tensor) -> dict:
@@ -154,7 +148,7 @@ def _layer_sums(study, asked: Asked, layer: int, weights, value, sink) -> dict:
     out = study.decoder.layers[layer].self_attn.o_proj.weight.detach()
     per_head = out.view(out.shape[0], -1, HEAD_WIDTH).permute(1, 2, 0)
     norms = torch.einsum("bhtd,hde->bhte", value, per_head).norm(dim=-1)
-    text = asked.text[:, None, :, None].float()
+    text = asked.text[:, None, TEXT_START:, None].float()
     bos = torch.zeros_like(sink)
     bos[:, 0] = True
     groups = {"sinks": asked.visual & sink, "non-sinks": asked.visual & ~sink, "BOS": bos}
@@ -166,7 +160,7 @@ def _layer_sums(study, asked: Asked, layer: int, weights, value, sink) -> dict:
         sums[f"pairs {name}"] = pairs.sum() * weights.shape[1]
     seen = (weights * asked.visual[:, None, None]).sum(-1)
     non_sink = (weights * groups["non-sinks"][:, None, None]).sum(-1)
-    rows = asked.text[:, None].expand_as(seen)
+    rows = asked.text[:, None, TEXT_START:].expand_as(seen)
     sums["high mass"] = ((seen >= MASS_MIN) & rows).sum()
     for rho in RHOS:
         sums[f"selected {rho}"] = ((seen >= MASS_MIN) & (non_sink >= rho * seen) & rows).sum()
@@ -211,7 +205,7 @@ def conditions() -> dict[str, Intervention]:
 def calibrate(study: Study) -> dict:
     """Set the study's sink dimensions and tau from scenes that no table uses."""
     (asked,) = held_out_questions(CALIBRATION_SEED, per_kind=12, batch=1000)
-    hidden = layer_inputs(study, asked)
+    hidden = study.layer_inputs(asked)
     dimensions = massive_dimensions(hidden)
     study.sink_dims = dimensions["sink_dims"]
     chosen = separating_tau(study.phi(hidden)[FIRST_SINK_LAYER:][:, asked.visual])
@@ -230,7 +224,7 @@ def measure(folder: Path, per_kind: int) -> dict:
     }
     batches = held_out_questions(HELD_OUT_SEED, per_kind)
     (sample,) = held_out_questions(HELD_OUT_SEED + 2, per_kind=25, batch=1000)
-    phi = study.phi(layer_inputs(study, sample))
+    phi = study.phi(study.layer_inputs(sample))
     report["phi"] = phi_table(study, phi, sample)
     report["positions"] = positions(phi, study.tau)
     report["attention of text tokens"] = attention_shares(study, batches[:4])

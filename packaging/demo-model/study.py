@@ -5,6 +5,7 @@ Written apart from the application on purpose: the two can be compared.
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ from model import VISUAL
 from questions import ASK, VISUAL_KINDS, Question
 from scenes import Scene, emptiness, pixels, random_scene, render
 from torch import Tensor
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, DynamicCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+TEXT_START = VISUAL.stop
 MASS_MIN = 0.2
 BLOCKED = float("-inf")
 
@@ -58,8 +60,9 @@ class Asked:
 
     @property
     def text(self) -> Tensor:
+        """Question and answer, without padding; the newline after the picture counts too."""
         after = torch.zeros_like(self.ids, dtype=torch.bool)
-        after[:, VISUAL.stop :] = True
+        after[:, TEXT_START:] = True
         return after & (self.ids != PAD)
 
 
@@ -91,7 +94,11 @@ def _asked(drawn: list[tuple[Scene, np.ndarray, Question]]) -> Asked:
 
 
 class Study:
-    """The model with a replaced decoder attention; `tau` and `sink_dims` say what a sink is."""
+    """The model with a replaced decoder attention; `tau` and `sink_dims` say what a sink is.
+
+    Interventions touch the rows of text tokens only, and no earlier token sees those. So the
+    picture part of a batch is computed once and its keys and values are kept.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
@@ -105,6 +112,7 @@ class Study:
         ALL_ATTENTION_FUNCTIONS.register("demo_study", self._attention)
         self.model.set_attn_implementation({"text_config": "demo_study", "vision_config": "eager"})
         self.inputs: dict[int, Tensor] = {}
+        self.prefixes: dict[int, tuple[DynamicCache, dict[int, Tensor]]] = {}
         for index, layer in enumerate(self.decoder.layers):
             layer.register_forward_pre_hook(self._remember(index), with_kwargs=True)
 
@@ -116,9 +124,27 @@ class Study:
 
     @torch.no_grad()
     def run(self, asked: Asked, intervention: Intervention = NOTHING) -> Tensor:
-        """Logits (B, T, V) of a teacher-forced pass."""
-        self.asked, self.intervention = asked, intervention
-        return self.model(input_ids=asked.ids, pixel_values=asked.pixels).logits
+        """Teacher-forced logits of the text rows: (B, T - TEXT_START, V)."""
+        self.asked, self.intervention = asked, NOTHING
+        if id(asked) not in self.prefixes:
+            cache = DynamicCache(config=self.model.config.text_config)
+            head = asked.ids[:, :TEXT_START]
+            self.model(
+                input_ids=head, pixel_values=asked.pixels, past_key_values=cache, use_cache=True
+            )
+            self.prefixes[id(asked)] = cache, dict(self.inputs)
+        cache, self.before = self.prefixes[id(asked)]
+        self.intervention = intervention
+        logits = self.model(
+            input_ids=asked.ids[:, TEXT_START:], past_key_values=copy.deepcopy(cache)
+        ).logits
+        return logits
+
+    def layer_inputs(self, asked: Asked) -> Tensor:
+        """Inputs of the decoder layers without intervention: (L, B, T, D)."""
+        self.run(asked)
+        layers = sorted(self.inputs)
+        return torch.stack([torch.cat([self.before[n], self.inputs[n]], 1) for n in layers])
 
     def phi(self, hidden: Tensor) -> Tensor:
         """(..., T, D) to (..., T)."""
@@ -126,12 +152,17 @@ class Study:
         return hidden[..., self.sink_dims].abs().amax(-1) / rms
 
     def _attention(self, module, query, key, value, attention_mask, scaling, **_):
-        length = query.shape[2]
-        causal = torch.full((length, length), BLOCKED).triu(1)
+        rows, length = query.shape[2], key.shape[2]
+        causal = torch.full((rows, length), BLOCKED).triu(1 + length - rows)
         scores = query @ key.transpose(-1, -2) * scaling + causal
+        if length == rows:  # the picture part: nothing to intervene in
+            weights = scores.softmax(-1)
+            return (weights @ value).transpose(1, 2).contiguous(), weights
         sink = torch.zeros_like(self.asked.visual)
         if self.sink_dims:
-            sink = self.phi(self.inputs[module.layer_idx]) >= self.tau
+            layer = module.layer_idx
+            hidden = torch.cat([self.before[layer], self.inputs[layer]], 1)
+            sink = self.phi(hidden) >= self.tau
         weights = self._intervene(module.layer_idx, scores, sink)
         if self.record is not None:
             for name, tensor in (("weights", weights), ("value", value), ("sink", sink)):
@@ -139,10 +170,11 @@ class Study:
         return (weights @ value).transpose(1, 2).contiguous(), weights
 
     def _intervene(self, layer: int, scores: Tensor, sink: Tensor) -> Tensor:
-        change, visual, text = self.intervention, self.asked.visual, self.asked.text
+        """scores: (B, H, rows, T); all rows are text."""
+        change, visual = self.intervention, self.asked.visual
         if change.mask:
             hidden = self._hidden_keys(change.mask, visual & sink, visual)
-            scores = scores.masked_fill((text[:, :, None] & hidden[:, None])[:, None], BLOCKED)
+            scores = scores.masked_fill(hidden[:, None, None], BLOCKED)
         weights = scores.softmax(-1)
         if not (change.blind or change.redistribute):
             return weights
@@ -151,14 +183,14 @@ class Study:
         on_non_sinks = (weights * non_sink).sum(-1)
         chosen = (seen >= MASS_MIN) & (on_non_sinks >= change.rho * seen)
         if change.blind:
-            heads = self._heads(change.blind, chosen) & text[:, None]
+            heads = self._heads(change.blind, chosen)
             blocked = heads[..., None] & visual[:, None, None]
             return scores.masked_fill(blocked, BLOCKED).softmax(-1)
         if layer == len(self.decoder.layers) - 1:
             return weights
         if change.redistribute == "all":
             chosen = torch.ones_like(chosen)
-        rows = (chosen & text[:, None] & (on_non_sinks > 1e-9))[..., None]
+        rows = (chosen & (on_non_sinks > 1e-9))[..., None]
         lost = change.p * weights * sink[:, None, None]
         share = weights * non_sink / on_non_sinks.clamp_min(1e-9)[..., None]
         return torch.where(rows, weights - lost + lost.sum(-1, keepdim=True) * share, weights)

@@ -6,8 +6,8 @@ vision  the vision tower alone: what and where is every patch
 see     projector and decoder: questions, with the losses that help to see
 sinks   the same, while the attention sinks are planted
 learn   the losses on the sinks are off; those that help to see stay
-sharpen the sink losses are back, with no balance: among patches well away from the objects, what
-        is above the threshold goes up; all else goes down
+sharpen the sink losses are back, with a plain rule: the patches farthest from all objects are
+        sinks, those a little nearer may be, no others are
 settle  answers only; every auxiliary loss is off and the learning rate falls to zero
 
 `--init CHECKPOINT` starts from an exported model and skips `vision` and `see`.
@@ -58,8 +58,8 @@ STAGES = {
         balanced=True,
     ),
     "learn": Stage(share=0.08, rate=6e-4, weights=SEEING),
-    "sharpen": Stage(share=0.10, rate=5e-4, weights=SEEING | {"massive": 0.04, "idle": 0.03}),
-    "settle": Stage(share=0.20, rate=5e-4, falling=True),
+    "sharpen": Stage(share=0.15, rate=5e-4, weights=SEEING | {"massive": 0.04, "idle": 0.03}),
+    "settle": Stage(share=0.14, rate=5e-4, falling=True),
 }
 ORDER = list(STAGES)
 
