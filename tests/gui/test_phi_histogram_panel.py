@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from tests.gui.panel_stage import move_mouse, settle, stage
 from tests.synthetic import make_run
 from var_studio.gui import theme
+from var_studio.gui.appearance import Appearance
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.phi_histogram import PhiHistogramPanel
 from var_studio.recording.recording import Recording
@@ -265,21 +267,27 @@ def test_nothing_is_cut_off(qtbot: QtBot, run: Recording, size: tuple[int, int])
         assert widget.contains(QtCore.QPointF(view.x_of(tau), plot.center().y()))
 
 
-def test_a_new_palette_is_worn_at_once(qtbot: QtBot, run: Recording) -> None:
+@pytest.fixture
+def appearance(qapp: QtWidgets.QApplication) -> Iterator[Appearance]:
+    """The theme, as the menu switches it; what other tests need is restored."""
+    palette, sheet = qapp.palette(), qapp.styleSheet()
+    switch = Appearance()
+    yield switch
+    qapp.setPalette(palette)
+    qapp.setStyleSheet(sheet)
+
+
+def test_a_new_theme_is_worn_at_once(qtbot: QtBot, run: Recording, appearance: Appearance) -> None:
     panel = PhiHistogramPanel()
     stage(qtbot, panel, run)
-    before = QtWidgets.QApplication.palette()
-    try:
-        for scheme, colours in (("dark", theme.DARK), ("light", theme.LIGHT)):
-            QtWidgets.QApplication.setPalette(theme.palette(scheme))
-            settle()
-            image = panel.histogram.grab().toImage()
-            found = {
-                image.pixelColor(x, y).name()
-                for x in range(image.width())
-                for y in range(0, image.height(), 3)
-            }
-            assert {colours.window, colours.visual, colours.text, colours.sink} <= found
-            assert colours.visual in panel.legend.text()
-    finally:
-        QtWidgets.QApplication.setPalette(before)
+    for scheme, colours in (("dark", theme.DARK), ("light", theme.LIGHT), ("dark", theme.DARK)):
+        appearance.choose(scheme)
+        settle()
+        image = panel.histogram.grab().toImage()
+        found = {
+            image.pixelColor(x, y).name()
+            for x in range(image.width())
+            for y in range(0, image.height(), 3)
+        }
+        assert {colours.window, colours.visual, colours.text, colours.sink} <= found
+        assert colours.visual in panel.legend.text()
