@@ -1,6 +1,6 @@
 """What recording costs: ratios within one run, as a table.
 
-    python tests/benchmarks/bench_engine.py [decode-demo] [decode-300m] [prefill] [--repeat N]
+    python tests/benchmarks/bench_engine.py [decode-demo] [decode-300m] [prefill-16] [prefill-8] [--repeat N]
 
 Every measurement is a process of its own with one thread; the two sides of a ratio take turns,
 and the median over the turns counts. CPU seconds decide where a ratio is of time, because other
@@ -34,23 +34,32 @@ RAM_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None
 GOALS = {
     "decode-demo": ("recording + VAR ÷ generate, a token, demo model", 1.5),
     "decode-300m": ("recording + VAR ÷ generate, a token, 300M parameters", 1.25),
-    "prefill-time": ("prefill of 2,304 visual tokens ÷ output_attentions, time", 0.25),
-    "prefill-memory": ("prefill of 2,304 visual tokens ÷ output_attentions, peak memory", 0.2),
+    "prefill-16-time": ("prefill, 2,304 visual tokens ÷ output_attentions, 16 heads: time", 0.25),
+    "prefill-16-memory": ("prefill, as above, 16 heads: peak memory", 0.2),
+    "prefill-8-time": ("prefill, 2,304 visual tokens ÷ output_attentions, 8 heads: time", 0.25),
+    "prefill-8-memory": ("prefill, as above, 8 heads: peak memory", 0.2),
 }
 SHAPES: dict[str, dict[str, Any]] = {
     # 320M parameters with the embeddings; 576 visual tokens, as LLaVA-1.5.
     "decode-300m": {"side": 336, "patch": 14, "hidden": 1024, "layers": 20, "heads": 16,
                     "kv_heads": 16, "intermediate": 2816, "vocabulary": 32000},
-    # Enough heads, as large models have, that the weights (heads x 2,304^2) count.
-    "prefill": {"side": 384, "patch": 8, "hidden": 512, "layers": 8, "heads": 16, "kv_heads": 16,
-                "intermediate": 1408, "vocabulary": 2000, "context": 4096},
+    # The same width cut into 16 or 8 heads. Linear layers cost both sides the same; only what the
+    # weights cost (heads x 2,304^2) can be saved, so the ratio of times depends on the shape.
+    **{
+        f"prefill-{heads}": {"side": 384, "patch": 8, "hidden": 512, "layers": 8, "heads": heads,
+                             "kv_heads": heads, "intermediate": 1408, "vocabulary": 2000,
+                             "context": 4096}
+        for heads in (16, 8)
+    },
 }  # fmt: skip
 
 
 def main() -> None:
     """Run the benchmarks that are named (default: all) and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("which", nargs="*", default=["decode-demo", "decode-300m", "prefill"])
+    parser.add_argument(
+        "which", nargs="*", default=["decode-demo", "decode-300m", "prefill-16", "prefill-8"]
+    )
     parser.add_argument("--repeat", type=int, default=0, help="turns of each side")
     parser.add_argument("--tokens", type=int, default=0, help="new tokens of a decode run")
     parser.add_argument("--folder", default=RAM_DISK, help="where recordings go")
@@ -77,7 +86,7 @@ def main() -> None:
 def compare(which: str, folder: Path, repeat: int, tokens: int) -> list[tuple[str, float, str]]:
     """Measure both sides of a benchmark in turns."""
     model = "demo" if which == "decode-demo" else str(save(folder / which, SHAPES[which]))
-    if which == "prefill":
+    if which.startswith("prefill"):
         repeat = repeat or 3
         sides = {side: [] for side in ("record", "output_attentions")}  # type: ignore[var-annotated]
         for _ in range(repeat):
@@ -87,8 +96,8 @@ def compare(which: str, folder: Path, repeat: int, tokens: int) -> list[tuple[st
         wall, _ = ratio_of(sides["record"], sides["output_attentions"], "wall")
         memory, bytes_ = ratio_of(sides["record"], sides["output_attentions"], "peak_mb")
         return [
-            ("prefill-time", time_ratio, f"CPU seconds {detail}; wall {wall:.3f}"),
-            ("prefill-memory", memory, f"MB {bytes_}"),
+            (f"{which}-time", time_ratio, f"CPU seconds {detail}; wall {wall:.3f}"),
+            (f"{which}-memory", memory, f"MB {bytes_}"),
         ]
     repeat = repeat or (5 if which == "decode-demo" else 3)
     tokens = tokens or (100 if which == "decode-demo" else 16)
