@@ -244,8 +244,7 @@ class HistogramView(pg.PlotWidget):
     def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         """Say which bin lies under the pointer."""
         super().mouseMoveEvent(event)
-        if not event.buttons():
-            self._hover(event.position())
+        self._hover(event.position())
 
     def leaveEvent(self, event: QtCore.QEvent) -> None:
         """The pointer is on no bin any more."""
