@@ -1,6 +1,8 @@
 """What recording costs: ratios within one run, as a table.
 
-    python tests/benchmarks/bench_engine.py [decode-demo] [decode-300m] [prefill-16] [prefill-8] [--repeat N]
+    python tests/benchmarks/bench_engine.py [NAME ...] [--repeat N] [--folder F]
+
+    names: decode-demo, decode-300m, prefill-16, prefill-8
 
 Every measurement is a process of its own with one thread; the two sides of a ratio take turns,
 and the median over the turns counts. CPU seconds decide where a ratio is of time, because other
