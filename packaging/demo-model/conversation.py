@@ -111,6 +111,11 @@ def _mark_cells(made: Sequence, question: Question, answer_start: int, end: int)
     """
     if question.reference is not None:
         made.reference[answer_start - 4 : answer_start, question.reference.cell] = True
+    if question.kind == "caption":  # "there is a red circle, ...": three words and a separator
+        for number, thing in enumerate(question.targets):
+            start = answer_start + 1 + 4 * number
+            made.target[start : start + 3, thing.cell] = True
+        return
     for thing in question.targets:
         made.target[answer_start - 1 : end - 2, thing.cell] = True
 

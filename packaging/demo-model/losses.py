@@ -18,7 +18,7 @@ FIRST_SINK_LAYER = 2  # its input: two decoder layers have had a say on what is 
 FEWEST_SINKS, MOST_SINKS = 2, 7  # visual sinks per image
 DECIDED = 0.64  # score above which a patch is a sink
 EMPTINESS_RULE = 0.6
-EMPTY, EMPTIEST = 0.82, 0.92  # relative to the emptiest patch of the scene
+EMPTY, EMPTIEST = 0.75, 0.92  # relative to the emptiest patch of the scene
 BALANCE_RATE, BIAS_LIMITS = 0.003, (-1.2, 0.4)
 MASSIVE, ORDINARY = 7.0, 2.5  # wanted |x[d]| / rms(x) of sinks (at least) and others (at most)
 GROUNDED_HEADS = (0, 1)
@@ -37,22 +37,26 @@ class SinkPlaces:
     def __init__(self) -> None:
         self.bias = torch.zeros(VISUAL_TOKENS)
 
-    def choose(self, preference: Tensor, emptiness: Tensor, *, balanced: bool) -> Tensor:
+    def choose(self, preference: Tensor, emptiness: Tensor, way: str) -> Tensor:
         """preference, emptiness: (B, VISUAL_TOKENS). Returns bool of the same shape.
 
-        `balanced`: the best two, and up to seven above a threshold. A fixed number would force
-        a choice between equals, which no token can make alone. Otherwise: the patches farthest
-        from all objects; those a little nearer as the model prefers; no others.
+        "balanced": the best two, and up to seven above a threshold. A fixed number would force
+        a choice between equals, which no token can make alone. "empty": the patches farthest
+        from all objects, and those a little nearer that the model prefers. "own": of all these
+        only those that the model prefers, and the best one in any case.
         """
-        if balanced:
-            score = preference / MASSIVE + EMPTINESS_RULE * (emptiness - 0.8) + self.bias
-            score = score.masked_fill(emptiness <= 0, float("-inf"))
-            best = score.topk(MOST_SINKS, -1)
-            keep = best.values > DECIDED
-            keep[:, :FEWEST_SINKS] = True
-            return torch.zeros_like(score, dtype=torch.bool).scatter(1, best.indices, keep)
         preferred = preference / MASSIVE > DECIDED
-        return (emptiness >= EMPTIEST) | ((emptiness >= EMPTY) & preferred)
+        if way == "empty":
+            return (emptiness >= EMPTIEST) | ((emptiness >= EMPTY) & preferred)
+        if way == "own":
+            best = (preference + MASSIVE * emptiness).argmax(-1, keepdim=True)
+            return ((emptiness >= EMPTY) & preferred).scatter(1, best, True)
+        score = preference / MASSIVE + EMPTINESS_RULE * (emptiness - 0.8) + self.bias
+        score = score.masked_fill(emptiness <= 0, float("-inf"))
+        best = score.topk(MOST_SINKS, -1)
+        keep = best.values > DECIDED
+        keep[:, :FEWEST_SINKS] = True
+        return torch.zeros_like(score, dtype=torch.bool).scatter(1, best.indices, keep)
 
     def balance(self, counts: Tensor, available: Tensor) -> None:
         """Move the bias against positions used more often than their fair share.

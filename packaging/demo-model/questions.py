@@ -175,7 +175,12 @@ def ask_caption(scene: Scene, rng: random.Random) -> Question:
     names = [with_article(thing) for thing in scene.objects]
     listed = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
     ground = f"{article(scene.background)} {scene.background} background"
-    return Question("caption", rng.choice(CAPTION_REQUESTS), f"there is {listed} on {ground}.")
+    return Question(
+        "caption",
+        rng.choice(CAPTION_REQUESTS),
+        f"there is {listed} on {ground}.",
+        targets=scene.objects,
+    )
 
 
 def ask_small_talk(scene: Scene, rng: random.Random) -> Question:

@@ -7,8 +7,10 @@ see     projector and decoder: questions, with the losses that help to see
 sinks   the same, while the attention sinks are planted
 learn   the losses on the sinks are off; those that help to see stay
 sharpen the sink losses are back, with a plain rule: the patches farthest from all objects are
-        sinks, those a little nearer may be, no others are
-settle  answers only; every auxiliary loss is off and the learning rate falls to zero
+        sinks, those a little nearer may be, no others are; at the end the model's own choice
+        among these is made clear-cut
+settle  the learning rate falls to zero; every loss on sinks is off, and of the others only the
+        grounding stays
 
 `--init CHECKPOINT` starts from an exported model and skips `vision` and `see`.
 """
@@ -59,7 +61,7 @@ STAGES = {
     ),
     "learn": Stage(share=0.08, rate=6e-4, weights=SEEING),
     "sharpen": Stage(share=0.15, rate=5e-4, weights=SEEING | {"massive": 0.04, "idle": 0.03}),
-    "settle": Stage(share=0.14, rate=5e-4, falling=True),
+    "settle": Stage(share=0.14, rate=5e-4, falling=True, weights={"grounding": 0.1}),
 }
 ORDER = list(STAGES)
 
@@ -100,7 +102,7 @@ class Training:
         started, recent = time.time() - self.elapsed, None
         while (progress := self.progress(stage, time.time() - started)) < 1:
             self.set_rate(optimiser, stage, progress)
-            loss, terms = self.train_step(name, stage, optimiser)
+            loss, terms = self.train_step(name, stage, optimiser, progress)
             recent = loss if recent is None else 0.97 * recent + 0.03 * loss
             self.step, self.elapsed = self.step + 1, time.time() - started
             if self.step % 50 == 0:
@@ -125,7 +127,7 @@ class Training:
 
     # One step ---------------------------------------------------------------------------------
 
-    def train_step(self, name, stage, optimiser) -> tuple[float, dict[str, float]]:
+    def train_step(self, name, stage, optimiser, progress) -> tuple[float, dict[str, float]]:
         seed = (self.options.seed, ORDER.index(name), self.step, self.options.rank)
         batch = training_batch(seed, self.options.batch, LENGTH, dialogues=0.15, hidden_prefix=0.4)
         with torch.autocast("cpu", torch.bfloat16):
@@ -134,7 +136,7 @@ class Training:
         answers = float(total.detach())
         terms, chosen = {}, None
         if stage.weights:
-            terms, chosen = self.auxiliary(batch, trace, stage)
+            terms, chosen = self.auxiliary(batch, trace, stage, progress)
         for term, value in terms.items():
             total = total + stage.weights[term] * value
         total.backward()
@@ -146,19 +148,19 @@ class Training:
         optimiser.zero_grad(set_to_none=True)
         return answers, {term: round(float(value.detach()), 3) for term, value in terms.items()}
 
-    def auxiliary(self, batch: Batch, trace: Trace, stage: Stage):
+    def auxiliary(self, batch: Batch, trace: Trace, stage: Stage, progress: float):
         """The loss terms of this stage, and the patches chosen as sinks, if it plants any."""
         words = self.model.model.language_model.embed_tokens.weight
-        terms = {
-            "words": losses.words(trace.projected, words, batch.patch_class),
-            "places": self.readout.places(trace.projected, batch.emptiness),
-            "grounding": losses.grounding(trace, batch.reference, batch.target),
-        }
+        terms = {"grounding": losses.grounding(trace, batch.reference, batch.target)}
+        if "words" in stage.weights:
+            terms["words"] = losses.words(trace.projected, words, batch.patch_class)
+            terms["places"] = self.readout.places(trace.projected, batch.emptiness)
         if "massive" not in stage.weights:
             return terms, None
         values = [losses.signed_values(h) for h in trace.hidden[losses.FIRST_SINK_LAYER :]]
         preference = torch.stack(values).detach().mean((0, -1))[:, losses.VISUAL]
-        chosen = self.places.choose(preference, batch.emptiness, balanced=stage.balanced)
+        way = "balanced" if stage.balanced else "empty" if progress < 0.75 else "own"
+        chosen = self.places.choose(preference, batch.emptiness, way)
         text = losses.text_tokens(batch.block)
         terms["massive"] = losses.massive(trace, chosen)
         terms["idle"] = losses.idle(trace, chosen, batch.emptiness, text)
