@@ -56,6 +56,9 @@ def test_a_step_is_changed_as_the_method_says(fields: dict[str, Any], numpy_step
         rows = torch.softmax(scores, -1)
         expected = acts.change(3, rows)
         found = acts.step_change(3, rows)
+        if found is None:
+            assert numpy_steps and (expected == 0).all()
+            continue
         assert found.dtype == torch.float32
         np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=2e-7)
         np.testing.assert_allclose(found.sum(-1).numpy(), 0, atol=1e-6)

@@ -222,7 +222,9 @@ class Capture:
         if acts is None or not acts.active[layer]:
             return output
         first_key = self._start + 1 - rows.shape[-1]
-        add_mixed(output, acts.step_change(layer, rows, first_key), value[0])
+        change = acts.step_change(layer, rows, first_key)
+        if change is not None:
+            add_mixed(output, change, value[0])
         return output
 
     def _prompt_rows(

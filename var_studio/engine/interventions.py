@@ -168,8 +168,13 @@ class Redistributor:
         )
         return after - rows
 
-    def step_change(self, layer: int, rows: torch.Tensor, first_key: int = 0) -> torch.Tensor:
-        """`change` for the rows (H, 1, K) of a decode step, in few operations."""
+    def step_change(
+        self, layer: int, rows: torch.Tensor, first_key: int = 0
+    ) -> torch.Tensor | None:
+        """`change` for the rows (H, 1, K) of a decode step, in few operations.
+
+        None where it is known for free (on the CPU) that no row changes.
+        """
         import torch
 
         alpha: Any = rows[:, 0]
@@ -180,7 +185,10 @@ class Redistributor:
         if self._xp is np:
             alpha = alpha.numpy()
         mass, test, given, pool = (alpha @ masks.T).T
-        taken = self._selects(layer, mass, test, pool) * self._step_taken
+        selected = self._selects(layer, mass, test, pool)
+        if self._xp is np and not selected.any():
+            return None
+        taken = selected * self._step_taken
         # Without a budget nothing is added either; without receivers the row is not selected.
         gained = taken * given / (pool + _TINY)
         if self._xp is np:

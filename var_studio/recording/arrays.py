@@ -7,6 +7,7 @@ session must open without reading what it does not show. The format is plain Zar
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -142,6 +143,7 @@ class ArraySpec:
         return chunk
 
 
+@functools.cache
 def _blosc() -> Any:
     return numcodecs.Blosc("lz4", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE)
 

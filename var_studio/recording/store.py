@@ -63,6 +63,9 @@ class RunWriter:
         self._layout: dict[str, Any] | None = None
         self._keys_end = 0
         self._journal = -1
+        self._journal_end = 0
+        # Uncompressed arrays: the file of the chunk that is growing, and which chunk it is.
+        self._open_chunks: dict[str, tuple[int, int]] = {}
 
     @classmethod
     def create(
@@ -203,6 +206,9 @@ class RunWriter:
         if self._journal >= 0:
             os.close(self._journal)
             self._journal = -1
+        for _, file in self._open_chunks.values():
+            os.close(file)
+        self._open_chunks.clear()
 
     def __enter__(self) -> RunWriter:
         return self
@@ -282,22 +288,29 @@ class RunWriter:
 
     def _write_block(self, spec: ArraySpec, at: int, part: Array) -> None:
         """Write keys from `at` on, which lie in one chunk, growing axis first."""
-        index = [0] * len(spec.shape)
-        index[spec.grows], offset = divmod(at, spec.chunks[spec.grows])
-        name = spec.chunk_file(*index)
-        if offset == 0:
-            whole = np.full(
-                [spec.chunks[axis] for axis in spec.stored_order], spec.fill, spec.dtype
-            )
-            whole[: len(part)] = part
-            self._put(name, whole.tobytes())
-            return
-        file = os.open(self.directory / name, os.O_WRONLY | _BINARY)
-        try:
-            os.lseek(file, offset * part[0].nbytes, os.SEEK_SET)
-            _write(file, np.ascontiguousarray(part).tobytes())
-        finally:
-            os.close(file)
+        number, offset = divmod(at, spec.chunks[spec.grows])
+        held, file = self._open_chunks.get(spec.name, (-1, -1))
+        if offset == 0 or held != number:
+            if file >= 0:
+                del self._open_chunks[spec.name]
+                os.close(file)
+            index = [0] * len(spec.shape)
+            index[spec.grows] = number
+            name = spec.chunk_file(*index)
+            if offset == 0:
+                shape = [spec.chunks[axis] for axis in spec.stored_order]
+                whole = np.full(shape, spec.fill, spec.dtype)
+                whole[: len(part)] = part
+                self._put(name, whole.tobytes())
+                if len(part) == len(whole):
+                    return
+            # Kept open: a decode step adds one key to each of these arrays.
+            file = os.open(self.directory / name, os.O_WRONLY | _BINARY)
+            self._open_chunks[spec.name] = number, file
+            if offset == 0:
+                return
+        os.lseek(file, offset * part[0].nbytes, os.SEEK_SET)
+        _write(file, part.tobytes())
 
     def _put(self, name: str, content: bytes) -> None:
         """Write a file so that it is there in whole or not at all."""
@@ -314,13 +327,13 @@ class RunWriter:
         self._guard("Recording", lambda: self._append_line(content))
 
     def _append_line(self, content: bytes) -> None:
-        end = os.fstat(self._journal).st_size
         try:
             _write(self._journal, content)
         except OSError:
             # A part of a line would spoil the next one, should there be room again.
-            os.ftruncate(self._journal, end)
+            os.ftruncate(self._journal, self._journal_end)
             raise
+        self._journal_end += len(content)
 
     def _next(self, token: Token, position: int) -> dict[str, Any]:
         if token.position != position:
