@@ -20,6 +20,16 @@ class HasTokens(Protocol):
         """All tokens of the run."""
         ...
 
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        ...
+
+    @property
+    def reason(self) -> str | None:
+        """Why it ended: "end" where the model itself ended its answer."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -41,8 +51,11 @@ class Comparison:
     """A baseline run beside another one of the same question.
 
     `first_divergence`: index, counted in generated tokens from 0, of the first token that differs
-    or that only one answer has; None where the answers are the same. `same_prompt`: whether both
-    were asked the same tokens; if not, the rest says little.
+    or that only one answer has; None where none was found. That an answer stopped by force
+    (cancelled, failed, out of new tokens, or still being written) goes no further is no
+    divergence: see `undecided`. `same_prompt`: whether both were asked the same tokens; if not,
+    the rest says little. `baseline_stopped`, `other_stopped`: whether the answer ended otherwise
+    than by the model's own end.
     """
 
     first_divergence: int | None
@@ -50,11 +63,19 @@ class Comparison:
     same_prompt: bool
     n_baseline: int
     n_other: int
+    baseline_stopped: bool = False
+    other_stopped: bool = False
 
     @property
     def identical(self) -> bool:
-        """Whether both answers are the same tokens."""
-        return self.first_divergence is None
+        """Whether both answers are the same tokens, as far as they go."""
+        return self.first_divergence is None and self.n_baseline == self.n_other
+
+    @property
+    def undecided(self) -> bool:
+        """Whether no difference was found, but an answer was stopped before one could show."""
+        stopped = self.baseline_stopped or self.other_stopped
+        return self.first_divergence is None and stopped
 
     @property
     def n_same(self) -> int:
@@ -69,8 +90,14 @@ def compare(baseline: HasTokens, other: HasTokens) -> Comparison:
     common runs of token ids, since the same words often come back a token later.
     """
     left, right = generated(baseline.tokens), generated(other.tokens)
+    stopped = _stopped(baseline), _stopped(other)
     first = _first_difference([t.id for t in left], [t.id for t in right])
-    shared = min(len(left), len(right)) if first is None else first
+    shared = min(len(left), len(right))
+    if first is None and len(left) != len(right):
+        # One answer is the beginning of the other: a difference only if it ended there by itself.
+        shorter_stopped = stopped[0] if len(left) < len(right) else stopped[1]
+        first = None if shorter_stopped else shared
+    shared = shared if first is None else first
     pairs = [
         Pair(a, b, "same", _change(a, b))
         for a, b in zip(left[:shared], right[:shared], strict=True)
@@ -82,6 +109,8 @@ def compare(baseline: HasTokens, other: HasTokens) -> Comparison:
         same_prompt=_prompt(baseline.tokens) == _prompt(other.tokens),
         n_baseline=len(left),
         n_other=len(right),
+        baseline_stopped=stopped[0],
+        other_stopped=stopped[1],
     )
 
 
@@ -98,7 +127,11 @@ def _first_difference(left: Sequence[int], right: Sequence[int]) -> int | None:
     for index, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
             return index
-    return None if len(left) == len(right) else min(len(left), len(right))
+    return None
+
+
+def _stopped(run: HasTokens) -> bool:
+    return not run.finished or run.reason != "end"
 
 
 def _change(baseline: Token, other: Token) -> float | None:

@@ -206,11 +206,26 @@ def check_place(out: Path, overwrite: bool) -> None:
 
 
 def divergence(baseline: Recording, other: Recording) -> str:
-    """Where two answers part, in one line."""
-    first = compare(baseline, other).first_divergence
-    if first is None:
+    """Where two answers part, in one line; where one was stopped first, that."""
+    compared = compare(baseline, other)
+    first = compared.first_divergence
+    if first is not None:
+        return f"The answers part at generated token g{first}."
+    if not compared.undecided:
         return "Both answers are the same."
-    return f"The answers part at generated token g{first}."
+    shorter, n_shorter = baseline, compared.n_baseline
+    if compared.n_other < n_shorter or not compared.baseline_stopped:
+        shorter, n_shorter = other, compared.n_other
+    known = {"cancelled": "was stopped", "length": "reached the limit of new tokens"}
+    how = known.get(shorter.reason or "", "was cut short")
+    if compared.identical and baseline.reason == other.reason:
+        who = "both answers were stopped" if how == "was stopped" else f"both {how}"
+    else:
+        who = f"{shorter.name} {how}"
+    if n_shorter == 0:
+        return f"There is nothing to compare: {who} before the first token."
+    number = f"{n_shorter} token" if n_shorter == 1 else f"{n_shorter} tokens"
+    return f"The answers do not part in their first {number}; then {who}."
 
 
 def print_stopped(runs: list[Recording], out: Path) -> None:

@@ -12,14 +12,24 @@ from var_studio.recording.tokens import Token
 @dataclass
 class Answer:
     tokens: tuple[Token, ...]
+    reason: str | None = "end"
+
+    @property
+    def finished(self) -> bool:
+        return self.reason is not None
 
 
-def answer(text: str, prompt: str = "ab", logprob: float | None = -1.0) -> Answer:
+def answer(
+    text: str,
+    prompt: str = "ab",
+    logprob: float | None = -1.0,
+    reason: str | None = "end",
+) -> Answer:
     given = [Token(i, ord(c), c, "prompt") for i, c in enumerate(prompt)]
     made = [
         Token(len(prompt) + i, ord(c), c, "generated", logprob=logprob) for i, c in enumerate(text)
     ]
-    return Answer(tuple(given + made))
+    return Answer(tuple(given + made), reason)
 
 
 def columns(comparison) -> list[str]:
@@ -78,3 +88,39 @@ def test_logprob_changes_only_where_both_had_read_the_same():
 def test_another_question_is_noticed():
     assert compare(answer("a"), answer("a")).same_prompt
     assert not compare(answer("a"), answer("a", prompt="ac")).same_prompt
+
+
+STOPS = ["cancelled", "length", "failed: out of memory", None]
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_an_answer_stopped_by_force_does_not_part_from_one_that_goes_on(stop):
+    for first, second in ((stop, "end"), ("end", stop), (stop, stop)):
+        whole = "the cat sat"
+        left = whole[:7] if first == stop else whole
+        right = whole if first == stop else whole[:7]
+        comparison = compare(answer(left, reason=first), answer(right, reason=second))
+        assert comparison.first_divergence is None
+        assert comparison.undecided and not comparison.identical
+        assert comparison.n_same == 7
+        assert (comparison.baseline_stopped, comparison.other_stopped) == (
+            first == stop,
+            second == stop,
+        )
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_an_answer_that_ended_by_itself_parts_from_one_that_goes_on(stop):
+    comparison = compare(answer("the cat"), answer("the cat sat", reason=stop))
+    assert comparison.first_divergence == 7
+    assert not comparison.undecided
+    # A word that differs is a divergence, however either answer ended.
+    comparison = compare(answer("the dog", reason=stop), answer("the cat sat", reason=stop))
+    assert comparison.first_divergence == 4 and not comparison.undecided
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_the_same_tokens_are_identical_and_undecided_where_both_were_stopped(stop):
+    comparison = compare(answer("the cat", reason=stop), answer("the cat", reason=stop))
+    assert comparison.identical and comparison.undecided
+    assert not compare(answer("the cat"), answer("the cat")).undecided

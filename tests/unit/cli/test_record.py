@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from PIL import Image
 
 from tests.unit.cli.test_export_and_info import assert_refused
 from var_studio import assets
+from var_studio.cli.record import divergence
 from var_studio.recording.paths import kept_runs
 from var_studio.recording.session import open_session
+from var_studio.recording.tokens import Token
 
 pytestmark = pytest.mark.torch
 
@@ -187,7 +190,10 @@ def test_ctrl_c_keeps_what_was_recorded_and_names_it(ask, tmp_path, monkeypatch,
 
 def test_ctrl_c_in_the_second_run_keeps_both(ask, tmp_path, monkeypatch):
     interrupt_at(monkeypatch, 6)
-    assert ask("--var", "--max-new-tokens", 4).code == 130
+    outcome = ask("--var", "--max-new-tokens", 4)
+    assert outcome.code == 130
+    assert "part at" not in outcome.out
+    assert "in their first 2 tokens; then VAR was stopped." in outcome.out
     with open_session(tmp_path / "s.vars") as session:
         assert [(r.name, len(r.generated_positions)) for r in session.runs] == [
             ("baseline", 4),
@@ -259,3 +265,38 @@ def test_demo_shows_the_whole_path(cli, tmp_path):
         assert {run.intervention is None for run in session.runs} == {True, False}
     assert kept_runs() == []
     assert cli("demo", "--out", folder / "demo.vars").code == 2
+
+
+@dataclass
+class Answer:
+    """What `divergence` needs of a run."""
+
+    tokens: tuple[Token, ...]
+    reason: str | None
+    name: str = "baseline"
+
+    @property
+    def finished(self) -> bool:
+        return self.reason is not None
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "said"),
+    [
+        (("cat", "end"), ("cat", "end"), "Both answers are the same."),
+        (("cat", "end"), ("car", "cancelled"), "The answers part at generated token g2."),
+        (("cat", "end"), ("cats", "length"), "The answers part at generated token g3."),
+        (("cats", "end"), ("cat", "cancelled"), "first 3 tokens; then VAR was stopped."),
+        (("c", "length"), ("cat", "end"), "first 1 token; then baseline reached the limit of new"),
+        (("cat", "end"), ("cat", "cancelled"), "first 3 tokens; then VAR was stopped."),
+        (("cat", "length"), ("cat", "length"), "3 tokens; then both reached the limit of new"),
+        (("cat", "end"), ("c", None), "first 1 token; then VAR was cut short."),
+        (("cat", "end"), ("", "cancelled"), "nothing to compare: VAR was stopped before"),
+    ],
+)
+def test_a_stopped_answer_is_not_called_a_divergence(left, right, said):
+    def run(text, reason, name):
+        tokens = tuple(Token(i, ord(c), c, "generated") for i, c in enumerate(text))
+        return Answer(tokens, reason, name)
+
+    assert said in divergence(run(*left, "baseline"), run(*right, "VAR"))

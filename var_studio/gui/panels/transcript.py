@@ -190,13 +190,14 @@ class TranscriptPanel(Panel):
             return
         from var_studio.analysis.compare import compare, generated
 
-        first = compare(baseline, other).first_divergence
+        compared = compare(baseline, other)
+        first = compared.first_divergence
         for strip, run in ((self.answer, baseline), (self.second, other)):
             rest = [] if first is None else generated(run.tokens)[first:]
             strip.tokens.set_divergence(rest[0].position if rest else None)
         if not (baseline.finished and other.finished):
             self.parting.setText("The second answer is being written.")
-        elif first is None and not {baseline.reason, other.reason} <= {"end", "length"}:
+        elif compared.undecided and not compared.identical:
             self.parting.setText("One answer was cut short; up to there both are the same.")
         elif first is None:
             self.parting.setText("Both answers are the same, token by token.")
