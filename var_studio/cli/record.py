@@ -101,6 +101,13 @@ def record(task: Task, generation: Generation, intervention: Redistribution | No
             raise VarStudioError(
                 f"{error.what} The baseline is kept in {task.out}.", error.next_step
             ) from error
+        except Exception:
+            progress.end()
+            if runs:
+                # Whatever went wrong afterwards, a finished run is worth keeping.
+                keep(runs, task.out)
+                complain(f"The baseline is kept in {task.out}.")
+            raise
         progress.end()
         keep(runs, task.out)
     for run in runs:

@@ -14,6 +14,7 @@ from PIL import Image
 from tests.unit.cli.test_export_and_info import assert_refused
 from var_studio import assets
 from var_studio.cli.record import divergence
+from var_studio.errors import VarStudioError
 from var_studio.recording.paths import kept_runs
 from var_studio.recording.session import open_session
 from var_studio.recording.tokens import Token
@@ -224,6 +225,40 @@ def test_ctrl_c_before_the_model_is_loaded(ask, tmp_path, monkeypatch):
     assert "Stopped before anything was recorded." in outcome.err
     assert "Traceback" not in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (VarStudioError("The device is full."), 2),
+        (RuntimeError("CUDA error: an illegal memory access"), 1),
+        (MemoryError(), 1),
+        (OSError(5, "Input/output error"), 1),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), 2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_fails_in_the_second_run_the_baseline_is_saved(
+    ask, tmp_path, monkeypatch, failure, code
+):
+    from var_studio.engine import generation
+
+    genuine = generation.record
+
+    def failing(*given, **named):
+        if named["intervention"] is not None:
+            raise failure
+        return genuine(*given, **named)
+
+    monkeypatch.setattr(generation, "record", failing)
+    outcome = ask("--var", "--max-new-tokens", 2)
+    out = tmp_path / "s.vars"
+    assert outcome.code == code
+    assert f"The baseline is kept in {out}." in outcome.err
+    assert "Traceback" not in outcome.err and outcome.out == ""
+    with open_session(out) as session:
+        assert [(r.name, len(r.generated_positions)) for r in session.runs] == [("baseline", 2)]
+    assert kept_runs() == []
 
 
 def test_a_second_ctrl_c_stops_at_once(ask, tmp_path, monkeypatch):
