@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 bad input, said in one line on stderr; 130 stopped by Ctrl
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,20 +17,42 @@ from var_studio.errors import VarStudioError
 DEBUG = "VAR_STUDIO_DEBUG"
 """Set to anything: unexpected errors show their traceback."""
 
+LIBRARIES = {
+    "accelerate": "accelerate",
+    "matplotlib": "matplotlib",
+    "numcodecs": "numcodecs",
+    "PIL": "pillow",
+    "pyqtgraph": "pyqtgraph",
+    "PySide6": "PySide6-Essentials",
+    "qtawesome": "qtawesome",
+    "shiboken6": "PySide6-Essentials",
+    "torch": "torch",
+    "transformers": "transformers",
+    "zarr": "zarr",
+}
+"""Modules that may be missing while the others do their work, and the package of each."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `arguments` None: those of the process."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _print_what_can_be_printed()
     try:
         window = _plain_window(given)
         if window is not None:
             return open_window(*window)
     except VarStudioError as error:
         return _complain(str(error))
-    from var_studio.cli.commands import command
+    except ImportError as error:
+        missing = missing_library(error)
+        if missing is None:
+            raise
+        return _complain(missing)
     from var_studio.cli.terminal import complain, usage_error
 
     try:
+        from var_studio.cli.commands import command
+
         with_code = command()(
             args=given,
             prog_name="var-studio",
@@ -45,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _quiet_end()
     except Exception as error:
-        said = usage_error(error)
+        said = usage_error(error) or missing_library(error)
         if said is not None:
             return complain(said)
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -67,13 +90,11 @@ def open_window(file: Path | None, demo: bool, quit_after_first_paint: bool) -> 
     try:
         from var_studio.gui.app import main as run_window
     except ImportError as error:
-        missing = (error.name or "").split(".")[0]
-        if missing not in ("PySide6", "pyqtgraph", "qtawesome", "shiboken6"):
+        missing = missing_library(error)
+        if missing is None:
             raise
-        raise VarStudioError(
-            f"The window needs {missing}, which cannot be loaded.",
-            "Install PySide6-Essentials, pyqtgraph and qtawesome, or use `var-studio demo`.",
-        ) from error
+        # Without Qt the rest still works.
+        raise VarStudioError(missing, "Or use `var-studio demo`, which needs no window.") from error
     return run_window(file, demo, quit_after_first_paint)
 
 
@@ -91,6 +112,27 @@ def _plain_window(arguments: Sequence[str]) -> tuple[Path | None, bool, bool] | 
         return None
     demo, quit_after = (name in rest for name in flags)
     return (Path(files[0]) if files else None, demo, quit_after)
+
+
+def missing_library(error: Exception) -> str | None:
+    """What to install where a library that we need is not there or broken; None: another error."""
+    if not isinstance(error, ImportError):
+        return None
+    name = (error.name or "").split(".")[0]
+    package = LIBRARIES.get(name)
+    if package is None:
+        return None
+    if isinstance(error, ModuleNotFoundError):
+        return f"This needs {name}, which is not installed. Install it: pip install {package}"
+    why = " ".join(str(error).split())
+    return f"This needs {name}, which cannot be loaded ({why}). Reinstall {package}."
+
+
+def _print_what_can_be_printed() -> None:
+    """A terminal that knows no ρ shows its code: answers and paths hold any letter at all."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(what: str) -> int:

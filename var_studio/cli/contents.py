@@ -26,7 +26,7 @@ def show(path: Path, as_json: bool) -> None:
                 ],
                 "runs": [_document(run) for run in session.runs],
             }
-            print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+            print(json.dumps(document, indent=2, allow_nan=False))
             return
         print(f"{path}: {_count(len(session.runs), 'run')}, {_count(len(session.images), 'image')}")
         for index, run in enumerate(session.runs):

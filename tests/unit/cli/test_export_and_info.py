@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -270,32 +271,114 @@ def test_a_bug_is_one_line_and_code_1(cli, session, monkeypatch):
         cli("info", session)
 
 
-WITHOUT_QT = """
+WITHOUT = """
 import sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("PySide6", "shiboken6"):
-            raise ModuleNotFoundError(name, name=name)
+        if name.split(".")[0] in sys.argv[1].split(","):
+            raise {error}
 
 sys.meta_path.insert(0, Blocker())
 from var_studio.cli import main
-sys.exit(main(sys.argv[1:]))
+sys.exit(main(sys.argv[2:]))
 """
+ABSENT = "ModuleNotFoundError(f'No module named {name!r}', name=name)"
+BROKEN = "ImportError('libEGL.so.1: cannot open shared object file', name=name)"
 
 
-@pytest.mark.parametrize("arguments", [[], ["gui"], ["gui", "--demo"]], ids=str)
-def test_the_window_without_qt_is_refused_in_one_line(arguments):
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_QT, *arguments],
+def without(modules: str, *arguments: object, error: str = ABSENT) -> subprocess.CompletedProcess:
+    script = WITHOUT.replace("{error}", error)
+    return subprocess.run(
+        [sys.executable, "-c", script, modules, *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert done.stdout == "" and done.stderr.count("\n") == 1
-    assert "needs PySide6" in done.stderr and "var-studio demo" in done.stderr
+
+
+def assert_says_what_to_install(done: subprocess.CompletedProcess, *said: str) -> None:
+    complaints = [line for line in done.stderr.splitlines() if not line.startswith("Loading")]
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == "" and len(complaints) == 1
+    assert "bug" not in done.stderr and "Traceback" not in done.stderr
+    for words in said:
+        assert words in complaints[0]
+
+
+@pytest.mark.parametrize("arguments", [[], ["gui"], ["gui", "--demo"]], ids=str)
+def test_the_window_without_qt_is_refused_in_one_line(arguments):
+    done = without("PySide6,shiboken6", *arguments)
+    assert_says_what_to_install(
+        done, "needs PySide6", "pip install PySide6-Essentials", "var-studio demo"
+    )
+    done = without("PySide6,shiboken6", *arguments, error=BROKEN)
+    assert_says_what_to_install(done, "PySide6", "libEGL.so.1", "var-studio demo")
+
+
+def test_a_figure_without_matplotlib_says_what_to_install(session, tmp_path):
+    done = without(
+        "matplotlib", "export", session, "--figure", "heads", "--out", tmp_path / "f.pdf"
+    )
+    assert_says_what_to_install(done, "needs matplotlib", "pip install matplotlib")
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("torch", "needs torch, which is not installed. Install it: pip install torch"),
+        ("transformers", "needs a package that is not installed: No module named 'transformers'"),
+    ],
+)
+def test_a_recording_without_torch_says_what_to_install(tmp_path, module, said):
+    picture = ROOT / "resources" / "samples" / "scene-4.png"
+    done = without(
+        module, "record", "--image", picture, "--prompt", "What?", "--out", tmp_path / "s.vars"
+    )
+    assert_says_what_to_install(done, said)
+    assert_says_what_to_install(without(module, "demo", "--out", tmp_path), said)
+
+
+def test_a_missing_module_of_our_own_stays_a_bug(session):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.modules['var_studio.cli.contents'] = None\n"
+            "from var_studio.cli import main; sys.exit(main(sys.argv[1:]))",
+            "info",
+            str(session),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "This is a bug" in done.stderr
+
+
+def test_a_terminal_without_unicode_is_no_reason_to_stop(session):
+    def run(*arguments: object) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "var_studio", *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            capture_output=True,
+            check=False,
+        )
+
+    plain = run("info", session)
+    assert plain.returncode == 0 and plain.stderr == b""
+    assert b"4 layers \\xd7 3 heads" in plain.stdout
+    as_json = run("info", session, "--json")
+    assert as_json.returncode == 0
+    with open_session(session) as opened:
+        assert json.loads(as_json.stdout)["runs"][0]["text"] == opened.runs[0].text
+    helped = run("export", "--help")
+    assert helped.returncode == 0 and b"--rho" in helped.stdout
+    wrong = run("export", session, "--figure", "map", "--out", "f.pdf", "--run", "ρ")
+    assert wrong.returncode == 2 and b"bug" not in wrong.stderr
 
 
 @pytest.mark.parametrize(
