@@ -90,6 +90,20 @@ def test_drags_merge_and_separate_changes_do_not(qtbot: QtBot) -> None:
     assert method.stored.tau is None and method.tau == method.tau_default
 
 
+def test_a_layer_range_keeps_its_order() -> None:
+    """A control changes one end at a time; the other end goes along where it must."""
+    method = MethodModel()
+    method.set(first_layer=4)
+    method.set(last_layer=1)
+    assert (method.stored.first_layer, method.stored.last_layer) == (1, 1)
+    method.set(first_layer=3)
+    assert (method.stored.first_layer, method.stored.last_layer) == (3, 3)
+    method.undo_stack.undo()
+    assert (method.stored.first_layer, method.stored.last_layer) == (1, 1)
+    method.set(first_layer=0)
+    assert (method.stored.first_layer, method.stored.last_layer) == (0, 1)
+
+
 def test_tau_follows_the_model_until_it_is_set(qtbot: QtBot) -> None:
     method = MethodModel()
     method.set_model(6.5, 192, 6)

@@ -64,7 +64,7 @@ def settings_of(kind: type[T], given: Mapping[str, Any]) -> T:
     Raises VarStudioError naming the option that is out of range.
     """
     try:
-        return kind(**{name: value for name, value in given.items() if value is not None})
+        return kind.model_validate({n: value for n, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")

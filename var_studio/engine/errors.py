@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from var_studio.errors import VarStudioError
+from var_studio.recording.failures import SettingsError
+
+__all__ = ["NonFiniteError", "RunCancelled", "SettingsError"]
 
 
 class NonFiniteError(VarStudioError):
     """The model's logits are NaN or infinite."""
-
-
-class SettingsError(VarStudioError):
-    """An intervention that does not fit the model."""
 
 
 class RunCancelled(Exception):

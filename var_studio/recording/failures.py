@@ -15,6 +15,10 @@ class SessionError(RecordingError):
     """A session file is damaged, not a session, or too new."""
 
 
+class SettingsError(VarStudioError, ValueError):
+    """Settings out of bounds, or settings that do not fit the model or the run."""
+
+
 class StorageError(VarStudioError):
     """The disk refused: full, read-only, no permission, gone."""
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from var_studio.recording.failures import SettingsError
+from var_studio.recording.refusals import refusal
 
 Convention = Literal["paper", "released-code"]
 Target = Literal["visual", "text", "both"]
@@ -15,9 +20,47 @@ RHO_PRESETS: dict[str, float] = {"general": 0.8, "hallucination": 0.5, "vision-c
 
 
 class Settings(BaseModel):
-    """Base: frozen, refuses unknown fields, so that a typing error in a file is seen."""
+    """Base: frozen, refuses unknown fields, so that a typing error in a file is seen.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A call raises SettingsError, one sentence for a reader; `model_validate`, for content of files
+    and controls, pydantic's ValidationError, which says where.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **given: Any) -> None:
+        """Raises SettingsError for a value out of bounds and for a setting that is not there."""
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise refusal(type(self), given, error) from error
+
+    # As on BaseModel's own: else `model_validate` would come through here, and lose the place.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def settled(kind: type[S], given: S | Mapping[str, Any] | None, parameter: str) -> S:
+    """Settings from what a caller gave as `parameter`: these, a dict of them, None for defaults.
+
+    Raises SettingsError, also for a copy that was changed past its bounds.
+    """
+    if given is None:
+        return kind()
+    if isinstance(given, kind):
+        # `model_copy(update=...)` checks nothing.
+        given = dict(given)
+    if not isinstance(given, Mapping):
+        raise SettingsError(
+            f"{parameter} takes a {kind.__name__}, not {type(given).__name__}.",
+            f"Write {parameter}=vs.{kind.__name__}(...).",
+        )
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as error:
+        raise refusal(kind, given, error) from error
 
 
 class Generation(Settings):
@@ -104,6 +147,19 @@ class Redistribution(Settings):
         title="Sink dimensions",
         description="Hidden dimensions that mark sinks. Empty: those of the model.",
     )
+    """None: those of the model. An empty tuple: no token is a sink (not for a run: `record`)."""
+
+    @field_validator("last_layer")
+    @classmethod
+    def _after_the_first(cls, last: int | None, others: ValidationInfo) -> int | None:
+        first = others.data.get("first_layer", 0)
+        if last is not None and last < first:
+            raise PydanticCustomError(
+                "empty_range",
+                "It comes before the first layer, {first}: no layer would change",
+                {"first": first},
+            )
+        return last
 
 
 Intervention = Redistribution

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import QObject, Signal
@@ -104,7 +105,20 @@ class MethodModel(SettingsModel[Redistribution]):
         super().__init__(Redistribution(), undo_stack, parent)
         self.tau_default = 20.0
         self.tau_max = 64.0
+        self.hidden_size = 4096
         self.n_layers = 0
+        self.sink_dims_default: tuple[int, ...] = ()
+
+    def set(self, *, drag: bool = False, **changes: Any) -> None:
+        """Change fields as in SettingsModel; an end of the layer range takes the other along."""
+        first = changes.get("first_layer", self._value.first_layer)
+        last = changes.get("last_layer", self._value.last_layer)
+        if last is not None and last < first:
+            if "last_layer" not in changes:
+                changes["last_layer"] = first
+            elif "first_layer" not in changes:
+                changes["first_layer"] = last
+        super().set(drag=drag, **changes)
 
     @property
     def current(self) -> Redistribution:
@@ -118,12 +132,19 @@ class MethodModel(SettingsModel[Redistribution]):
         """τ in force."""
         return self.tau_default if self._value.tau is None else self._value.tau
 
-    def set_model(self, tau_default: float, hidden_size: int, n_layers: int) -> None:
-        """Tell the default τ, the hidden size D (φ ≤ √D) and the number of layers."""
-        tau_max = math.sqrt(hidden_size)
-        new = (float(tau_default), tau_max, n_layers)
-        if new != (self.tau_default, self.tau_max, self.n_layers):
-            self.tau_default, self.tau_max, self.n_layers = new
+    def set_model(
+        self,
+        tau_default: float,
+        hidden_size: int,
+        n_layers: int,
+        sink_dims: Sequence[int] = (),
+    ) -> None:
+        """Tell the default τ, the hidden size D (φ ≤ √D), the number of layers, the sink
+        dimensions."""
+        new = (float(tau_default), int(hidden_size), int(n_layers), tuple(sink_dims))
+        if new != (self.tau_default, self.hidden_size, self.n_layers, self.sink_dims_default):
+            self.tau_default, self.hidden_size, self.n_layers, self.sink_dims_default = new
+            self.tau_max = math.sqrt(hidden_size)
             self.changed.emit()
 
 
