@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +21,16 @@ from var_studio.errors import VarStudioError
 if TYPE_CHECKING:
     from PIL import Image
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]"
+ImageSource: TypeAlias = (
+    "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
+)
 
 T = TypeVar("T")
 
 MAX_PIXELS: Final = 178_956_970
 """About 13,400 x 13,400: what Pillow takes for a decompression bomb, too."""
 MAX_BYTES: Final = 1 << 30
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
 
 
 class ImageError(VarStudioError):
@@ -48,9 +52,10 @@ class StoredImage:
 
 
 def load_image(source: ImageSource, name: str = "") -> StoredImage:
-    """Take an image from a path, encoded bytes, a PIL image or pixels, and check that it decodes.
+    """Take an image from a path, encoded bytes, a file, a PIL image or pixels; check it decodes.
 
-    Pixels are (rows, cols), or (rows, cols, 1, 3 or 4): uint8, uint16, bool, or float in 0..1.
+    An open file is read from its start. Pixels are (rows, cols), or (rows, cols, 1, 3 or 4):
+    uint8, uint16, bool, or float in 0..1.
     Raises ImageError for what is no image, empty, truncated, or larger than MAX_PIXELS.
     """
     from PIL import Image
@@ -62,13 +67,46 @@ def load_image(source: ImageSource, name: str = "") -> StoredImage:
         return _as_png(_from_pixels(source), name or "image.png")
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_bytes(bytes(source), name or "image")
-    path = Path(source).expanduser()
+    if hasattr(source, "read"):
+        encoded = _read_open(source)
+        return _from_bytes(encoded, name or Path(str(getattr(source, "name", "image"))).name)
+    if not isinstance(source, str | os.PathLike):
+        raise _not_understood(source)
+    if isinstance(source, str) and _ADDRESS.match(source):
+        raise ImageError(
+            f"{source[:60]} is a web address, not a file.",
+            "Download the picture, and give the path of the file.",
+        )
+    path = Path(os.path.expanduser(source))
     return _from_bytes(_read(path), name or path.name, str(path))
 
 
 def decode(image: StoredImage) -> Image.Image:
     """Decode to RGB: EXIF rotation applied, alpha over white, 16 bits scaled. Raises ImageError."""
     return _decoded(image.bytes, image.name)[0]
+
+
+def _not_understood(source: object) -> ImageError:
+    kind = type(source).__name__
+    advice = "Pass a path, encoded bytes, a PIL image, or a NumPy array (rows, columns, 3)"
+    if hasattr(source, "numpy"):
+        advice += "; of a tensor (3, rows, columns), tensor.permute(1, 2, 0).cpu().numpy()"
+    return ImageError(f"An image of type {kind} is not understood.", f"{advice}.")
+
+
+def _read_open(file: Any) -> bytes:
+    try:
+        # A buffer that a picture was just saved to stands at its end.
+        if file.seekable():
+            file.seek(0)
+        encoded = file.read()
+    except (OSError, ValueError, AttributeError) as error:
+        raise ImageError(
+            f"The open file cannot be read: {error}.", "Open it again, or give its path."
+        ) from error
+    if not isinstance(encoded, bytes):
+        raise ImageError("The file is open as text.", 'Open it with "rb", or give its path.')
+    return encoded
 
 
 def _read(path: Path) -> bytes:

@@ -174,6 +174,45 @@ def test_missing_files_and_folders(tmp_path):
         load_image("a\0b.png")
 
 
+def test_open_files_and_buffers_are_read(tmp_path):
+    buffer = io.BytesIO()
+    quarters().save(buffer, "PNG")  # leaves it at its end, as a reader of this test would
+    assert load_image(buffer).bytes == buffer.getvalue()
+    path = tmp_path / "scene.png"
+    path.write_bytes(buffer.getvalue())
+    with open(path, "rb") as file:
+        stored = load_image(file)
+    assert stored.bytes == buffer.getvalue() and stored.name == "scene.png"
+    with open(path, encoding="latin-1") as text, pytest.raises(ImageError, match="as text"):
+        load_image(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (5, "type int"),
+        (2.5, "type float"),
+        ({"path": "a.png"}, "type dict"),
+        (object(), "type object.*Pass a path"),
+        ("https://example.org/a.png", "web address.*Download"),
+        ("HTTP://example.org/a.png", "web address.*Download"),
+        ("data:image/png;base64,AAAA", "web address.*Download"),
+        ("~nobody-of-this-name/a.png", "no file"),
+    ],
+)
+def test_sources_that_are_not_understood(source, message):
+    with pytest.raises(ImageError, match=message):
+        load_image(source)
+
+
+def test_a_tensor_is_told_what_to_be(monkeypatch):
+    class Tensor:
+        def numpy(self): ...
+
+    with pytest.raises(ImageError, match=r"type Tensor.*permute\(1, 2, 0\)"):
+        load_image(Tensor())
+
+
 def png_of_size(width, height):
     """A PNG of a few bytes that declares any size."""
 
