@@ -370,7 +370,9 @@ class MainWindow(QMainWindow):
         self.setup.show_model(name, model)
         self.status.say("Ready")
         if not self.workspace.runs:
-            self.workspace.method.set_model(model.tau_default, model.hidden_size, model.n_layers)
+            self.workspace.method.set_model(
+                model.tau_default, model.hidden_size, model.n_layers, model.sink_dims
+            )
         self._facts_changed()
 
     @Slot(object)

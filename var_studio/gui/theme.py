@@ -182,6 +182,15 @@ def stylesheet(c: Colours) -> str:
     QToolButton#preset:checked {{
         border-color: {c.accent}; background: {c.accent_soft}; color: {c.text};
     }}
+    #wrong {{ color: {c.error}; }}
+    QScrollBar:vertical {{ background: transparent; width: 10px; margin: 0; }}
+    QScrollBar:horizontal {{ background: transparent; height: 10px; margin: 0; }}
+    QScrollBar::handle {{ background: {c.unseen}; border-radius: 4px; margin: 1px; }}
+    QScrollBar::handle:vertical {{ min-height: 28px; }}
+    QScrollBar::handle:horizontal {{ min-width: 28px; }}
+    QScrollBar::handle:hover {{ background: {c.text_faint}; }}
+    QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
+    QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
     QToolTip {{
         background: {c.raised}; color: {c.text}; border: 1px solid {c.border}; padding: 4px;
     }}

@@ -54,6 +54,7 @@ class Workspace(QObject):
         self._reading: Reading | None = None
         self._stale = True
         self._broken: tuple[object, ...] | None = None
+        self._unrecorded: tuple[object, ...] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -108,7 +109,23 @@ class Workspace(QObject):
             self._broken = key
             self.problem.emit(error)
             return None
+        self._check_dims(reading)
         return reading
+
+    def _check_dims(self, reading: Reading) -> None:
+        """Say once that φ of the sink dimensions asked for was not recorded; each panel that needs
+        it says so in its place, and the words and rows stay."""
+        asked = (self.run, self.method.current.sink_dims)
+        if asked == self._unrecorded:
+            return
+        self._unrecorded = None
+        if asked[1] is None:
+            return
+        try:
+            _ = reading.phi
+        except VarStudioError as error:
+            self._unrecorded = asked
+            self.problem.emit(error)
 
     def positions_with_row(self, run: Recording) -> list[int]:
         """Positions of the tokens of `run` that have a row under the present `row_of`."""
@@ -133,7 +150,7 @@ class Workspace(QObject):
         self._pair(run)
         if changed:
             self._reading = None
-            self.method.set_model(run.tau_default, run.hidden_size, run.n_layers)
+            self.method.set_model(run.tau_default, run.hidden_size, run.n_layers, run.sink_dims)
         self._update_range()
         if position is None and self.selection.position is None:
             position = self._first_interesting(run)

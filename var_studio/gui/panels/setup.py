@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QImage, QPixmap
@@ -27,12 +28,12 @@ from PySide6.QtWidgets import (
 
 from var_studio.gui.models.question import Sample
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.method_section import MethodSection
 from var_studio.gui.widgets.icons import icon
 from var_studio.gui.widgets.image_well import ImageWell
 from var_studio.gui.widgets.prompt_edit import PromptEdit
 from var_studio.gui.widgets.section import Section
 from var_studio.gui.widgets.settings_form import SettingsForm
-from var_studio.recording.settings import RHO_PRESETS
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -46,13 +47,8 @@ DEMO_NOTE = (
 )
 _CHOOSE_FOLDER, _FROM_HUB = "?folder", "?hub"
 _SAMPLE_COLUMNS = 6
-
-
-class MethodForm(SettingsForm):
-    """The redistribution's fields; τ shows the model's default until it is set."""
-
-    def shown_value(self, name: str) -> Any:
-        return getattr(self._model.current, name)  # type: ignore[attr-defined]
+_WIDEST = 400
+_SCROLL_ROOM = 14
 
 
 class SetupPanel(Panel):
@@ -80,19 +76,20 @@ class SetupPanel(Panel):
         super().__init__(parent)
         self.header.copy_button.hide()
         self._column = QVBoxLayout()
-        self._column.setContentsMargins(12, 6, 12, 12)
+        self._column.setContentsMargins(12, 6, _SCROLL_ROOM, 12)
         self._column.setSpacing(16)
         self._build_model()
         self._build_image()
         self._build_question()
         inner = QWidget()
         inner.setLayout(self._column)
-        scroll = QScrollArea()
+        scroll = self.scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setWidget(inner)
+        scroll.verticalScrollBar().rangeChanged.connect(self._make_room)
         body = QWidget()
         column = QVBoxLayout(body)
         column.setContentsMargins(0, 0, 0, 0)
@@ -100,6 +97,8 @@ class SetupPanel(Panel):
         column.addWidget(scroll, 1)
         column.addWidget(self._build_buttons())
         body.setMinimumWidth(300)
+        # A wider window gives its room to the maps.
+        self.setMaximumWidth(_WIDEST)
         self.set_body(body)
         self.show_body()
 
@@ -177,7 +176,7 @@ class SetupPanel(Panel):
         self._column.addWidget(section)
 
     def _build_buttons(self) -> QWidget:
-        footer = QWidget()
+        footer = self.footer = QWidget()
         footer.setObjectName("footer")
         self.run_button = QPushButton("Run")
         self.run_button.setObjectName("primary")
@@ -211,61 +210,41 @@ class SetupPanel(Panel):
         answer.add_more(self.sampling_form)
         self._column.addWidget(answer)
 
-        method = Section("Redistribution (VAR)", "More")
-        bounds = {"tau": (0.0, workspace.method.tau_max)}
-        self.method_form = MethodForm(workspace.method, ["tau", "rho", "p"], bounds=bounds)
-        self.tau_note = _quiet("")
-        self.presets = QWidget()
-        presets = QHBoxLayout(self.presets)
-        presets.setContentsMargins(0, 0, 0, 0)
-        presets.setSpacing(4)
-        self.preset_buttons: dict[str, QToolButton] = {}
-        for preset, rho in RHO_PRESETS.items():
-            button = QToolButton()
-            button.setText(preset.partition("-")[0].capitalize())
-            button.setCheckable(True)
-            button.setObjectName("preset")
-            button.setToolTip(f"ρ = {rho:g}, the paper's value for {preset} tasks (Sec. 6.1)")
-            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-            button.clicked.connect(partial(self._preset_chosen, rho))
-            presets.addWidget(button)
-            self.preset_buttons[preset] = button
-        self.more_form = MethodForm(
-            workspace.method,
-            ["mass_min", "convention", "heads", "target", "first_layer", "last_layer"],
-        )
-        method.add(self.method_form)
-        method.add(self.tau_note)
-        method.add(self.presets)
-        method.add_more(self.more_form)
-        self._column.addWidget(method)
+        self.method = MethodSection(workspace.method)
+        self.method_form, self.more_form = self.method.form, self.method.more_form
+        self._column.addWidget(self.method)
         self._column.addStretch(1)
         for pressed in self.findChildren(QAbstractButton):
             # A click must not take the focus: space flips the map, it does not run again.
             pressed.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._order_tabs()
+
+    def _order_tabs(self) -> None:
+        """Tab goes from top to bottom, whatever was built first."""
+        inner = [self._column.itemAt(n).widget() for n in range(self._column.count())]
+        stops = [
+            stop
+            for section in (*inner, self.footer)
+            if section is not None
+            for stop in section.findChildren(QWidget)
+            if stop.focusPolicy() & Qt.FocusPolicy.TabFocus
+            and stop.focusProxy() is None
+            and stop.window() is self.window()  # lists that open are windows of their own
+        ]
+        for before, after in pairwise(stops):
+            QWidget.setTabOrder(before, after)
 
     # -------------------------------------------------------------------------- the workspace
     def set_workspace(self, workspace: Workspace) -> None:
         super().set_workspace(workspace)
         self._build_settings(workspace)
-        workspace.method.changed.connect(self._show_method)
         workspace.question.image_changed.connect(self._show_image)
         workspace.question.prompt_changed.connect(self._show_prompt)
-        self._show_method()
         self._show_image()
         self._show_prompt()
 
     def refresh(self, reading: Reading | None) -> None:
         self.show_body()  # there is always something to set
-
-    def _show_method(self) -> None:
-        method = self._workspace().method
-        self.method_form.set_bounds("tau", 0.0, method.tau_max)
-        self.tau_note.setText(
-            f"φ is at most √D = {method.tau_max:.1f}; this model's τ is {method.tau_default:.3g}."
-        )
-        for preset, button in self.preset_buttons.items():
-            button.setChecked(abs(method.current.rho - RHO_PRESETS[preset]) < 1e-9)
 
     def _show_image(self) -> None:
         question = self._workspace().question
@@ -333,6 +312,7 @@ class SetupPanel(Panel):
             row, column = divmod(number, _SAMPLE_COLUMNS)
             self._sample_grid.addWidget(button, row, column)
         self.samples.setVisible(bool(samples))
+        self._order_tabs()
 
     def show_sample_note(self, note: str) -> None:
         """Say what one should know of the chosen sample ("" to say nothing)."""
@@ -360,6 +340,11 @@ class SetupPanel(Panel):
         if self.hub.text().strip():
             self.model_chosen.emit(self.hub.text().strip())
 
+    def _make_room(self, low: int, high: int) -> None:
+        """The scroll bar stands in the right margin, so that no line breaks anew beside it."""
+        bar = self.scroll.verticalScrollBar().sizeHint().width() if high > low else 0
+        self._column.setContentsMargins(12, 6, max(_SCROLL_ROOM - bar, 0), 12)
+
     def _prompt_typed(self) -> None:
         self._workspace().question.set_prompt(self.prompt.toPlainText())
 
@@ -368,10 +353,6 @@ class SetupPanel(Panel):
 
     def _sample_clicked(self, sample: Sample) -> None:
         self.sample_chosen.emit(sample)
-
-    def _preset_chosen(self, rho: float) -> None:
-        self._workspace().method.set(rho=rho)
-        self._show_method()
 
     # ------------------------------------------------------------------------------ plumbing
     def changeEvent(self, event: QEvent) -> None:

@@ -48,6 +48,7 @@ class Section(QWidget):
     def add(self, widget: QWidget) -> None:
         """Add a row that is always there."""
         self._rows.addWidget(widget)
+        self._more.raise_()  # last among the children, so last in the order of Tab
 
     def add_more(self, widget: QWidget) -> None:
         """Add a row that shows once unfolded."""

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
+    QLineEdit,
     QSlider,
     QSpinBox,
     QWidget,
@@ -87,7 +88,8 @@ class SettingsForm(QWidget):
     """Rows for some fields of a SettingsModel, in the order given. Follows undo and redo.
 
     A field is a slider (bounded float), a number, or a list of choices, as its declaration says.
-    `bounds` overrides the declared bounds of a float; `as_spin` names floats shown without slider.
+    `bounds` overrides the declared bounds of a float; `as_spin` names floats shown without slider;
+    `choice_words` says choices in other words than their keys.
     """
 
     def __init__(
@@ -97,10 +99,13 @@ class SettingsForm(QWidget):
         *,
         bounds: dict[str, tuple[float, float]] | None = None,
         as_spin: Sequence[str] = (),
+        choice_words: dict[str, dict[str, str]] | None = None,
         label_width: int = 92,
     ) -> None:
         super().__init__()
         self._model = model
+        self._words = choice_words or {}
+        self._label_width = label_width
         self._bounds = bounds or {}
         self._as_spin = tuple(as_spin)
         self.controls: dict[str, QWidget] = {}
@@ -112,21 +117,26 @@ class SettingsForm(QWidget):
         self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         declared = type(model.stored).model_fields
         for name in fields:
-            control = self._control(name, declared[name])
-            title = str(declared[name].title or name)
-            control.setObjectName(f"setting.{name}")
-            control.setToolTip(str(declared[name].description or ""))
-            for child in (control, *control.findChildren(QWidget)):
-                child.setToolTip(control.toolTip())
-                if isinstance(child, QSlider | QAbstractSpinBox | QComboBox):
-                    child.setAccessibleName(title)
-            self.controls[name] = control
-            self.form.addRow(title, control)
-            label = self.form.labelForField(control)
-            label.setToolTip(control.toolTip())
-            label.setMinimumWidth(label_width)
+            self.controls[name] = self._control(name, declared[name])
+            self.add_field(name, self.controls[name])
         model.changed.connect(self.follow)
         self.follow()
+
+    def add_field(self, name: str, control: QWidget) -> None:
+        """Add a row with the declared title and help. A control given from outside follows the
+        model by itself."""
+        declared = type(self._model.stored).model_fields[name]
+        title = str(declared.title or name)
+        control.setObjectName(f"setting.{name}")
+        control.setToolTip(str(declared.description or ""))
+        for child in (control, *control.findChildren(QWidget)):
+            child.setToolTip(control.toolTip())
+            if isinstance(child, QSlider | QAbstractSpinBox | QComboBox | QLineEdit):
+                child.setAccessibleName(title)
+        self.form.addRow(title, control)
+        label = self.form.labelForField(control)
+        label.setToolTip(control.toolTip())
+        label.setMinimumWidth(self._label_width)
 
     def set_bounds(self, name: str, low: float, high: float) -> None:
         """New bounds of a float field (τ ≤ √D when the model changes)."""
@@ -175,7 +185,8 @@ class SettingsForm(QWidget):
     def _combo(self, name: str, choices: Sequence[str]) -> QComboBox:
         combo = QComboBox()
         for choice in choices:
-            combo.addItem(choice.capitalize().replace("-", " "), choice)
+            text = self._words.get(name, {}).get(choice, choice.capitalize().replace("-", " "))
+            combo.addItem(text, choice)
         combo.activated.connect(
             lambda _, name=name, combo=combo: self._model.set(**{name: combo.currentData()})
         )

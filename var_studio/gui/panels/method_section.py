@@ -1,0 +1,101 @@
+"""Setup's settings of the redistribution: τ, ρ, p, the presets, and the rest behind "More"."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QToolButton, QWidget
+
+from var_studio.gui.models.method_settings import MethodModel
+from var_studio.gui.widgets.dims_edit import DimsEdit
+from var_studio.gui.widgets.section import Section
+from var_studio.gui.widgets.settings_form import SettingsForm
+from var_studio.recording.settings import RHO_PRESETS
+
+_WORDS = {
+    # "Selected" alone would be read as: the heads selected in the Heads panel.
+    "heads": {"selected": "Image-centric", "all": "All"},
+    "target": {"visual": "Visual non-sinks", "text": "Text", "both": "Both"},
+    "convention": {"paper": "The paper's text", "released-code": "The released code"},
+}
+
+
+class MethodForm(SettingsForm):
+    """The redistribution's fields; τ shows the model's default until it is set."""
+
+    def shown_value(self, name: str) -> Any:
+        return getattr(self._model.current, name)  # type: ignore[attr-defined]
+
+
+class MethodSection(Section):
+    """Shows a MethodModel and changes it, every change through its undo stack."""
+
+    def __init__(self, method: MethodModel) -> None:
+        super().__init__("Redistribution (VAR)", "More")
+        self._method = method
+        bounds = {"tau": (0.0, method.tau_max)}
+        self.form = MethodForm(method, ["tau", "rho", "p"], bounds=bounds)
+        self.tau_note = QLabel()
+        self.tau_note.setObjectName("quiet")
+        self.tau_note.setWordWrap(True)
+        self.more_form = MethodForm(
+            method,
+            ["mass_min", "convention", "heads", "target", "first_layer", "last_layer"],
+            choice_words=_WORDS,
+        )
+        last = self.more_form.controls["last_layer"]
+        assert isinstance(last, QSpinBox)
+        last.setSpecialValueText("all but the last")
+        self.dims = DimsEdit()
+        self.dims.changed.connect(self._dims_typed)
+        dims_form = SettingsForm(method, [])
+        dims_form.add_field("sink_dims", self.dims)
+        self.dims.line.setObjectName("setting.sink_dims")
+        self.add(self.form)
+        self.add(self.tau_note)
+        self.add(self._build_presets())
+        self.add_more(dims_form)
+        self.add_more(self.more_form)
+        method.changed.connect(self._follow)
+        self._follow()
+
+    def _build_presets(self) -> QWidget:
+        row = QWidget()
+        line = QHBoxLayout(row)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.setSpacing(4)
+        label = QLabel("ρ for")
+        label.setObjectName("quiet")
+        line.addWidget(label)
+        self.preset_buttons: dict[str, QToolButton] = {}
+        for preset, rho in RHO_PRESETS.items():
+            button = QToolButton()
+            button.setText(preset.partition("-")[0].capitalize())
+            button.setCheckable(True)
+            button.setObjectName("preset")
+            button.setToolTip(f"ρ = {rho:g}, the paper's value for {preset} tasks (Sec. 6.1)")
+            button.setAccessibleName(f"ρ for {preset} tasks")
+            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+            button.clicked.connect(partial(self._preset_chosen, rho))
+            line.addWidget(button)
+            self.preset_buttons[preset] = button
+        return row
+
+    def _follow(self) -> None:
+        method = self._method
+        self.form.set_bounds("tau", 0.0, method.tau_max)
+        self.tau_note.setText(
+            f"φ is at most √D = {method.tau_max:.1f}; this model's τ is {method.tau_default:.3g}."
+        )
+        self.dims.set_model(method.sink_dims_default, method.hidden_size)
+        self.dims.set_dims(method.current.sink_dims)
+        for preset, button in self.preset_buttons.items():
+            button.setChecked(abs(method.current.rho - RHO_PRESETS[preset]) < 1e-9)
+
+    def _preset_chosen(self, rho: float) -> None:
+        self._method.set(rho=rho)
+        self._follow()  # a click on the button that is down already must not lift it
+
+    def _dims_typed(self, dims: tuple[int, ...] | None) -> None:
+        self._method.set(sink_dims=dims)
