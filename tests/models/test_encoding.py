@@ -9,7 +9,7 @@ import pytest
 
 import var_studio as vs
 from tests.models.tiny import QUESTION, build_tokenizer, noise, save_checkpoint
-from var_studio.models.errors import PromptError
+from var_studio.models.errors import NotLoadedError, PromptError
 from var_studio.models.pieces import PieceDecoder
 from var_studio.recording.images import ImageError
 
@@ -129,3 +129,66 @@ def test_sentencepiece_words_keep_their_space() -> None:
     decoder = PieceDecoder(PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>"))
     assert [decoder.push(i) for i in (1, 2, 3, 4)] == ["a", " red", " circle", "s"]
     assert decoder.alone(3) == " circle"
+
+
+@pytest.mark.parametrize("prompt", [None, 5, b"what is it?", ["what is it?"]])
+def test_a_prompt_is_text(loaded: Any, prompt: Any) -> None:
+    with pytest.raises(PromptError, match=f"a text, not {type(prompt).__name__}"):
+        loaded("crop").encode(noise(60, 60), prompt)
+
+
+def test_half_a_character_in_the_prompt(loaded: Any) -> None:
+    with pytest.raises(PromptError, match=r"half of a character.*U\+D83D") as caught:
+        loaded("crop").encode(noise(60, 60), "what is \ud83d this?")
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("token", ["</s>", "<s>", "<pad>"])
+def test_a_special_token_in_the_prompt(loaded: Any, token: str) -> None:
+    """Read as the token, it would end or begin a turn; the position of the rest would lie."""
+    with pytest.raises(PromptError, match=f"holds {token}"):
+        loaded("crop").encode(noise(60, 60), f"what is {token} this?")
+    broken = f"{token[0]} {token[1:]}"
+    tokens = loaded("crop").encode(noise(60, 60), f"what is {broken} this?").tokens
+    assert f"what is {broken} this?" in "".join(t.text for t in tokens)
+
+
+def test_the_prompt_is_looked_at_before_the_image(loaded: Any, tmp_path: Path) -> None:
+    for prompt in ("", 5, "\ud83d", "</s>"):
+        with pytest.raises(PromptError):
+            loaded("crop").encode(tmp_path / "missing.png", prompt)
+
+
+def test_a_long_prompt_is_refused_once_and_by_us(checkpoint: Any, caplog: Any, capfd: Any) -> None:
+    """transformers' own warning speaks of indexing errors, which cannot happen here."""
+    import transformers
+
+    lmm = vs.load_model(checkpoint("crop"))
+    lmm.processor.tokenizer.model_max_length = 50
+    transformers.utils.logging.enable_propagation()
+    try:
+        length = lmm.encode(noise(60, 60), "circle " * 60).length
+        with pytest.raises(PromptError, match="takes 2048"):
+            lmm.encode(noise(60, 60), "circle " * 2100)
+    finally:
+        transformers.utils.logging.disable_propagation()
+    assert length > 50
+    assert "Token indices" not in caplog.text + capfd.readouterr().err
+
+
+def test_a_released_model_says_so(checkpoint: Any) -> None:
+    lmm = vs.load_model(checkpoint("crop"))
+    assert repr(lmm) == "LoadedModel('crop', 4 layers × 4 heads, D=64, cpu float32)".replace(
+        "crop", lmm.name
+    )
+    lmm.release()
+    assert repr(lmm) == f"LoadedModel({lmm.name!r}, released)"
+    for use in (
+        lambda: lmm.encode(noise(60, 60), QUESTION),
+        lambda: lmm.n_layers,
+        lambda: lmm.hidden_size,
+        lambda: vs.record(lmm, noise(60, 60), QUESTION),
+        lmm.release,
+    ):
+        with pytest.raises(NotLoadedError, match=r"was released.*Load the model again"):
+            use()

@@ -41,6 +41,14 @@ class ModelBusyError(VarStudioError):
     """A second run was started on a model that is in use."""
 
 
+class NotLoadedError(VarStudioError):
+    """No loaded model was given, or one that has been released."""
+
+
+class MissingLibraryError(VarStudioError):
+    """A library that models need is not installed."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that the device, or the machine, ran out of memory."""
     import torch

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from var_studio.models.catalog import Origin
-from var_studio.models.errors import ModelBusyError, PromptError
-from var_studio.models.families import Encoded, Family, encode
+from var_studio.models.errors import ModelBusyError, NotLoadedError, PromptError
+from var_studio.models.families import Encoded, Family, check_prompt, encode
 from var_studio.recording.images import ImageError, StoredImage, decode, load_image
 
 if TYPE_CHECKING:
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from var_studio.recording.images import ImageSource
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class LoadedModel:
     """A loaded model ("lmm"): what `load_model` returns and `record` takes.
 
     `sink_dims` is None until discovery has run (`sink_dims_origin` "not discovered yet").
     `tau_default` and `rho_default` are in the paper's convention. One run at a time: see `in_use`.
+    After `release` whatever needs the weights raises NotLoadedError.
     """
 
     hf_model: Any
@@ -42,17 +43,28 @@ class LoadedModel:
     tau_default: float
     rho_default: float = 0.8
     description: str = ""
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _value_grams: torch.Tensor | None = field(default=None, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _value_grams: torch.Tensor | None = None
+
+    def __repr__(self) -> str:
+        if self.hf_model is None:
+            return f"LoadedModel({self.name!r}, released)"
+        dtype = str(self.dtype).removeprefix("torch.")
+        return (
+            f"LoadedModel({self.name!r}, {self.n_layers} layers × {self.n_heads} heads, "
+            f"D={self.hidden_size}, {self.device} {dtype})"
+        )
 
     @property
     def text_config(self) -> Any:
         """Configuration of the language model."""
+        self._check_loaded()
         return self.hf_model.config.get_text_config()
 
     @property
     def decoder_layers(self) -> Sequence[Any]:
         """The decoder layers (torch modules) in order."""
+        self._check_loaded()
         layers: Sequence[Any] = self.hf_model.get_decoder().layers
         return layers
 
@@ -81,11 +93,11 @@ class LoadedModel:
     ) -> Encoded:
         """Turn a question about an image (or several) into the model's inputs.
 
-        Raises PromptError for an empty prompt, no image, or one too long for the model's context;
-        ImageError for an image that cannot be read.
+        Raises PromptError for a prompt that is empty, no text, too long for the model's context or
+        that holds special tokens, and for no image; ImageError for an image that cannot be read.
         """
-        if not prompt or not prompt.strip():
-            raise PromptError("The prompt is empty.", "Type a question about the image.")
+        self._check_loaded()
+        check_prompt(self.processor, prompt)
         images = _stored(image)
         inputs, tokens, layout = encode(
             self.family, self.hf_model, self.processor, [decode(i) for i in images], prompt.strip()
@@ -111,11 +123,14 @@ class LoadedModel:
                 "Wait until it ends, or stop it first.",
             )
         try:
-            if self.hf_model is None:
-                raise ModelBusyError(f"{self.name} was released.", "Load the model again.")
+            self._check_loaded()
             yield
         finally:
             self._lock.release()
+
+    def _check_loaded(self) -> None:
+        if self.hf_model is None:
+            raise NotLoadedError(f"{self.name} was released.", "Load the model again.")
 
     def value_grams(self) -> torch.Tensor:
         """W_O W_Oᵀ per layer and head, (L, H, d, d) float32: see `method.contribution`.

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from var_studio.models.errors import UnsupportedModelError
-from var_studio.models.families.base import Encoded, Family, encode
+from var_studio.models.families.base import Encoded, Family, check_prompt, encode
 from var_studio.models.families.llava import Llava
 
-__all__ = ["Encoded", "Family", "encode", "family_of"]
+__all__ = ["Encoded", "Family", "check_prompt", "encode", "family_of"]
 
 _BY_MODEL_TYPE: dict[str, type[Llava]] = {"llava": Llava}
 

@@ -62,6 +62,39 @@ class Family(Protocol):
         """Place each visual token in the original images; `sizes` are their (width, height)."""
 
 
+def check_prompt(processor: Any, prompt: Any) -> None:
+    """Refuse a prompt that is empty, no text, or that holds a special token. Raises PromptError.
+
+    The tokenizer would take the text of a special token for the token itself, e.g. `</s>` for the
+    end of the sequence.
+    """
+    if not isinstance(prompt, str):
+        raise PromptError(
+            f"The prompt is a text, not {type(prompt).__name__}.", "Pass the question as a string."
+        )
+    if not prompt.strip():
+        raise PromptError("The prompt is empty.", "Type a question about the image.")
+    halves = [character for character in prompt if "\ud800" <= character <= "\udfff"]
+    if halves:
+        raise PromptError(
+            f"The prompt holds half of a character (U+{ord(halves[0]):04X}).",
+            "Remove it, or type the question again.",
+        )
+    tokenizer = processor.tokenizer
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    special = {str(token) for token in added if token.special} | set(tokenizer.all_special_tokens)
+    # The family has a word to say about its placeholder.
+    special.discard(getattr(processor, "image_token", ""))
+    # Some tokenizers pad with a letter or a sign of ordinary text.
+    found = [token for token in special if len(token) > 1 and token in prompt]
+    if found:
+        first = min(found, key=lambda token: (prompt.index(token), -len(token)))
+        raise PromptError(
+            f"The prompt holds {first}, which the model reads as a special token, not as text.",
+            "Remove it, or break it with a space.",
+        )
+
+
 def encode(
     family: Family,
     hf_model: Any,
@@ -84,6 +117,8 @@ def encode(
         return_tensors="pt",
         # Some templates write BOS themselves; a second one would shift the first-token sink.
         add_special_tokens=not (bos and text.startswith(bos)),
+        # A prompt that is too long for the model is refused in our own words.
+        text_kwargs={"verbose": False},
     )
     inputs = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor)}
     ids = [int(i) for i in inputs["input_ids"][0]]
