@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from var_studio.models.errors import (
     DeviceError,
     HubUnreachableError,
     LoadCancelledError,
+    MissingLibraryError,
     ModelMemoryError,
     ModelNotFoundError,
     UnsupportedModelError,
@@ -249,3 +252,49 @@ def test_the_catalogue_needs_the_name_and_the_size() -> None:
     reported = look_up(["Qwen/Qwen3-VL-2B-Instruct"], 2048)
     assert reported is not None and reported.origin == "reported" and reported.tau < 20
     assert look_up(["my-own-model", ""], 4096) is None
+
+
+@pytest.mark.parametrize("name", [None, 5, "", " ", "n" * 5000, "a\0b", "~nobody-of-this-name"])
+def test_a_name_that_is_none(name: Any) -> None:
+    with pytest.raises(ModelNotFoundError) as caught:
+        vs.load_model(name)
+    assert len(str(caught.value)) < 300
+
+
+def without(*libraries: str, ask: str) -> str:
+    """What `load_model` says in a Python where some libraries are missing."""
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({libraries!r}))\n"
+        "import var_studio as vs\n"
+        f"try: vs.load_model({ask!r})\n"
+        "except vs.VarStudioError as error: print(type(error).__name__, error)\n"
+        f"print('torch' in sys.modules and sys.modules['torch'] is not None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("library", ["torch", "transformers", "huggingface_hub"])
+def test_a_library_that_is_not_installed(library: str) -> None:
+    said = without(library, ask="some-org/some-model")
+    assert said.startswith(f"MissingLibraryError Models need {library}, which is not installed.")
+    assert f"pip install {library}" in said
+
+
+def test_names_are_looked_at_before_anything_slow() -> None:
+    for ask in ("./nowhere", "tests"):
+        assert without(ask=ask).splitlines()[-1] == "False"
+
+
+def test_a_processor_that_needs_another_library(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ImportError("This image processor requires torchvision", name="torchvision")
+
+    monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", fail)
+    with pytest.raises(MissingLibraryError, match=r"requires torchvision.*Install it"):
+        vs.load_model(copy)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import re
 import struct
 from collections.abc import Callable
@@ -79,23 +80,28 @@ def resolve(
     `on_bytes(done, total)` follows a download and may raise to stop it. Raises
     ModelNotFoundError, HubUnreachableError or CheckpointError.
     """
-    name = str(name_or_path).strip()
+    name = str(name_or_path).strip() if isinstance(name_or_path, str | os.PathLike) else ""
     if name == DEMO:
         return inspect_folder(resource("demo-model"), name=DEMO)
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(name))
+    if name and os.path.isdir(path):
         return inspect_folder(path.resolve(), name=path.resolve().name)
-    if path.is_file():
+    if os.path.isfile(path):
         raise CheckpointError(
             f"{path} is a file, not a checkpoint folder.",
             "Choose the folder that holds config.json and the .safetensors files.",
         )
     if not _HUB_ID.fullmatch(name) or name.startswith(("./", "../", "~")):
         raise ModelNotFoundError(
-            f"There is no model folder {name!r}.",
+            f"There is no model folder {_short(name or name_or_path)}.",
             'Give "demo", an existing folder, or a hub id such as llava-hf/llava-1.5-7b-hf.',
         )
     return _from_hub(name, on_bytes)
+
+
+def _short(name: object) -> str:
+    text = repr(name)
+    return text if len(text) <= 100 else text[:99] + "…"
 
 
 def inspect_folder(folder: Path, *, name: str, revision: str | None = None) -> Checkpoint:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,8 +17,8 @@ from var_studio.models.errors import (
     CheckpointError,
     DeviceError,
     LoadCancelledError,
+    MissingLibraryError,
     ModelMemoryError,
-    UnsupportedModelError,
     is_out_of_memory,
 )
 from var_studio.models.families import family_of
@@ -56,7 +57,8 @@ def load_model(
     the CPU, elsewhere the checkpoint's own) or one of DTYPES. `on_event` is called in this thread.
 
     Raises a VarStudioError that says what is wrong: no such model, a damaged folder, a family
-    that is not supported, no network, no such device, not enough memory, or cancelled.
+    that is not supported, no network, no such device, not enough memory, a library that is not
+    installed, or cancelled.
     """
 
     def tell(stage: Stage, done: int = 0, total: int = 0) -> None:
@@ -65,9 +67,13 @@ def load_model(
         if on_event is not None:
             on_event(LoadProgress(stage, done, total))
 
+    _check_libraries()
     tell("download")
     checkpoint = resolve(name_or_path, lambda done, total: tell("download", done, total))
     family = family_of(checkpoint.config)
+    with _load_errors(checkpoint, device):
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
     place = choose_device(device)
     precision = choose_dtype(dtype, checkpoint, place)
     tell("weights")
@@ -84,6 +90,15 @@ def load_model(
     lmm = _assemble(checkpoint, hf_model, processor, family, place, precision, known)
     tell("ready")
     return lmm
+
+
+def _check_libraries() -> None:
+    """Before a download of gigabytes. Raises MissingLibraryError."""
+    for name in ("torch", "transformers", "huggingface_hub"):
+        if find_spec(name) is None:
+            raise MissingLibraryError(
+                f"Models need {name}, which is not installed.", f"Install it: pip install {name}"
+            )
 
 
 def choose_device(device: str) -> torch.device:
@@ -173,7 +188,9 @@ def _load_processor(checkpoint: Checkpoint) -> Any:
         processor = transformers.AutoProcessor.from_pretrained(
             checkpoint.folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+    except ImportError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"The processor of {checkpoint.name} cannot be loaded: {_one_line(error)}",
             "The folder needs preprocessor_config.json (or processor_config.json) and the "
@@ -217,23 +234,23 @@ def _assemble(
 
 
 @contextmanager
-def _load_errors(checkpoint: Checkpoint, place: torch.device) -> Iterator[None]:
+def _load_errors(checkpoint: Checkpoint, place: torch.device | str) -> Iterator[None]:
     """Say in our words what torch and transformers raise while loading."""
     try:
         yield
     except VarStudioError:
         raise
     except Exception as error:
+        if isinstance(error, ImportError):
+            raise MissingLibraryError(
+                f"{checkpoint.name} needs a library that cannot be loaded: {_one_line(error)}",
+                "Install it with pip, and load the model again.",
+            ) from error
         if is_out_of_memory(error):
             gib = checkpoint.weight_bytes / 2**30
             raise ModelMemoryError(
                 f"Not enough memory on {place} for {checkpoint.name} ({gib:.1f} GiB of weights).",
                 "Close other programs, choose a smaller model, or a 16-bit dtype.",
-            ) from error
-        if isinstance(error, ImportError):
-            raise UnsupportedModelError(
-                f"{checkpoint.name} needs a package that is not installed: {_one_line(error)}",
-                "Install it and load the model again.",
             ) from error
         raise CheckpointError(
             f"{checkpoint.name} cannot be loaded: {_one_line(error)}",
