@@ -12,7 +12,12 @@ import numpy.typing as npt
 from var_studio.analysis.reading import HeadValue, Moment, Reading
 from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
 from var_studio.errors import VarStudioError
-from var_studio.figures.geometry import cell_box, finest_views, unseen_and_padding
+from var_studio.figures.geometry import (
+    ShownViews,
+    cell_box,
+    choose_views,
+    unseen_and_padding,
+)
 from var_studio.figures.spec import (
     ColourScale,
     Figure,
@@ -24,7 +29,15 @@ from var_studio.figures.spec import (
     Series,
     Width,
 )
-from var_studio.figures.words import count, focus_line, heads_line, settings_line, token_line
+from var_studio.figures.words import (
+    beyond_line,
+    focus_line,
+    heads_line,
+    image_line,
+    settings_line,
+    sinks_line,
+    token_line,
+)
 
 ATTENTION_COLOURS = "viridis"
 DIFFERENCE_COLOURS = "RdBu_r"
@@ -43,13 +56,19 @@ _HEAD_LABELS: Mapping[HeadValue, str] = {
 @dataclass(frozen=True, slots=True)
 class MapOptions:
     """How a map is shown. `robust`: the 99 % quantile is the last colour, so that a few tokens do
-    not darken the rest. `hide_sinks`: sinks, which are boxed anyway, play no part in that."""
+    not darken the rest. `hide_sinks`: sinks, which are boxed anyway, play no part in that.
+
+    `image` and `view` count from 0. `view` None: all finest views of the image; a number: that
+    view alone, whose image goes before `image`.
+    """
 
     opacity: float = 0.8
     smooth: bool = False
     robust: bool = True
     hide_sinks: bool = True
     colour_map: str = ATTENTION_COLOURS
+    image: int = 0
+    view: int | None = None
 
 
 def build(
@@ -77,25 +96,28 @@ def build_map(
 ) -> Figure:
     """The picture with its sinks boxed, then attention before, after and their difference.
 
-    Before and after share one scale; the difference is centred on 0. Shown: the first image.
+    Before and after share one scale; the difference is centred on 0. Scales and counts are those
+    of the image shown. Raises VarStudioError for an image or a view that the run does not have.
     """
     options = options or MapOptions()
+    shown = choose_views(reading.run.layout, options.image, options.view)
+    drawn = shown.tokens
     before, after, difference = reading.map_before, reading.map_after, reading.map_difference
-    hide = reading.visual_sinks if options.hide_sinks else None
-    limits = _limits(before, after, options.robust, hide)
+    hide = reading.visual_sinks[drawn] if options.hide_sinks else None
+    limits = _limits(before[drawn], after[drawn], options.robust, hide)
     attention = ColourScale(limits, options.colour_map, "attention α (% of the row)", percent=True)
     change = ColourScale(
-        _difference_limits(difference, limits, options.robust),
+        _difference_limits(difference[drawn], limits, options.robust),
         DIFFERENCE_COLOURS,
         "change (% of the row)",
         percent=True,
         centred=True,
     )
-    picture = _picture_panel(reading, options)
+    picture = _picture_panel(reading, options, shown)
     panels = {
-        "before": _heat_panel(picture, "before", reading, before, attention),
-        "after": _heat_panel(picture, "after (local)", reading, after, attention),
-        "difference": _heat_panel(picture, "after − before", reading, difference, change),
+        "before": _heat_panel(picture, "before", reading, before, attention, shown),
+        "after": _heat_panel(picture, "after (local)", reading, after, attention, shown),
+        "difference": _heat_panel(picture, "after − before", reading, difference, change, shown),
     }
     plain = replace(picture, title="image, sinks boxed")
     rows: tuple[tuple[Panel, ...], ...]
@@ -105,19 +127,16 @@ def build_map(
         rows = ((panels["before"], panels["after"]), (plain, panels["difference"]))
     else:
         rows = ((plain, panels["before"], panels["after"], panels["difference"]),)
-    boxed = int(reading.visual_sinks.sum())
-    notes: tuple[str, ...] = (
-        f"{heads_line(reading)} {count(boxed, 'visual sink')} of layer "
-        f"{reading.focus.layer} boxed. {settings_line(reading.settings)}.",
-    )
-    notes += _borders(picture)
-    if not reading.run.layout.known:
-        notes += ("The geometry of this model family is not known: tokens in reading order.",)
+    about = {"image": shown.image, "view": options.view}
     return Figure(
         rows=rows,
-        title=f"{token_line(reading)} · {focus_line(reading)}",
-        notes=notes,
-        metadata=metadata("map", reading),
+        title=" · ".join(
+            part
+            for part in (token_line(reading), focus_line(reading), image_line(reading, shown))
+            if part
+        ),
+        notes=_map_notes(reading, shown, picture, attention, change),
+        metadata={**metadata("map", reading), **about},
         arrays=_map_arrays(reading),
         table=_map_table(reading),
     )
@@ -129,7 +148,10 @@ def build_histogram(reading: Reading, *, width: Width = "two-columns", bins: int
     counts = reading.phi_histogram(layer, bins)
     tau = _tau(reading)
     visual = int(reading.n_visual_sinks[layer])
-    text = int(reading.n_sinks[layer]) - visual
+    first = int(reading.sinks[layer, 0] and not reading.visual[0])
+    text = int(reading.n_sinks[layer]) - visual - first
+    named = [(visual, "visual"), (text, "text"), (first, "BOS")]
+    sinks = ", ".join(f"{n} {what}" for n, what in named if n) or "none"
     bound = reading.run.hidden_size**0.5
     panel = HistogramPanel(
         title="",
@@ -142,10 +164,11 @@ def build_histogram(reading: Reading, *, width: Width = "two-columns", bins: int
         threshold=tau,
         threshold_label=f"τ = {tau:.4g}",
         label=f"sink-dimension value φ (at most √D = {bound:.1f})",
+        bound=bound,
     )
     return Figure(
         rows=((panel,),),
-        title=f"Sinks of layer {layer}: {visual} visual, {text} text",
+        title=f"Sinks of layer {layer}: {sinks}",
         notes=(f"Sink dimensions {_dims(reading)}; {reading.settings.convention} convention.",),
         metadata=metadata("histogram", reading),
         arrays={
@@ -184,6 +207,7 @@ def build_heads(
         for name in values
     )
     rows = tuple((panel,) for panel in panels) if width == "column" else (panels,)
+    dot = f" Dot: {focus_line(reading)}." if panels and panels[0].chosen else ""
     layers, heads = np.divmod(np.arange(reading.image_centric.size), reading.run.n_heads)
     arrays: dict[str, npt.NDArray[Any]] = {
         "non_sink_ratio": reading.non_sink_ratio,
@@ -197,7 +221,7 @@ def build_heads(
     return Figure(
         rows=rows,
         title=f"{token_line(reading)} · {share} heads are image-centric",
-        notes=(f"Image-centric heads outlined. {settings_line(reading.settings)}.",),
+        notes=(f"Image-centric heads outlined.{dot} {settings_line(reading.settings)}.",),
         metadata=metadata("heads", reading),
         arrays=arrays,
         table={"layer": layers, "head": heads, **{k: v.ravel() for k, v in arrays.items()}},
@@ -241,19 +265,18 @@ def metadata(figure: str, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _picture_panel(reading: Reading, options: MapOptions) -> ImagePanel:
+def _picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> ImagePanel:
     layout = reading.run.layout
     if not layout.known:
         side = max(int(np.ceil(np.sqrt(layout.count))), 1)
         return ImagePanel("", (side, -(-layout.count // side) or 1), None, opacity=1.0)
-    views = set(finest_views(layout, 0))
     cells = [layout.cell_of(int(k)) for k in np.flatnonzero(reading.visual_sinks)]
-    sinks = [cell_box(layout, cell) for cell in cells if cell is not None and cell[0] in views]
-    unseen, padding = unseen_and_padding(layout, 0)
+    sinks = [cell_box(layout, c) for c in cells if c is not None and c[0] in shown.views]
+    unseen, padding = unseen_and_padding(layout, shown.image)
     return ImagePanel(
         title="",
-        size=layout.image_sizes[0],
-        picture=np.asarray(reading.run.image(0).convert("RGB")),
+        size=layout.image_sizes[shown.image],
+        picture=np.asarray(reading.run.image(shown.image).convert("RGB")),
         sinks=tuple(sinks),
         unseen=unseen,
         padding=padding,
@@ -268,12 +291,12 @@ def _heat_panel(
     reading: Reading,
     values: npt.NDArray[np.float32],
     scale: ColourScale,
+    shown: ShownViews,
 ) -> ImagePanel:
     layout = reading.run.layout
     if layout.known:
         heats = tuple(
-            Heat(layout.grid(view, values), layout.views[view].box)
-            for view in finest_views(layout, 0)
+            Heat(layout.grid(view, values), layout.views[view].box) for view in shown.views
         )
     else:
         cols, rows = base.size
@@ -283,10 +306,27 @@ def _heat_panel(
     return replace(base, title=title, heats=heats, scale=scale)
 
 
-def _borders(panel: ImagePanel) -> tuple[str, ...]:
-    words = ["cropped away, never seen by the model"] if panel.unseen else []
-    words += ["padding around the image"] if panel.padding else []
-    return (f"Hatched: {'; '.join(words)}.",) if words else ()
+def _map_notes(
+    reading: Reading,
+    shown: ShownViews,
+    picture: ImagePanel,
+    attention: ColourScale,
+    change: ColourScale,
+) -> tuple[str, ...]:
+    sinks, drawn = reading.visual_sinks, shown.tokens
+    notes = [
+        f"{heads_line(reading)} {sinks_line(reading, shown)} {settings_line(reading.settings)}.",
+        beyond_line(
+            attention.limits, sinks[drawn], reading.map_before[drawn], reading.map_after[drawn]
+        ),
+        beyond_line(change.limits, sinks[drawn], reading.map_difference[drawn], of="change"),
+    ]
+    words = ["cropped away, never seen by the model"] if picture.unseen else []
+    words += ["padding around the image"] if picture.padding else []
+    notes += [f"Hatched: {'; '.join(words)}."] if words else []
+    if not reading.run.layout.known:
+        notes.append("The geometry of this model family is not known: tokens in reading order.")
+    return tuple(note for note in notes if note)
 
 
 def _limits(

@@ -81,7 +81,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class HistogramPanel:
-    """A histogram with a logarithmic count and a threshold line. `edges` (bins + 1,)."""
+    """A histogram with a logarithmic count and a threshold line. `edges` (bins + 1,).
+
+    `bound`: no value can lie above it, nor does the axis go further; None: it is not known.
+    """
 
     title: str
     edges: npt.NDArray[np.float64]
@@ -89,6 +92,7 @@ class HistogramPanel:
     threshold: float
     threshold_label: str
     label: str
+    bound: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

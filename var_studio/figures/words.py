@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from var_studio.analysis.reading import Reading
+from var_studio.analysis.scale import Limits
+from var_studio.figures.geometry import ShownViews
 from var_studio.recording.settings import Redistribution
 
 
@@ -37,6 +40,13 @@ def settings_line(settings: Redistribution) -> str:
         parts.append("all heads")
     if settings.target != "visual":
         parts.append(f"target {settings.target}")
+    first, last = settings.first_layer, settings.last_layer
+    if last is not None:
+        parts.append(f"layers {first}–{last}" if first != last else f"layer {first} alone")
+    elif first:
+        parts.append(f"layers from {first}")
+    if settings.sink_dims is not None:
+        parts.append(f"sink dimensions {', '.join(map(str, settings.sink_dims)) or 'none'}")
     return ", ".join(parts)
 
 
@@ -62,6 +72,56 @@ def heads_line(reading: Reading) -> str:
     pairs = reading.focus.heads or tuple(np.ndindex(reading.changed.shape))
     changed = sum(bool(reading.changed[pair]) for pair in pairs)
     return f"{changed} of {count(len(pairs), 'head')} redistributed."
+
+
+def image_line(reading: Reading, shown: ShownViews) -> str:
+    """Which image, and which view of it, where there is more than what is shown; else empty."""
+    layout = reading.run.layout
+    n_images = len(layout.image_sizes)
+    parts = [f"image {shown.image + 1} of {n_images}"] if n_images > 1 and layout.known else []
+    of_image = [i for i, view in enumerate(layout.views) if view.image == shown.image]
+    if len(shown.views) == 1 and len(of_image) > 1:
+        parts.append(f"view “{layout.views[shown.views[0]].name}”")
+    return ", ".join(parts)
+
+
+def sinks_line(reading: Reading, shown: ShownViews) -> str:
+    """How many sinks the picture shows boxed, and how many lie outside it."""
+    layer, sinks = reading.focus.layer, reading.visual_sinks
+    total = int(sinks.sum())
+    if not reading.run.layout.known:
+        return f"{count(total, 'visual sink')} in layer {layer}."
+    boxed = int((sinks & shown.tokens).sum())
+    if boxed == total:
+        return f"{count(total, 'visual sink')} of layer {layer} boxed."
+    where = "images" if len(reading.run.layout.image_sizes) > 1 else "views"
+    return (
+        f"{boxed} of {count(total, 'visual sink')} of layer {layer} boxed; "
+        f"the rest lie in other {where}."
+    )
+
+
+def beyond_line(
+    limits: Limits, sinks: npt.NDArray[np.bool_], *values: npt.NDArray[np.float32], of: str = ""
+) -> str:
+    """How many tokens share the last colour of a scale though they have more, and how far they go.
+
+    `sinks` (V,), each of `values` (V,). Empty where none goes beyond.
+    """
+    outside = np.stack([(v > limits.high) | (v < limits.low) for v in values])
+    beyond = outside.any(axis=0)
+    if not beyond.any():
+        return ""
+    n_sinks = int((beyond & sinks).sum())
+    named = [(n_sinks, "sink"), (int(beyond.sum()) - n_sinks, "other token")]
+    who = " and ".join(count(n, noun) for n, noun in named if n)
+    if not n_sinks:
+        who = count(named[1][0], "token")
+    reached = np.stack(values)[outside]
+    furthest = 100 * float(reached[np.abs(reached).argmax()])
+    far = f"{furthest:.3g}".replace("-", "−")
+    scale = f"the scale of the {of}" if of else "the scale"
+    return f"{who} beyond {scale}, {'down' if furthest < 0 else 'up'} to {far}\N{NO-BREAK SPACE}%."
 
 
 def count(number: int, noun: str) -> str:

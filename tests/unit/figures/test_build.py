@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.synthetic import make_layout
 from var_studio.errors import VarStudioError
@@ -25,7 +26,7 @@ from var_studio.figures import (
     read,
 )
 from var_studio.figures.geometry import finest_views, unseen_and_padding
-from var_studio.figures.words import visible
+from var_studio.figures.words import settings_line, visible
 from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import save_session
@@ -179,6 +180,150 @@ def test_an_unknown_geometry_is_never_laid_over_the_picture(run, monkeypatch):
 )
 def test_tokens_are_named_so_that_blanks_can_be_seen(text, shown):
     assert visible(text) == shown
+
+
+# --- captions
+
+
+@pytest.fixture
+def two_images(run, monkeypatch):
+    """The 40 tokens of `run` as two images: 24 in the first; a thumbnail and a tile of 8 each."""
+    first, thumbnail, tile = (np.arange(24), np.arange(24, 32), np.arange(32, 40))
+    layout = VisualLayout(
+        ((320, 240), (200, 100)),
+        run.layout.positions,
+        (
+            View("image", 0, (0.0, 0.0, 320.0, 240.0), first.reshape(3, 8)),
+            View("thumbnail", 1, (0.0, 0.0, 200.0, 100.0), thumbnail.reshape(2, 4)),
+            View("tile", 1, (0.0, 0.0, 100.0, 100.0), tile.reshape(2, 4)),
+        ),
+        run.layout.boxes,
+        ((), ()),
+    )
+    sizes = layout.image_sizes
+    monkeypatch.setattr(type(run), "layout", property(lambda _: layout))
+    monkeypatch.setattr(type(run), "image", lambda _, index: Image.new("RGB", sizes[index]))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("options", "views", "size", "said"),
+    [
+        ({}, [0], (320, 240), "image 1 of 2"),
+        ({"image": 0}, [0], (320, 240), "image 1 of 2"),
+        ({"image": 1}, [2], (200, 100), "image 2 of 2, view “tile”"),
+        ({"view": 1}, [1], (200, 100), "image 2 of 2, view “thumbnail”"),
+        ({"view": 0, "image": 1}, [0], (320, 240), "image 1 of 2"),
+    ],
+)
+def test_a_map_counts_what_it_shows(two_images, options, views, size, said):
+    # Below the least phi all patches are sinks: the numbers are those of the views.
+    reading = read(two_images, layer=3, settings=Redistribution(tau=0.0))
+    figure = build_map(reading, options=MapOptions(**options))
+    picture, before = figure.rows[0][:2]
+    shown = sum(two_images.layout.views[view].tokens.size for view in views)
+    assert picture.size == size and len(picture.sinks) == shown
+    assert figure.title.endswith(said)
+    assert f"{shown} of 40 visual sinks of layer 3 boxed; the rest" in figure.notes[0]
+    grids = [two_images.layout.grid(view, reading.map_before) for view in views]
+    for heat, grid in zip(before.heats, grids, strict=True):
+        np.testing.assert_array_equal(heat.values, grid)
+    # What is elsewhere stretches no scale.
+    full = MapOptions(robust=False, hide_sinks=False, **options)
+    limits = build_map(reading, options=full).rows[0][1].scale.limits
+    after = [two_images.layout.grid(view, reading.map_after) for view in views]
+    assert limits.high == pytest.approx(max(g.max() for g in grids + after))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"image": 2}, "There is no image 3. Images go from 1 to 2."),
+        ({"image": -1}, "There is no image 0."),
+        ({"view": 3}, "There is no view 3. Views go from 0 to 2."),
+        ({"view": -1}, "There is no view -1."),
+    ],
+)
+def test_an_image_that_is_not_there_is_refused(two_images, options, said):
+    with pytest.raises(VarStudioError) as caught:
+        build_map(read(two_images), options=MapOptions(**options))
+    assert said in str(caught.value)
+
+
+def test_one_image_is_not_numbered(run):
+    figure = build_map(read(run, layer=3))
+    assert "image" not in figure.title
+    boxed = int(read(run, layer=3).visual_sinks.sum())
+    assert f"{boxed} visual sinks of layer 3 boxed." in figure.notes[0]
+
+
+@pytest.mark.parametrize("hide", [True, False])
+@pytest.mark.parametrize("robust", [True, False])
+def test_the_caption_tells_what_lies_beyond_the_scale(run, robust, hide):
+    settings = Redistribution(heads="all", mass_min=0.0)
+    reading = read(run, layer=3, settings=settings)
+    options = MapOptions(robust=robust, hide_sinks=hide)
+    figure = build_map(reading, options=options)
+    high = figure.rows[0][1].scale.limits.high
+    n_sinks, n_others, largest = 0, 0, 0.0
+    for k in range(40):
+        most = max(float(reading.map_before[k]), float(reading.map_after[k]))
+        if most > high:
+            n_sinks += bool(reading.visual_sinks[k])
+            n_others += not reading.visual_sinks[k]
+            largest = max(largest, most)
+    said = [n for n in figure.notes if "beyond the scale," in n]
+    if not robust and not hide:
+        assert said == [] and n_sinks + n_others == 0  # control
+        return
+    assert n_sinks > 0
+    (said,) = said
+    assert said.startswith(f"{n_sinks} sink")
+    assert (f"and {n_others} other token" in said) == (n_others > 0)
+    assert said.endswith(f"up to {100 * largest:.3g}\u00a0%.")
+
+
+def test_the_caption_tells_what_lies_beyond_the_scale_of_the_change(run):
+    reading = read(run, layer=3, settings=Redistribution(heads="all", mass_min=0.0))
+    (said,) = [n for n in build_map(reading).notes if "the scale of the change" in n]
+    lowest = f"{100 * float(reading.map_difference.min()):.3g}".replace("-", "−")
+    assert said.endswith(f"down to {lowest}\u00a0%.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"first_layer": 1}, "layers from 1"),
+        ({"first_layer": 1, "last_layer": 3}, "layers 1–3"),
+        ({"last_layer": 3}, "layers 0–3"),
+        ({"first_layer": 2, "last_layer": 2}, "layer 2 alone"),
+        ({"sink_dims": (5, 90)}, "sink dimensions 5, 90"),
+        ({"heads": "all"}, "all heads"),
+        ({"target": "both"}, "target both"),
+    ],
+)
+def test_the_line_of_settings_names_whatever_is_not_the_default(changes, said):
+    plain = settings_line(Redistribution())
+    assert said not in plain
+    assert settings_line(Redistribution(**changes)) == f"{plain}, {said}"
+
+
+def test_the_title_of_a_histogram_counts_the_first_token_apart(run):
+    layer, sinks = 3, run.sinks(3)
+    visual = int((sinks & run.visual).sum())
+    assert sinks[0] and sinks.sum() == visual + 1
+    title = build("histogram", read(run, layer=layer)).title
+    assert title == f"Sinks of layer 3: {visual} visual, 1 BOS"
+    every = build("histogram", read(run, layer=layer, settings=Redistribution(tau=0.0))).title
+    n_text = run.length - run.visual.sum() - 1
+    assert every == f"Sinks of layer 3: {run.visual.sum()} visual, {n_text} text, 1 BOS"
+    none = build("histogram", read(run, layer=layer, settings=Redistribution(tau=1000.0))).title
+    assert none == "Sinks of layer 3: none"
+
+
+def test_the_dot_of_the_head_in_focus_is_explained(run):
+    assert "Dot: layer 3, head 1." in build("heads", read(run, layer=3, head=1)).notes[0]
+    assert "Dot" not in build("heads", read(run, layer=3)).notes[0]
 
 
 # --- beside a figure
