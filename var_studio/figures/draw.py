@@ -65,9 +65,9 @@ def draw_image(axes: Axes, panel: ImagePanel) -> None:
 
 def draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
     """Step histogram with a logarithmic count; the threshold is a dashed line."""
+    from matplotlib import rcParams
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    _title(axes, panel.title)
     floor = 0.7  # below a count of 1, so that a bin with one token can be seen
     top = 1
     for index, series in enumerate(panel.series):
@@ -86,18 +86,20 @@ def draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
             zorder=2 + index,
         )
     axes.set_yscale("log")
-    right = max(float(panel.edges[-1]), panel.threshold) * 1.04
+    right = histogram_end(panel)
     axes.set_xlim(0, right)
-    axes.set_ylim(floor, top * 2.5)
-    axes.axvline(panel.threshold, color=THRESHOLD, linestyle=(0, (4, 2)), zorder=6)
-    on_left = panel.threshold > 0.7 * right
+    axes.set_ylim(floor, top * 1.6)
+    beyond = panel.threshold > right
+    if not beyond:
+        axes.axvline(panel.threshold, color=THRESHOLD, linestyle=(0, (4, 2)), zorder=6)
+    at = min(panel.threshold / right, 1.0)
     text = axes.annotate(
-        panel.threshold_label,
-        (panel.threshold, 1.0),
-        xycoords=("data", "axes fraction"),
+        f"{panel.threshold_label}, beyond √D ▸" if beyond else panel.threshold_label,
+        (at, 1.0),
+        xycoords="axes fraction",
         xytext=(0, 2),
         textcoords="offset points",
-        ha="right" if on_left else "center",
+        ha="right" if at > 0.85 else "left" if at < 0.15 else "center",
         va="bottom",
         color=THRESHOLD,
     )
@@ -107,7 +109,19 @@ def draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(panel.label)
     axes.set_ylabel("tokens")
-    axes.legend(loc="upper center" if on_left else "upper right")
+    # Above the axes and the label of τ: wherever τ is, its line crosses no word.
+    em = float(rcParams["font.size"])
+    room = axes.bbox.height * 72 / axes.figure.dpi
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1 + 1.5 * em / room), ncols=3, columnspacing=1.2
+    )
+
+
+def histogram_end(panel: HistogramPanel) -> float:
+    """Where the φ axis ends: past the values and τ, but hardly past the bound."""
+    last = float(panel.edges[-1])
+    end = max(last, panel.threshold) * 1.04
+    return end if panel.bound is None else min(end, max(panel.bound * 1.02, last))
 
 
 def draw_heads(axes: Axes, panel: HeadsPanel) -> None:

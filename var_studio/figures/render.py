@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,9 @@ FORMATS = ("pdf", "svg", "png")
 
 # Inches: a model of six layers need not fill a page.
 _LARGEST_CELL = 0.34
+
+# Widths of a letter: the label of a colour bar needs as much, however narrow the picture.
+_LEAST_BAR = 13.0
 
 
 class FigureError(VarStudioError):
@@ -154,7 +158,11 @@ def _compose(figure: Figure, width: float) -> Drawing:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Panels side by side, all inner axes equally wide; sizes in inches."""
+    """Panels side by side, all inner axes equally wide; sizes in inches.
+
+    `slack` is what each panel has to spare: pictures too tall for their width stand apart by it,
+    so that titles and colour bars have room; other panels stay together in the middle.
+    """
 
     panels: tuple[Panel, ...]
     insets: tuple[_Insets, ...]
@@ -178,7 +186,10 @@ class _Row:
             return drawing.add_axes((x / width, y / height, w / width, h / height))
 
         ceiling = top - max(i.top for i in self.insets)
-        x = left + self.slack / 2
+        pictures = all(isinstance(panel, ImagePanel) for panel in self.panels)
+        apart = self.slack if pictures else 0.0
+        x = left + (0.0 if pictures else self.slack * len(self.panels) / 2)
+        bar_width = max(self.inner, min(self.inner + apart, _LEAST_BAR * self.em))
         spans: list[tuple[ColourScale, float, float]] = []
         for panel, inset in zip(self.panels, self.insets, strict=True):
             x += inset.left
@@ -190,14 +201,14 @@ class _Row:
                     if spans and spans[-1][0] == panel.scale:
                         spans[-1] = (panel.scale, spans[-1][1], x + self.inner)
                     else:
-                        spans.append((panel.scale, x, x + self.inner))
+                        spans.append((panel.scale, x, x + bar_width))
             elif isinstance(panel, HistogramPanel):
                 draw.draw_histogram(axes, panel)
             else:
                 draw.draw_heads(axes, panel)
                 bar = add(x + self.inner + 0.9 * self.em, ceiling - tall, 0.9 * self.em, tall)
                 draw.draw_colour_bar(drawing, bar, panel.scale, vertical=True)
-            x += self.inner + inset.right + self.gap
+            x += self.inner + inset.right + self.gap + apart
         base = ceiling - self.inner_height
         for scale, start, end in spans:
             bar = add(start, base - 1.4 * self.em, end - start, 0.8 * self.em)
@@ -217,17 +228,17 @@ def _measure(panels: tuple[Panel, ...], width: float, gap: float, em: float) -> 
         if isinstance(panel, HeadsPanel):
             fitted = min(fitted, _LARGEST_CELL * max(panel.values.shape))
     bars = any(isinstance(panel, ImagePanel) and panel.scale is not None for panel in panels)
-    return _Row(panels, insets, fitted, gap, em, (inner - fitted) * len(panels), bars)
+    return _Row(panels, insets, fitted, gap, em, inner - fitted, bars)
 
 
 def _insets(panel: Panel, em: float) -> _Insets:
-    has_heading = isinstance(panel, HistogramPanel) or bool(panel.title)
-    top = 1.9 * em if has_heading else 0.3 * em
+    top = 1.9 * em if panel.title else 0.3 * em
     if isinstance(panel, ImagePanel):
         return _Insets(0, 0, top, 0)
     if isinstance(panel, HeadsPanel):
         return _Insets(3.2 * em, 5.6 * em, top, 3.0 * em)
-    return _Insets(4.0 * em, 0.6 * em, top, 3.0 * em)
+    # Over the axes: the label of τ, and the legend over that.
+    return _Insets(4.0 * em, 0.6 * em, 3.0 * em, 3.0 * em)
 
 
 def _wrapped(text: str, width: float, em: float) -> list[str]:
@@ -242,7 +253,8 @@ def _wrapped(text: str, width: float, em: float) -> list[str]:
         return float(extent[0]) <= width * 72
 
     lines: list[str] = []
-    for word in text.split():
+    # Only at plain blanks: one that is not to break keeps a number with its unit.
+    for word in re.split(r"[ \t\r\n]+", text.strip(" \t\r\n")):
         if lines and fits(f"{lines[-1]} {word}"):
             lines[-1] += f" {word}"
             continue

@@ -12,17 +12,20 @@ import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.synthetic import make_run
 from var_studio.analysis.scale import Limits
 from var_studio.figures import FIGURES, WIDTHS, FigureError, build, read, render, save
 from var_studio.figures.build import MapOptions, build_map
 from var_studio.figures.draw import contour
-from var_studio.figures.render import to_bytes
+from var_studio.figures.render import _style, to_bytes
 from var_studio.figures.spec import ColourScale, Figure, Heat, ImagePanel
+from var_studio.recording.settings import Redistribution
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -299,24 +302,29 @@ def labels_outside(axes):
                 yield from (tick.label1, tick.label2)
 
 
-@pytest.mark.parametrize("width", ["column", "two-columns", "slide"])
-@pytest.mark.parametrize("name", FIGURES)
-def test_nothing_is_cut_off_or_overlaps(run, name, width):
-    """Texts lie inside the page, and no two of them lie on each other."""
+def texts_of(drawing, dpi: int) -> list[tuple[str, Any]]:
+    """Every text that is drawn, and its box in dots."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
-    drawing = render(build(name, read(run, layer=3, head=1), width=width), width)
-    drawing.set_dpi(300)  # hinting at few dots widens small letters
+    drawing.set_dpi(dpi)
     canvas = FigureCanvasAgg(drawing)
-    canvas.draw()
-    renderer = canvas.get_renderer()
-    texts = [t for t in drawing.findobj(Text) if t.get_text().strip()]
-    unseen = {id(label) for axes in drawing.axes for label in labels_outside(axes)}
-    seen = {id(t): t for t in texts if t.get_visible() and id(t) not in unseen}
-    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in seen.values()]
+    with _style("column"):  # as `save` draws; what decides about widths is in every style
+        canvas.draw()
+        renderer = canvas.get_renderer()
+        boxed = [(t, t.get_window_extent(renderer)) for t in drawing.findobj(Text)]
+        unseen = {id(label) for axes in drawing.axes for label in labels_outside(axes)}
+    seen = {
+        id(t): (t.get_text(), box)
+        for t, box in boxed
+        if t.get_visible() and t.get_text().strip() and id(t) not in unseen
+    }
+    return [(s, b) for s, b in seen.values() if b.width > 0 and b.height > 0]
+
+
+def assert_nothing_is_cut_off_or_overlaps(drawing, dpi: int) -> None:
+    shown = texts_of(drawing, dpi)
     page = drawing.bbox
-    shown = [(s, b) for s, b in boxes if b.width > 0 and b.height > 0]
     assert len(shown) > 5
     for said, box in shown:
         assert box.x0 >= page.x0 - 1 and box.x1 <= page.x1 + 1, said
@@ -327,6 +335,69 @@ def test_nothing_is_cut_off_or_overlaps(run, name, width):
             assert not (inside and min(box.y1, other.y1) - max(box.y0, other.y0) > 1), (
                 f"{said!r} on {other_said!r}"
             )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_cut_off_or_overlaps(run, name, width):
+    """Texts lie inside the page, and no two of them lie on each other, at any dots per inch."""
+    settings = Redistribution(
+        heads="all", target="both", first_layer=1, last_layer=3, convention="released-code"
+    )
+    for given in (None, settings):
+        figure = build(name, read(run, layer=3, head=1, settings=given), width=width)
+        for dpi in (72, 100, 150, 300):
+            assert_nothing_is_cut_off_or_overlaps(render(figure, width), dpi)
+
+
+@pytest.mark.parametrize("dpi", [72, 100, 150, 300])
+def test_the_margin_of_a_png_stays_empty(run, dpi):
+    """The longest footer there is, in the file itself."""
+    settings = Redistribution(heads="all", target="both", first_layer=1, sink_dims=run.sink_dims)
+    figure = build("map", read(run, layer=3, head=1, settings=settings))
+    edge = pixels_of(figure, dpi)[:, -max(dpi // 50, 1) :]
+    assert (edge == 255).all()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("rows", "cols", "size"), [(30, 3, (40, 400)), (3, 30, (400, 40))])
+def test_a_long_picture_leaves_room_for_words(tmp_path, width, rows, cols, size):
+    run = make_run(tmp_path / "r", rows=rows, cols=cols, queries=8, image_size=size)
+    drawing = render(build("map", read(run, layer=3), width=width), width)
+    assert_nothing_is_cut_off_or_overlaps(drawing, 300)
+    box = drawing.axes[0].get_position()
+    shape = box.height * drawing.get_figheight() / (box.width * drawing.get_figwidth())
+    assert shape == pytest.approx(size[1] / size[0])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("tau", [0.0, 0.4, 4.0, 8.0, 11.0, 12.5])
+def test_the_line_of_tau_crosses_no_word(run, width, tau):
+    reading = read(run, layer=3, settings=Redistribution(tau=tau))
+    drawing = render(build("histogram", reading, width=width), width)
+    shown = texts_of(drawing, 300)
+    (axes,) = drawing.axes
+    (line,) = axes.lines
+    x, bottom, top = line.get_window_extent().x0, axes.bbox.y0, axes.bbox.y1
+    assert line.get_xdata()[0] == tau
+    assert len([said for said, _ in shown if said.startswith("τ =")]) == 1
+    for said, box in shown:
+        crossed = box.x0 < x < box.x1 and box.y0 < top - 1 and box.y1 > bottom + 1
+        assert not crossed, said
+    assert_nothing_is_cut_off_or_overlaps(drawing, 300)
+
+
+def test_a_tau_beyond_the_bound_does_not_stretch_the_axis(run):
+    bound = run.hidden_size**0.5
+    for tau in (100.0, bound * 1.03):
+        reading = read(run, layer=3, settings=Redistribution(tau=tau))
+        (axes,) = render(build("histogram", reading)).axes
+        assert axes.get_xlim()[1] == pytest.approx(bound * 1.02)
+        assert not axes.lines
+        assert any(f"τ = {tau:.4g}, beyond √D" in text.get_text() for text in axes.texts)
+    # Control: a τ that φ can reach has its line.
+    (axes,) = render(build("histogram", read(run, settings=Redistribution(tau=bound)))).axes
+    assert axes.lines and axes.get_xlim()[1] >= bound
 
 
 @pytest.mark.parametrize(
