@@ -35,11 +35,11 @@ NO_MATCH = "The two answers differ at this word, so it has no counterpart in the
 class Maps:
     """Values of the visual tokens (V,) before and after, and the sinks boxed with each.
 
-    `after` is None where there is nothing to compare with; `note` then says why, else what the
-    comparison is: local or global.
+    One of the two is None where there is nothing to compare with: `before` for a word that only
+    the run with VAR has, else `after`. `note` then says why, else what the comparison is.
     """
 
-    before: Floats
+    before: Floats | None
     after: Floats | None
     sinks_before: npt.NDArray[np.bool_]
     sinks_after: npt.NDArray[np.bool_]
@@ -47,8 +47,15 @@ class Maps:
 
     @property
     def difference(self) -> Floats | None:
-        """After minus before, (V,); None where there is no after."""
-        return None if self.after is None else self.after - self.before
+        """After minus before, (V,); None where one of them is missing."""
+        return None if self.after is None or self.before is None else self.after - self.before
+
+    @property
+    def first(self) -> Floats:
+        """Before, or after where there is no before."""
+        shown = self.after if self.before is None else self.before
+        assert shown is not None
+        return shown
 
 
 class MapSource:
@@ -82,7 +89,10 @@ class MapSource:
         query = None if position is None else other.query_of(position)
         if position is None or query is None:
             note = NO_MATCH if other.finished else NOT_YET
-            return Maps(here, None, sinks, sinks, note)
+            if on_baseline:
+                return Maps(here, None, sinks, sinks, note)
+            used = self._used(paired, reading.focus)
+            return Maps(None, used.map_after, used.visual_sinks, used.visual_sinks, note)
         focus = Focus(query, reading.focus.layer, reading.focus.heads)
         if on_baseline:
             first, second = reading, self._used(paired, focus)
@@ -146,9 +156,9 @@ class MapSource:
         black out the rest. "map": the heads shown; "token": any single head of this token;
         "shared": the largest scale shown so far in this run.
         """
-        shown = [maps.before] if maps.after is None else [maps.before, maps.after]
-        seen = np.concatenate(shown)
-        hide = np.concatenate([maps.sinks_before, maps.sinks_after][: len(shown)])
+        both = ((maps.before, maps.sinks_before), (maps.after, maps.sinks_after))
+        seen = np.concatenate([values for values, _ in both if values is not None])
+        hide = np.concatenate([sinks for values, sinks in both if values is not None])
         limits = _upper(seen, hide, view.robust, view.hide_sinks)
         if view.scale == "map":
             return limits
