@@ -120,6 +120,8 @@ def test_hover_reads_the_head_under_the_pointer(qtbot: QtBot, run: Recording) ->
     move_mouse(panel.atlas, panel.atlas.cell_rect(layer, head).center())
     parts = panel.hover.text().split(" · ")
     assert parts[:2] == ["layer 3", "head 2"]
+    assert parts[5].endswith(" nats")
+    parts[5] = parts[5].removesuffix(" nats")
     shown = {p.rsplit(" ", 1)[0]: float(p.rsplit(" ", 1)[1]) for p in parts[2:6]}
     assert shown["r"] == pytest.approx(ratio, rel=6e-3, abs=1e-3)
     assert shown["visual mass"] == pytest.approx(mass, rel=6e-3)

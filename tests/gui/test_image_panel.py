@@ -12,13 +12,20 @@ from pytestqt.qtbot import QtBot
 from tests.gui.panel_stage import COLS, CROP, SIZE, cropped_run, move_mouse, settle, stage
 from tests.synthetic import make_run
 from var_studio.errors import VarStudioError
-from var_studio.gui.panels.image import BEFORE_NOTE, STRIP_NOTE, ImagePanel
+from var_studio.gui.panels.image import (
+    BEFORE_NOTE,
+    MOMENTS,
+    STRIP_NOTE,
+    ImagePanel,
+    _change_text,
+)
 from var_studio.gui.panels.image_maps import (
     GLOBAL,
     LOCAL,
     NO_MATCH,
     NO_PAIR,
     NOTHING_MOVES,
+    Maps,
 )
 from var_studio.gui.widgets.heat_view import HeatView
 from var_studio.recording.recording import Recording
@@ -76,7 +83,7 @@ def test_hover_reads_token_cell_pixels_and_numbers(qtbot: QtBot, run: Recording)
     shown = float(parts[4].removeprefix("α ").split(" → ")[0])
     assert shown == pytest.approx(alpha[token], rel=6e-3)
     assert float(parts[6].removeprefix("φ ")) == pytest.approx(phi, rel=6e-3)
-    assert parts[7] == ("sink" if phi >= run.tau_default else "no sink")
+    assert parts[7] == ("sink" if phi >= run.tau_default else "not a sink")
 
 
 def test_hover_says_sink_on_a_sink(qtbot: QtBot, run: Recording) -> None:
@@ -461,3 +468,27 @@ def test_words_of_answers_that_part_are_matched_or_said_to_differ(
     assert notes[1] == (NO_MATCH, True)
     assert notes[2][0].startswith(GLOBAL) and "first divergence" in notes[2][0]
     assert not notes[2][1]
+    # Seen from the second run its own word is no "before": that map is the baseline's.
+    workspace.look_at(second, parts_at)
+    settle()
+    maps = panel._maps
+    assert maps is not None and panel.note.text() == NO_MATCH
+    query = second.query_of(parts_at)
+    assert query is not None and maps.before is None and maps.after is not None
+    used = second.redistributed(query, Redistribution())[..., second.layout.positions]
+    np.testing.assert_allclose(maps.after, used.mean(axis=(0, 1)), rtol=1e-4, atol=1e-8)
+    workspace.view.set(shown="all")
+    settle()
+    bare = [np.isnan(panel.views[moment]._values).all() for moment in MOMENTS]
+    assert bare == [True, False, True]
+
+
+def test_a_small_change_is_told_as_a_difference() -> None:
+    none = np.zeros(4, dtype=bool)
+    before = np.array([0.5, 0.5, 0.5, 0.5], dtype=np.float32)
+    after = np.array([0.5, 0.75, 0.50001, 0.49999], dtype=np.float32)
+    maps = Maps(before, after, none, none, "")
+    texts = [_change_text(maps, token) for token in range(4)]
+    assert texts[:2] == ["0.5", "0.5 → 0.75"]
+    assert texts[2].startswith("0.5 (+") and texts[3].startswith("0.5 (−")
+    assert _change_text(Maps(None, after, none, none, ""), 1) == "0.75"

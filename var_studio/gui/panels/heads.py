@@ -29,6 +29,12 @@ VALUES: tuple[tuple[str, str, str], ...] = (
     ("entropy", "Entropy", "Entropy of the row over all tokens, in nats"),
     (THUMBNAILS, "Thumbnails", "The map of every head, each on its own scale"),
 )
+_UNITS = {
+    "non_sink_ratio": "share of the visual mass",
+    "visual_mass": "share of the row",
+    "sink_mass": "share of the row",
+    "entropy": "nats",
+}
 VALUE_COLOURS = "viridis"
 
 
@@ -133,13 +139,13 @@ class HeadsPanel(Panel):
         if key == THUMBNAILS and reading.run.layout.views:
             self._show_maps(reading)
             return
-        instead = " (no thumbnails: geometry unknown)" if key == THUMBNAILS else ""
+        instead = "no thumbnails: geometry unknown" if key == THUMBNAILS else ""
         key = "non_sink_ratio" if key == THUMBNAILS else key
         values = reading.head_value(key)  # type: ignore[arg-type]
         high = full_limits(values).high if key == "entropy" else 1.0
-        label = {k: text for k, text, _ in VALUES}[key] + instead
+        label = {k: text for k, text, _ in VALUES}[key] + f" ({instead or _UNITS[key]})"
         self.atlas.set_values(values, 0.0, high, VALUE_COLOURS)
-        self.bar.set_scale(0.0, high, VALUE_COLOURS, label + (", nats" if key == "entropy" else ""))
+        self.bar.set_scale(0.0, high, VALUE_COLOURS, label)
 
     def _show_maps(self, reading: Reading) -> None:
         assert self.workspace is not None
@@ -155,9 +161,7 @@ class HeadsPanel(Panel):
             maps, head_limits(maps, sinks), view.colour_map, aspect=min(max(aspect, 0.4), 2.5)
         )
         when = "after redistribution" if moment == "after" else "before"
-        self.bar.set_scale(
-            0.0, 1.0, view.colour_map, f"share of the head's own scale, {when}", True
-        )
+        self.bar.set_scale(0.0, 1.0, view.colour_map, f"α / each head's own limit ({when})", True)
 
     # ---------------------------------------------------------------------------- the user
     def _choose_value(self) -> None:
@@ -204,7 +208,8 @@ class HeadsPanel(Panel):
             ("entropy", "entropy"),
         ):
             value = float(reading.head_value(name)[layer, head])  # type: ignore[arg-type]
-            texts.append(f"{symbol} {number_text(value)}")
+            unit = " nats" if name == "entropy" else ""
+            texts.append(f"{symbol} {number_text(value)}{unit}")
         if reading.image_centric[layer, head]:
             texts.append("image-centric")
         self.hover.set_text(" · ".join(texts))

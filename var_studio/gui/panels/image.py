@@ -245,12 +245,16 @@ class ImagePanel(Panel):
         maps, view = self._maps, self.workspace.view.current
         limits = self._source.limits(maps, self._reading, view)
         apart = difference_limits(maps, view, limits.high)
-        label = "attention α"
+        label = "attention α (share of the row)"
         self.bar.set_scale(limits.low, limits.high, view.colour_map, label, limits.clipped)
         self.difference_bar.set_scale(
-            apart.low, apart.high, view.difference_map, "change of α", apart.clipped
+            apart.low,
+            apart.high,
+            view.difference_map,
+            "change of α (share of the row)",
+            apart.clipped,
         )
-        bare = np.full(len(maps.before), np.nan, dtype=np.float32)
+        bare = np.full(len(maps.first), np.nan, dtype=np.float32)
         for moment in shown:
             heat = self.views[moment]
             values = getattr(maps, moment)
@@ -302,14 +306,11 @@ class ImagePanel(Panel):
         if cell.box is not None and reading.run.layout.known:
             left, top, right, bottom = (round(side) for side in cell.box)
             parts.append(f"pixels {left}–{right} × {top}–{bottom}")
-        before = maps.before
-        rank = 1 + int((before > before[token]).sum())
-        alpha = f"α {number_text(float(before[token]))}"
-        if maps.after is not None and maps.after[token] != before[token]:
-            alpha += f" → {number_text(float(maps.after[token]))}"
-        parts += [alpha, f"rank {rank} of {len(before)}"]
+        values = maps.first
+        rank = 1 + int((values > values[token]).sum())
+        parts += [f"α {_change_text(maps, token)}", f"rank {rank} of {len(values)}"]
         parts.append(f"φ {number_text(cell.phi)}")
-        parts.append("sink" if cell.sink else "no sink")
+        parts.append("sink" if cell.sink else "not a sink")
         return " · ".join(parts)
 
     def picture(self) -> QtGui.QPixmap:
@@ -326,3 +327,17 @@ class ImagePanel(Panel):
             )
         area.setTop(self.subject.mapTo(self.body, QtCore.QPoint(0, 0)).y())
         return self.body.grab(area.adjusted(-4, 0, 4, 2))
+
+
+def _change_text(maps: Maps, token: int) -> str:
+    """One token's attention; with its change where there is one: in full, or, where the first
+    digits stay the same, as the difference."""
+    first = float(maps.first[token])
+    text = number_text(first)
+    if maps.before is None or maps.after is None or maps.after[token] == maps.before[token]:
+        return text
+    after = float(maps.after[token])
+    if number_text(after) != text:
+        return f"{text} → {number_text(after)}"
+    sign = "+" if after > first else ""
+    return f"{text} ({sign}{number_text(after - first)})"

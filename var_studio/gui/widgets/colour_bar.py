@@ -34,6 +34,7 @@ class ColourBar(QtWidgets.QWidget):
             return
         self._limits, self._colours, self._label, self._clipped = scale
         self.setAccessibleDescription(f"{label} from {number_text(low)} to {number_text(high)}")
+        self.setToolTip(self.accessibleDescription())
         self.update()
 
     def sizeHint(self) -> QtCore.QSize:
@@ -51,11 +52,15 @@ class ColourBar(QtWidgets.QWidget):
         painter.setFont(inks.small_font(self.font()))
         metrics = painter.fontMetrics()
         painter.setPen(inks.faint(self.palette()))
-        name = min(metrics.horizontalAdvance(self._label) + 2, int(self.width() * 0.5))
+        label = self._label
+        if metrics.horizontalAdvance(label) > self.width() * 0.4:
+            # The unit in brackets gives way first; the tooltip has all of it.
+            label = label.partition(" (")[0]
+        name = min(metrics.horizontalAdvance(label) + 2, int(self.width() * 0.5))
         painter.drawText(
             QtCore.QRectF(2, 0, name + 2, BAR + 4),
             QtCore.Qt.AlignmentFlag.AlignVCenter,
-            metrics.elidedText(self._label, QtCore.Qt.TextElideMode.ElideRight, name),
+            metrics.elidedText(label, QtCore.Qt.TextElideMode.ElideRight, name),
         )
         end = metrics.horizontalAdvance("0.000") // 2
         bar = QtCore.QRectF(name + 12, 2, self.width() - name - 12 - end - POINT, BAR)
@@ -97,6 +102,12 @@ class ColourBar(QtWidgets.QWidget):
         digits = 3
         if low < 0 < high and len(ticks) < 3:
             ticks, digits = [low, 0.0, high], 2
+        room = self.width() - bar.left() + POINT + 8
+        if (
+            len(ticks) == 3
+            and sum(metrics.horizontalAdvance(number_text(t, digits)) + 6 for t in ticks) > room
+        ):
+            ticks = [0.0, high]  # the other end is the same with a minus
         painter.setPen(inks.faint(self.palette()))
         free = -1e9
         for value in ticks:
