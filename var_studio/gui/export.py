@@ -154,7 +154,8 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
                 opacity=shown.opacity,
                 smooth=shown.smooth,
                 robust=shown.robust,
-                hide_sinks=shown.hide_sinks,
+                # As on screen, where the robust scale leaves the sinks out.
+                hide_sinks=shown.robust or shown.hide_sinks,
                 colour_map=shown.colour_map,
             )
             drawing = build_map(reading, width=width, options=options)
