@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from var_studio.analysis.discovery import Discovery, find_sink_dims
+from var_studio.engine.arguments import check_model
 from var_studio.engine.capture import Capture
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ def discover(lmm: LoadedModel, image: Any, prompt: str) -> Discovery:
     """Find the sink dimensions of a model from one image and prompt.
 
     Leaves `lmm.sink_dims` as they are: see `adopt`. Raises what `LoadedModel.encode` raises, and
-    ModelBusyError during a run.
+    ModelBusyError during a run, NotLoadedError for anything but a loaded model.
     """
+    check_model(lmm)
     with lmm.in_use():
         return measure(lmm, lmm.encode(image, prompt))
 

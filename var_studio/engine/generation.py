@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.engine import discovery
+from var_studio.engine.arguments import check_free, check_intervention, check_model, run_name
 from var_studio.engine.capture import Capture, Pass
-from var_studio.engine.errors import RunCancelled, SettingsError
+from var_studio.engine.errors import RunCancelled
 from var_studio.engine.events import (
     Event,
     Progress,
@@ -31,9 +33,14 @@ from var_studio.engine.interventions import Redistributor
 from var_studio.engine.provenance import fidelity_json, provenance
 from var_studio.errors import VarStudioError
 from var_studio.models.pieces import PieceDecoder
-from var_studio.recording.failures import StorageError
+from var_studio.recording.failures import StorageError, storage_error
 from var_studio.recording.recording import Recording
-from var_studio.recording.settings import Generation, RecordingOptions, Redistribution
+from var_studio.recording.settings import (
+    Generation,
+    RecordingOptions,
+    Redistribution,
+    settled,
+)
 from var_studio.recording.store import RunWriter
 from var_studio.recording.tokens import Alternative, Token
 
@@ -51,9 +58,9 @@ def record(
     image: Any,
     prompt: str,
     *,
-    generation: Generation | None = None,
-    intervention: Redistribution | None = None,
-    options: RecordingOptions | None = None,
+    generation: Generation | Mapping[str, Any] | None = None,
+    intervention: Redistribution | Mapping[str, Any] | None = None,
+    options: RecordingOptions | Mapping[str, Any] | None = None,
     name: str | None = None,
     directory: str | Path | None = None,
     on_event: OnEvent | None = None,
@@ -61,28 +68,44 @@ def record(
 ) -> Recording:
     """Ask a model about an image and record what its attention does.
 
-    `image` is a path, bytes, a PIL image or pixels (or a list of these). `intervention` None: the
-    plain model, token for token. The recording grows in `directory` (default: a new one in the
-    user's folder), which must hold no run yet. `on_event` is called in this thread. Setting
-    `cancel` stops within a token, in the prefill within a layer; the recording then has the
-    reason "cancelled".
+        run = vs.record(lmm, "scene.png", "what color is the circle?")
+        run.text, run.attention(query=0)
 
-    Raises a VarStudioError, with what was recorded so far kept on disk: bad prompt or image,
-    model in use, settings that do not fit, out of memory, NaN logits, disk full.
+    `lmm`: what `load_model` returned.
+    `image`: a path, encoded bytes, an open file, a PIL image or pixels, or a list of these.
+    `prompt`: the question as plain text; the model's chat format is put around it.
+    `generation`, `options`: how the answer is produced and what is kept of it; None: defaults.
+    `intervention`: redistribution inside the model; None: the plain model, token for token.
+    (All three may be dicts of the settings' fields.)
+    `name`: what to call the run; None: "baseline", with an intervention "VAR".
+    `directory`: where the recording grows; it must hold no run yet. None: a new directory in the
+    user's cache (`recording.paths.runs_folder`).
+    `on_event`: called in this thread with the events of `engine.events`.
+    `cancel`: setting it stops the run within a token, in the prefill within a layer; the
+    recording then has the reason "cancelled".
+
+    The directory stays until somebody removes it: `run.discard()` does, once the run was saved
+    with `save_session`, or when it is not wanted.
+
+    Raises a VarStudioError: no loaded model, bad prompt, image or settings (nothing is written);
+    out of memory, NaN logits, disk full (what was recorded so far is kept on disk).
     """
     emit = on_event or (lambda event: None)
     run: _Run | None = None
     try:
+        check_model(lmm)
+        if intervention is not None:
+            intervention = settled(Redistribution, intervention, "intervention")
+        generation = settled(Generation, generation, "generation")
+        options = settled(RecordingOptions, options, "options")
+        name = run_name(name, intervention)
+        folder = None if directory is None else Path(os.path.expanduser(directory))
+        if folder is not None:
+            check_free(folder)
         with lmm.in_use():
-            run = _Run(
-                lmm,
-                generation or Generation(),
-                intervention,
-                options or RecordingOptions(),
-                emit,
-                cancel,
-            )
-            return run.carry_out(image, prompt, name, directory)
+            check_intervention(intervention, lmm)
+            run = _Run(lmm, generation, intervention, options, emit, cancel)
+            return run.carry_out(image, prompt, name, folder)
     except Exception as error:
         failure = explained(error, lmm)
         if failure is None:
@@ -116,9 +139,7 @@ class _Run:
         self._n_queries = 0
         self._ended = False
 
-    def carry_out(
-        self, image: Any, prompt: str, name: str | None, directory: str | Path | None
-    ) -> Recording:
+    def carry_out(self, image: Any, prompt: str, name: str, directory: Path | None) -> Recording:
         lmm = self._lmm
         self._emit(Progress("encoding", 0, 1))
         encoded = lmm.encode(image, prompt)
@@ -147,7 +168,7 @@ class _Run:
         folder = _run_directory(directory)
         writer = RunWriter.create(
             folder,
-            name=name or ("baseline" if self._intervention is None else "VAR"),
+            name=name,
             n_layers=lmm.n_layers,
             n_heads=lmm.n_heads,
             hidden_size=lmm.hidden_size,
@@ -177,17 +198,9 @@ class _Run:
     # ------------------------------------------------------------------- before the run
 
     def _sink_dims(self) -> tuple[int, ...]:
-        dims = self._lmm.sink_dims or ()
         if self._intervention is not None and self._intervention.sink_dims is not None:
-            dims = self._intervention.sink_dims
-        outside = [d for d in dims if not 0 <= d < self._lmm.hidden_size]
-        if outside:
-            raise SettingsError(
-                f"The model has no hidden dimension {outside[0]}: they go from 0 to "
-                f"{self._lmm.hidden_size - 1}.",
-                "Correct the sink dimensions, or leave them to the model.",
-            )
-        return dims
+            return self._intervention.sink_dims
+        return self._lmm.sink_dims or ()
 
     def _half(self) -> bool:
         if self._options.precision != "auto":
@@ -401,9 +414,13 @@ def _seeded(lmm: LoadedModel, generation: Generation) -> Iterator[None]:
         yield
 
 
-def _run_directory(directory: str | Path | None) -> Path:
-    if directory is not None:
-        return Path(directory)
+def _run_directory(directory: Path | None) -> Path:
     from var_studio.recording.paths import new_run_directory
 
-    return new_run_directory()
+    if directory is None:
+        return new_run_directory()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(f"Making {directory}", error, "Nothing was recorded.") from error
+    return directory

@@ -25,6 +25,7 @@ def provenance(
     intervention: Redistribution | None,
 ) -> dict[str, Any]:
     """Everything known before the run, as plain JSON values."""
+    given = intervention is not None and intervention.sink_dims is not None
     return {
         "model": lmm.name,
         "checkpoint": lmm.checkpoint,
@@ -34,8 +35,8 @@ def provenance(
         "dtype": str(lmm.dtype).removeprefix("torch."),
         "device": device_name(lmm),
         "kernel": KERNEL,
-        "sink_dims_origin": lmm.sink_dims_origin,
-        "sink_dims_source": lmm.sink_dims_source,
+        "sink_dims_origin": "given by the user" if given else lmm.sink_dims_origin,
+        "sink_dims_source": "" if given else lmm.sink_dims_source,
         "prompt": prompt,
         "prompt_length": encoded.length,
         "images": [image.sha256 for image in encoded.images],

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from var_studio.method import conventions, heads, redistribution
 from var_studio.method import sinks as sinks_method
+from var_studio.recording.failures import SettingsError
 from var_studio.recording.settings import Convention, Redistribution
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -33,6 +34,16 @@ def sink_masks(
             mask, layers=range(len(phi)), prompt_length=prompt_length, convention=convention
         )
     )
+
+
+def check_layers(settings: Redistribution, n_layers: int) -> None:
+    """Raise SettingsError where the settings name a layer that the model does not have."""
+    named = max(settings.first_layer, settings.last_layer or 0)
+    if named >= n_layers:
+        raise SettingsError(
+            f"The model has layers 0 to {n_layers - 1}; the settings name layer {named}.",
+            "Choose a layer range within the model.",
+        )
 
 
 def active_layers(settings: Redistribution, n_layers: int) -> Bools:

@@ -1,0 +1,85 @@
+"""What a caller of the engine may pass, checked before a run costs anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from var_studio.models.errors import NotLoadedError
+from var_studio.models.loaded import LoadedModel
+from var_studio.recording.apply import check_layers
+from var_studio.recording.failures import SettingsError, StorageError
+from var_studio.recording.store import GROUP
+
+if TYPE_CHECKING:
+    from var_studio.recording.settings import Redistribution
+
+_LONGEST_NAME: Final = 200
+
+
+def check_model(lmm: Any) -> None:
+    """Raise NotLoadedError for anything but a loaded model, e.g. the name of one."""
+    if isinstance(lmm, LoadedModel):
+        return
+    if isinstance(lmm, str | Path):
+        raise NotLoadedError(
+            f"{str(lmm)[:100]!r} is the name of a model, not a loaded one.",
+            f"Load it first: lmm = vs.load_model({str(lmm)[:100]!r}).",
+        )
+    raise NotLoadedError(
+        f"A loaded model is needed, not {type(lmm).__name__}.",
+        'Load one first: lmm = vs.load_model("demo").',
+    )
+
+
+def run_name(name: Any, intervention: Redistribution | None) -> str:
+    """The name of a run, by default after what is done to the model. Raises SettingsError."""
+    if name is None:
+        return "baseline" if intervention is None else "VAR"
+    if not isinstance(name, str):
+        raise SettingsError(
+            f"The name of a run is a text, not {type(name).__name__}.", "Pass a string, or None."
+        )
+    shown = "".join(name.split(" ")).replace("\u00a0", "").replace("\u202f", "")
+    if not shown or len(name) > _LONGEST_NAME or not shown.isprintable():
+        raise SettingsError(
+            "The name of a run is empty, too long, or holds signs that cannot be shown.",
+            f"Choose a line of at most {_LONGEST_NAME} characters, or None.",
+        )
+    return name
+
+
+def check_intervention(settings: Redistribution | None, lmm: LoadedModel) -> None:
+    """Raise SettingsError for an intervention that does not fit the model, or changes nothing."""
+    if settings is None:
+        return
+    check_layers(settings, lmm.n_layers)
+    if settings.sink_dims is None:
+        return
+    outside = [d for d in settings.sink_dims if not 0 <= d < lmm.hidden_size]
+    if outside:
+        raise SettingsError(
+            f"The model has no hidden dimension {outside[0]}: they go from 0 to "
+            f"{lmm.hidden_size - 1}.",
+            "Correct the sink dimensions, or leave them to the model.",
+        )
+    if not settings.sink_dims:
+        raise SettingsError(
+            "The intervention names no sink dimension (sink_dims is empty), so that no token "
+            "would be a sink and nothing redistributed.",
+            "Name at least one, or leave them to the model with None.",
+        )
+
+
+def check_free(directory: Path) -> None:
+    """Raise StorageError where a run cannot begin: it would overwrite one, or is a file."""
+    if (directory / GROUP).exists():
+        raise StorageError(
+            f"{directory} already holds a run; nothing was recorded.",
+            "Choose another directory, or none for a new one.",
+        )
+    if directory.exists() and not directory.is_dir():
+        raise StorageError(
+            f"{directory} is a file, not a directory; nothing was recorded.",
+            "Choose another directory, or none for a new one.",
+        )
