@@ -182,6 +182,35 @@ def test_earlier_questions_can_be_chosen_again(
     assert asked.currentIndex() == 0
 
 
+def test_each_answer_with_var_can_be_chosen_again(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    workspace, parting = window.workspace, window.transcript.parting
+    baseline = make_run(tmp_path / "a")
+    mild = make_run(tmp_path / "b", intervention=Redistribution(p=0.2))
+    strong = make_run(tmp_path / "c", intervention=Redistribution(p=1.0, heads="all"))
+    for run in (baseline, mild):
+        workspace.add_run(run)
+    workspace.look_at(baseline)
+    settle(qtbot)
+    assert not parting.choice.isVisible() and "p 0.2" in parting.text()
+    workspace.add_run(strong, look=False)
+    workspace.look_at(strong)
+    workspace.look_at(baseline)
+    settle(qtbot)
+    assert workspace.paired is strong
+    assert parting.choice.isVisible() and parting.choice.count() == 2
+    assert "p 1 · all heads" in parting.choice.currentText()
+    parting.choice.setFocus()
+    qtbot.keyClick(parting.choice, Key.Key_Up)
+    settle(qtbot)
+    assert (workspace.baseline, workspace.paired, workspace.run) == (baseline, mild, baseline)
+    assert window.transcript.second.tokens.run is mild
+    assert "p 0.2" in parting.choice.currentText()
+
+
 def _choose(combo: QtWidgets.QComboBox, key: str, qtbot: QtBot) -> None:
     """Choose an entry with the keyboard, as a person does."""
     combo.setFocus()

@@ -198,6 +198,14 @@ class Workspace(QObject):
         """The latest run that asked the same, without VAR if `run` has it, with VAR if not."""
         return self._partner(run, with_intervention=run.intervention is None)
 
+    def answers_with_var(self, baseline: Recording) -> list[Recording]:
+        """The runs with VAR that asked the same as `baseline`, in the order they were made."""
+        return [
+            run
+            for run in self.runs
+            if run.intervention is not None and same_question(run, baseline)
+        ]
+
     def remove_run(self, run: Recording) -> None:
         """Drop a run from the session; its files are left alone."""
         if run in self.runs:

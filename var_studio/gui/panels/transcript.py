@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from var_studio.gui.models.token_list import COLOURINGS, TokenListModel
+from var_studio.gui.panels.answer_variants import AnswerVariants
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.token_strip import TokenStrip
 
@@ -55,8 +56,8 @@ class TranscriptPanel(Panel):
         self.question_label = _caption("Question")
         self.answer_label = _caption("Answer")
         self.second_label = _caption("With VAR")
-        self.parting = QLabel()
-        self.parting.setObjectName("quiet")
+        self.parting = AnswerVariants()
+        self.parting.choice.activated.connect(self._variant_chosen)
         body = QWidget()
         grid = QGridLayout(body)
         grid.setContentsMargins(12, 4, 12, 8)
@@ -188,6 +189,7 @@ class TranscriptPanel(Panel):
         if baseline is None or other is None:
             self.answer.tokens.set_divergence(None)
             return
+        self.parting.show_runs(self._workspace().answers_with_var(baseline), other)
         from var_studio.analysis.compare import compare, generated
 
         compared = compare(baseline, other)
@@ -196,13 +198,13 @@ class TranscriptPanel(Panel):
             rest = [] if first is None else generated(run.tokens)[first:]
             strip.tokens.set_divergence(rest[0].position if rest else None)
         if not (baseline.finished and other.finished):
-            self.parting.setText("The second answer is being written.")
+            self.parting.say("The second answer is being written.")
         elif compared.undecided and not compared.identical:
-            self.parting.setText("One answer was cut short; up to there both are the same.")
+            self.parting.say("One answer was cut short; up to there both are the same.")
         elif first is None:
-            self.parting.setText("Both answers are the same, token by token.")
+            self.parting.say("Both answers are the same, token by token.")
         else:
-            self.parting.setText(f"The answers part at token {first + 1} of the answer.")
+            self.parting.say(f"The answers part at token {first + 1} of the answer.")
 
     def _grow(self) -> None:
         at_end = self.scroller.verticalScrollBar()
@@ -271,6 +273,14 @@ class TranscriptPanel(Panel):
         workspace.look_at(workspace.questions()[number][-1])
         if workspace.baseline is not None:
             workspace.look_at(workspace.baseline)
+
+    def _variant_chosen(self, number: int) -> None:
+        workspace = self._workspace()
+        baseline, looked_at = workspace.baseline, workspace.run
+        workspace.look_at(self.parting.run_at(number))
+        if baseline is not None and looked_at is baseline:
+            workspace.look_at(baseline)
+        self._show_runs()
 
     def _row_of_chosen(self) -> None:
         self._workspace().selection.set_row_of(self.row_of.currentData())

@@ -1,0 +1,79 @@
+"""Which of several answers with VAR is shown, told apart by their settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
+
+from var_studio.recording.settings import Redistribution
+
+if TYPE_CHECKING:
+    from var_studio.recording.recording import Recording
+
+
+def settings_text(settings: Redistribution, tau_default: float) -> str:
+    """τ, ρ, p, and what else is not as the method has it: "τ 6.5 · ρ 0.8 · p 0.6 · all heads"."""
+    usual = Redistribution()
+    tau = tau_default if settings.tau is None else settings.tau
+    parts = [f"τ {tau:.3g}", f"ρ {settings.rho:g}", f"p {settings.p:g}"]
+    if settings.mass_min != usual.mass_min:
+        parts.append(f"mass ≥ {settings.mass_min:g}")
+    if settings.heads != usual.heads:
+        parts.append("all heads")
+    if settings.target != usual.target:
+        parts.append({"text": "to text", "both": "to image and text"}[settings.target])
+    if settings.convention != usual.convention:
+        parts.append("released code")
+    if (settings.first_layer, settings.last_layer) != (usual.first_layer, usual.last_layer):
+        last = "last but one" if settings.last_layer is None else f"{settings.last_layer}"
+        parts.append(f"layers {settings.first_layer} to {last}")
+    if settings.sink_dims is not None:
+        parts.append(f"dimensions {', '.join(str(dim) for dim in settings.sink_dims)}")
+    return " · ".join(parts)
+
+
+class AnswerVariants(QWidget):
+    """A sentence on the second answer; a list beside it once there are several to choose from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.choice = QComboBox()
+        self.choice.setToolTip("The answers with VAR to this question, by their settings.")
+        self.choice.setAccessibleName("Settings of the answer with VAR")
+        self.sentence = QLabel()
+        self.sentence.setObjectName("quiet")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        row.addWidget(self.choice)
+        row.addWidget(self.sentence, 1)
+        self._runs: list[Recording] = []
+
+    def show_runs(self, runs: list[Recording], shown: Recording | None) -> None:
+        """List these runs, all with VAR; `shown` is the one on screen."""
+        self._runs = runs
+        with QSignalBlocker(self.choice):
+            self.choice.clear()
+            for run in runs:
+                assert run.intervention is not None
+                self.choice.addItem(settings_text(run.intervention, run.tau_default))
+                text = self.choice.itemText(self.choice.count() - 1)
+                self.choice.setItemData(self.choice.count() - 1, text, Qt.ItemDataRole.ToolTipRole)
+                if run is shown:
+                    self.choice.setCurrentIndex(self.choice.count() - 1)
+        self.choice.setVisible(len(runs) > 1)
+
+    def run_at(self, number: int) -> Recording:
+        """The run of that entry."""
+        return self._runs[number]
+
+    def say(self, text: str) -> None:
+        """Say how the two answers differ, after the settings where no list shows them."""
+        settings = self.choice.currentText() if len(self._runs) == 1 else ""
+        self.sentence.setText(f"{settings}: {text[0].lower()}{text[1:]}" if settings else text)
+
+    def text(self) -> str:
+        """What is said."""
+        return self.sentence.text()
