@@ -200,6 +200,21 @@ def export(
     smooth: Annotated[
         bool, typer.Option("--smooth", help="Interpolate a map; otherwise its cells stay crisp.")
     ] = False,
+    image: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Image that a map shows, from 1. [default: 1]"),
+    ] = None,
+    view: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="View (crop, tile, thumbnail) that a map shows, from 0; `info` lists them. "
+            "[default: the finest views of the image]",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files written if they exist.")
+    ] = False,
     tau: Tau = None,
     rho: Rho = None,
     p: P = None,
@@ -210,7 +225,8 @@ def export(
     """Draw a figure of a session; needs no model. Prints the files written.
 
     Redistribution shown is local: the recorded row under the settings given here, else under
-    those of the run.
+    those of the run (where it has none, the defaults below). A file that exists is kept unless
+    --overwrite is given.
     """
     from var_studio.cli import export as exporting
 
@@ -231,6 +247,9 @@ def export(
         with_data=with_data,
         scale=scale,
         smooth=smooth,
+        image=image,
+        view=view,
+        overwrite=overwrite,
     )
 
 

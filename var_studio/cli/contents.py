@@ -83,6 +83,10 @@ def _print_run(index: int, run: Recording) -> None:
     if isinstance(prompt, str):
         print(f"    question  {' '.join(prompt.split())}")
     print(f"    answer    {' '.join(run.text.split())}")
+    if len(run.layout.views) > 1:
+        for number, view in enumerate(run.layout.views):
+            where = f"image {view.image + 1}, {view.name}, {view.rows} × {view.cols}"
+            print(f"    view {number:<4} {where}")
     print(f"    rows      {len(run.query_positions)} of {run.length} tokens, {run.precision}")
     print("    tokens    position, name, text; * has a row")
     for line in _token_lines(run):

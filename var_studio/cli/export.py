@@ -10,7 +10,7 @@ from var_studio.cli.record import changed_settings
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import MapOptions
 from var_studio.figures.choice import RowOf
-from var_studio.figures.export import export_figure
+from var_studio.figures.export import export_figure, files_of
 from var_studio.figures.spec import Width
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session, open_session
@@ -36,8 +36,24 @@ def export(
     with_data: bool,
     scale: Scale,
     smooth: bool,
+    image: int | None,
+    view: int | None,
+    overwrite: bool,
 ) -> None:
-    """Draw and print the files written. Raises VarStudioError."""
+    """Draw and print the files written; `image` counts from 1. Raises VarStudioError."""
+    if figure != "map" and (image is not None or view is not None):
+        raise VarStudioError(
+            f"--image and --view choose what a map shows; a {figure} shows no picture.",
+            "Leave them out.",
+        )
+    if image is not None and view is not None:
+        raise VarStudioError("--view names an image already.", "Leave out --image.")
+    there = [str(path) for path in files_of(out, with_data) if path.exists()]
+    if there and not overwrite:
+        verb = "exists" if len(there) == 1 else "exist"
+        raise VarStudioError(
+            f"{', '.join(there)} {verb}.", "Choose another name, or add --overwrite."
+        )
     with open_session(session) as opened:
         chosen = find_run(opened, run)
         settings = changed_settings(chosen.intervention or Redistribution(), settings_file, changes)
@@ -53,7 +69,13 @@ def export(
             width=width,
             dpi=dpi,
             with_data=with_data,
-            options=MapOptions(smooth=smooth, robust=scale == "robust", hide_sinks=scale != "full"),
+            options=MapOptions(
+                smooth=smooth,
+                robust=scale == "robust",
+                hide_sinks=scale != "full",
+                image=0 if image is None else image - 1,
+                view=view,
+            ),
         )
     for path in written:
         print(path)

@@ -73,9 +73,12 @@ def settings_of(kind: type[T], given: Mapping[str, Any]) -> T:
 
 
 def option_help(kind: type[Settings], name: str) -> str:
-    """The help of an option is the description of the setting."""
+    """The help of an option is the description of the setting, and its default."""
     field = kind.model_fields[name]
-    return f"{field.title}: {field.description}"
+    description, _, empty = (field.description or "").partition(" Empty: ")
+    default = f"{field.default:g}" if isinstance(field.default, float) else field.default
+    shown = empty.rstrip(".") if field.default is None else default
+    return f"{field.title}: {description} [default: {shown}]"
 
 
 def examples(*lines: str) -> str:

@@ -17,6 +17,9 @@ from var_studio.figures.render import FigureError, write_whole
 from var_studio.figures.spec import Figure
 from var_studio.recording.settings import Redistribution
 
+DATA_SUFFIXES = (".npz", ".csv", ".json")
+"""What `save_beside` writes."""
+
 
 def save_beside(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:
     """Write FIGURE.npz, FIGURE.csv and FIGURE.json next to the figure `path`; return their paths.

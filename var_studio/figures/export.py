@@ -9,7 +9,7 @@ from typing import Any
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import MapOptions, build
 from var_studio.figures.choice import RowOf, read
-from var_studio.figures.data import save_beside
+from var_studio.figures.data import DATA_SUFFIXES, save_beside
 from var_studio.figures.render import FORMATS, FigureError, save
 from var_studio.figures.spec import Figure, Width
 from var_studio.recording.recording import Recording
@@ -36,8 +36,8 @@ def export_figure(
 
     `figure` is "map", "histogram" or "heads"; the choice of token, layer, head and settings is
     that of `choice.read`; `options` are those of a map. `with_data` writes NPZ, CSV and JSON
-    beside it. `about` joins the metadata. Returns the files written, the figure first. Raises
-    VarStudioError.
+    beside it. `about` joins the metadata. Files that exist are replaced; `files_of`
+    tells which these are. Returns the files written, the figure first. Raises VarStudioError.
     """
     # Before any work: a bad name must not cost the reader a wait.
     if Path(path).suffix.lower().lstrip(".") not in FORMATS:
@@ -45,6 +45,12 @@ def export_figure(
     reading = read(run, token=token, row_of=row_of, layer=layer, head=head, settings=settings)
     built = build(figure, reading, width=width, options=options, **about)
     return export(built, path, width, dpi, with_data)
+
+
+def files_of(path: str | os.PathLike[str], with_data: bool = False) -> list[Path]:
+    """The files that an export to `path` writes, the figure first."""
+    figure = Path(path)
+    return [figure] + [figure.with_suffix(s) for s in DATA_SUFFIXES if with_data]
 
 
 def export(
