@@ -10,17 +10,28 @@ from pathlib import Path
 import numpy as np
 
 from var_studio import assets
-from var_studio.cli.record import NOTHING, divergence, keep, stoppable, tell_loading, teller
+from var_studio.cli.record import (
+    NOTHING,
+    check_writable,
+    divergence,
+    keep,
+    stoppable,
+    tell_loading,
+    teller,
+)
 from var_studio.cli.terminal import Progress, complain, stopped
 from var_studio.errors import VarStudioError
 from var_studio.figures.choice import read
-from var_studio.figures.export import export_figure
+from var_studio.figures.export import export_figure, files_of
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import open_session
 from var_studio.recording.settings import Generation, Redistribution
 
 QUESTIONS = 4
 """As many as give an idea and finish in seconds."""
+
+FIGURES = (("map", ("pdf", "png")), ("histogram", ("pdf",)), ("heads", ("pdf", "svg")))
+"""What is drawn, in which formats; the data goes beside the PDF."""
 
 CAVEAT = (
     "The demo model is a toy for scenes of coloured shapes and its sinks were induced in training: "
@@ -45,9 +56,10 @@ def demo(folder: Path) -> None:
         raise VarStudioError(
             f"The folder {folder} cannot be made: {error.strerror}.", "Choose another with --out."
         ) from error
+    session = folder / "demo.vars"
+    check_folder(folder, session)
     progress = Progress()
     runs: list[Recording] = []
-    session = folder / "demo.vars"
     with stoppable() as cancel:
         try:
             _ask(sample_questions(), runs, progress, cancel)
@@ -58,8 +70,7 @@ def demo(folder: Path) -> None:
             progress.end()
             if runs:
                 keep(runs, session)
-    if runs:
-        print(f"Session: {session}")
+                print(f"Session: {session}")
     if cancel.is_set():
         complain(f"Stopped; what was recorded is kept in {session}." if runs else NOTHING)
         raise stopped()
@@ -68,6 +79,20 @@ def demo(folder: Path) -> None:
             print(f"Figure:  {path}")
     print(CAVEAT)
     print(f"Open it: var-studio gui {session}")
+
+
+def check_folder(folder: Path, session: Path) -> None:
+    """Refuse a folder that cannot be written, or holds files of these names that are no demo's."""
+    check_writable(folder)
+    figures = [folder / f"{figure}.{suffix}" for figure, suffixes in FIGURES for suffix in suffixes]
+    written = [path for figure in figures for path in files_of(figure, figure.suffix == ".pdf")]
+    there = [path.name for path in written if path.exists()]
+    # An earlier demo leaves its session beside its figures: those are replaced.
+    if there and not session.exists():
+        raise VarStudioError(
+            f"{folder} holds {', '.join(there)}, which no demo wrote.",
+            "Choose another folder with --out.",
+        )
 
 
 def sample_questions(count: int = QUESTIONS) -> list[Question]:
@@ -141,8 +166,8 @@ def _figures(run: Recording, folder: Path, progress: Progress) -> list[Path]:
     moved = np.where(reading.changed, reading.sink_mass, -1)
     layer, head = (int(index) for index in np.unravel_index(moved.argmax(), moved.shape))
     written: list[Path] = []
-    for figure, suffixes in (("map", "pdf png"), ("histogram", "pdf"), ("heads", "pdf svg")):
-        for suffix in suffixes.split():
+    for figure, suffixes in FIGURES:
+        for suffix in suffixes:
             progress.say(f"Drawing {figure}.{suffix}")
             written += export_figure(
                 run,

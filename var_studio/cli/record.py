@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -166,7 +167,9 @@ def record_runs(
 def tell_loading(progress: Progress, event: LoadProgress) -> None:
     """Show how far loading is."""
     detail = f"{event.done} of {event.total}" if event.total else ""
-    progress.say(f"Loading the model: {event.stage}", detail)
+    # A model on disk goes through the first stage too, with nothing to fetch.
+    looking = event.stage == "download" and not event.total
+    progress.say(f"Loading the model: {'files' if looking else event.stage}", detail)
 
 
 def teller(progress: Progress, name: str, folders: list[Path]) -> Callable[[Event], None]:
@@ -203,13 +206,26 @@ def keep(runs: list[Recording], out: Path) -> None:
 
 
 def check_place(out: Path, overwrite: bool) -> None:
-    """Refuse a session file that cannot be written before time is spent."""
+    """Refuse a session file that cannot be written, before time is spent."""
     if out.is_dir():
         raise VarStudioError(f"{out} is a folder.", "Give the session file a name.")
     if not out.parent.is_dir():
         raise VarStudioError(f"There is no folder {out.parent}.", "Make it, or choose another.")
     if out.exists() and not overwrite:
         raise VarStudioError(f"{out} exists.", "Choose another name, or add --overwrite.")
+    check_writable(out.parent)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which no file can be made: asked by making one, since rights mislead."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise VarStudioError(
+            f"Nothing can be written in {folder}: {error.strerror or error}.",
+            "Choose another folder with --out.",
+        ) from error
 
 
 def divergence(baseline: Recording, other: Recording) -> str:

@@ -129,6 +129,43 @@ def test_bad_input_is_one_line_and_code_2(ask, tmp_path, options, said):
     assert list(tmp_path.glob("*.vars")) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder closed to everyone")
+def test_a_folder_that_cannot_be_written_is_refused_before_loading(ask, cli, monkeypatch):
+    from var_studio.models import loading
+
+    monkeypatch.setattr(loading, "load_model", lambda *_, **__: pytest.fail("loaded"))
+    assert_refused(ask("--out", "/proc/self/s.vars"), "Nothing can be written in /proc/self")
+    assert_refused(cli("demo", "--out", "/proc/self"), "Nothing can be written in /proc/self")
+
+
+def test_a_demo_replaces_no_files_but_those_of_a_demo(cli, tmp_path, monkeypatch):
+    from var_studio.models import loading
+
+    reached = VarStudioError("Loading has begun.")
+
+    def load(*_, **__):
+        raise reached
+
+    monkeypatch.setattr(loading, "load_model", load)
+    mine = tmp_path / "map.csv"
+    mine.write_text("precious", encoding="utf-8")
+    assert_refused(cli("demo", "--out", tmp_path), "map.csv", "Choose another folder")
+    assert mine.read_text(encoding="utf-8") == "precious"
+    # Control: beside a demo's session it is a demo's figure; other names are nobody's business.
+    (tmp_path / "demo.vars").touch()
+    assert str(reached) in cli("demo", "--out", tmp_path).err
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "notes.csv").touch()
+    assert str(reached) in cli("demo", "--out", other).err
+
+
+def test_a_model_on_disk_is_not_called_a_download(ask):
+    outcome = ask("--max-new-tokens", 1)
+    assert "Loading the model: files" in outcome.err
+    assert "download" not in outcome.err
+
+
 @pytest.mark.parametrize("kind", ["empty", "text", "cut"])
 def test_a_picture_that_is_none_is_refused_before_the_model_is_loaded(ask, tmp_path, picture, kind):
     path = tmp_path / "bad.png"
@@ -210,7 +247,7 @@ def test_a_cancelled_run_can_be_looked_at_and_drawn(ask, cli, tmp_path, monkeypa
     figure = ["export", out, "--figure", "map", "--out", tmp_path / "f.pdf", "--token"]
     assert cli(*figure, "g1").code == 0
     # The last token was never fed back into the model: it has no row.
-    assert_refused(cli(*figure, "g2"), "has no row")
+    assert_refused(cli(*figure, "g2", "--overwrite"), "has no row")
 
 
 def test_ctrl_c_before_the_model_is_loaded(ask, tmp_path, monkeypatch):
@@ -300,6 +337,10 @@ def test_demo_shows_the_whole_path(cli, tmp_path):
         assert {run.intervention is None for run in session.runs} == {True, False}
     assert kept_runs() == []
     assert cli("demo", "--out", folder / "demo.vars").code == 2
+    names = sorted(path.name for path in folder.iterdir())
+    again = cli("demo", "--out", folder)
+    assert again.code == 0 and again.out == outcome.out
+    assert sorted(path.name for path in folder.iterdir()) == names
 
 
 @dataclass
