@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("pdf", "svg", "png")
 
-# Inches: a model of six layers need not fill a page.
-_LARGEST_CELL = 0.34
+# Widths of a letter: a model of six layers need not fill a page.
+_LARGEST_CELL = 3.5
 
 # Widths of a letter: the label of a colour bar needs as much, however narrow the picture.
 _LEAST_BAR = 13.0
@@ -226,7 +226,7 @@ def _measure(panels: tuple[Panel, ...], width: float, gap: float, em: float) -> 
     fitted = min(inner, 1.1 * width / tallest)
     for panel in panels:
         if isinstance(panel, HeadsPanel):
-            fitted = min(fitted, _LARGEST_CELL * max(panel.values.shape))
+            fitted = min(fitted, _LARGEST_CELL * em * max(panel.values.shape))
     bars = any(isinstance(panel, ImagePanel) and panel.scale is not None for panel in panels)
     return _Row(panels, insets, fitted, gap, em, inner - fitted, bars)
 
