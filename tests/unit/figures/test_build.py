@@ -457,7 +457,7 @@ def test_a_session_opens_and_exports_without_torch_or_qt(run: Recording, tmp_pat
         "folder, session = sys.argv[1:]\n"
         "for figure in ('map', 'histogram', 'heads'):\n"
         "    for suffix in ('pdf', 'svg', 'png'):\n"
-        "        out = f'{folder}/{figure}.{suffix}'\n"
+        "        out = f'{folder}/{figure}-{suffix}.{suffix}'\n"
         "        options = ['--figure', figure, '--out', out, '--with-data']\n"
         "        assert main(['export', session, *options]) == 0\n"
         "assert main(['info', session]) == 0\n"
