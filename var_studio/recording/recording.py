@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,16 +18,21 @@ from var_studio.method import contribution as contribution_method
 from var_studio.method import sinks as sinks_method
 from var_studio.recording import apply
 from var_studio.recording.arrays import Array
-from var_studio.recording.document import (
-    ImageEntry,
-)
+from var_studio.recording.document import ImageEntry
 from var_studio.recording.failures import RecordingError, storage_error
 from var_studio.recording.files import Files, FilesBelow, FolderFiles
 from var_studio.recording.halves import widen
 from var_studio.recording.images import StoredImage, decode
 from var_studio.recording.layout import VisualLayout
+from var_studio.recording.questions import check_sinks, checked_dims, checked_index, phi_under
 from var_studio.recording.reader import RunReader
-from var_studio.recording.settings import Convention, Generation, Intervention, Redistribution
+from var_studio.recording.settings import (
+    Convention,
+    Generation,
+    Intervention,
+    Redistribution,
+    settled,
+)
 from var_studio.recording.store import GROUP, being_written
 from var_studio.recording.tokens import Token
 
@@ -52,14 +57,22 @@ class Recording:
     `query_positions`. T is `length`; keys after a query have attention 0. A token that was never
     fed back into the model has NaN phi, and no query. Arrays that are returned are read-only.
     Methods may be called from several threads; `refresh` and `close` from the one that owns it.
+    As a context manager it closes at the end.
 
-    Raises RecordingError for an index out of range and for content that is damaged.
+    A run lies in a directory of its own (`path`) until it is saved: `record` makes it in the
+    user's cache, unless told where, and nothing removes it by itself. `save_session` copies it
+    into a session file; `discard` removes the directory then, or without having saved it.
+
+    Raises RecordingError for an index out of range and for content that is damaged, SettingsError
+    for settings that mean nothing.
     """
 
     def __init__(self, files: Files, image_bytes: ImageBytes | None = None) -> None:
         """Read a run's description; `Recording.open` is the ordinary way for a directory."""
         self._reader = RunReader(files)
-        self._image_bytes = image_bytes or self._own_image_bytes
+        self._image_bytes = image_bytes or (
+            lambda index, _: self._reader.files.read(f"images/{index}/c.0")
+        )
         self._lock = threading.RLock()
         self._rows: OrderedDict[int, Floats] = OrderedDict()
         self._keyed: dict[str, Array] = {}
@@ -96,7 +109,11 @@ class Recording:
             self._reader.files.close()
 
     def discard(self) -> None:
-        """Remove the run's own directory for good. Raises RecordingError inside a session file."""
+        """Remove the run's own directory for good; what `save_session` saved of it stays.
+
+        This object reads nothing any more: open the session file. Raises RecordingError for a run
+        inside a session file.
+        """
         if not isinstance(self._reader.files, FolderFiles):
             raise RecordingError(
                 f"This run is part of {self.path}.", "Take it out of the session instead."
@@ -108,6 +125,12 @@ class Recording:
             pass
         except OSError as error:
             raise storage_error(f"Removing {self.path}", error) from error
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         state = self.reason if self.finished else "unfinished"
@@ -255,30 +278,37 @@ class Recording:
 
         (L, H, T) float32; (H, T), (L, T) or (T,) for one layer, head or both.
         """
-        query = self._checked("query", query, len(self._reader.queries))
+        query = checked_index("query", query, len(self._reader.queries))
         return self._pick(self._row(query), layer, head)
 
     def redistributed(
         self,
         query: int,
-        settings: Redistribution | None = None,
+        settings: Redistribution | Mapping[str, Any] | None = None,
         layer: int | None = None,
         head: int | None = None,
     ) -> Floats:
         """The same row after redistribution under settings (Eq. 4); shapes as `attention`.
 
-        Computed from the recorded row, without the model. Rows of tokens before the image are
-        never recorded, so every row is a text query.
+        `settings` None: the run's own intervention, so that this is what the model went on with;
+        of a baseline, the defaults. Computed from the recorded row, without the model. Rows of
+        tokens before the image are never recorded, so every row is a text query.
         """
-        settings = settings or Redistribution()
+        settings = self._settings(settings)
+        apply.check_layers(settings, self.n_layers)
         rows = self.attention(query)[:, :, None, :]
         sinks = self._sinks_under(settings)
         moved = apply.redistribute_rows(rows, self.visual, sinks, settings, self.n_layers)
         return self._pick(_frozen(moved[:, :, 0, :].astype(np.float32, copy=False)), layer, head)
 
-    def image_centric(self, query: int, settings: Redistribution | None = None) -> Bools:
-        """Heads that look at the image for this query, (L, H) bool, in all layers (Sec. 5.1)."""
-        settings = settings or Redistribution()
+    def image_centric(
+        self, query: int, settings: Redistribution | Mapping[str, Any] | None = None
+    ) -> Bools:
+        """Heads that look at the image for this query, (L, H) bool, in all layers (Sec. 5.1).
+
+        `settings` None: as for `redistributed`.
+        """
+        settings = self._settings(settings)
         rows = self.attention(query)[:, :, None, :]
         sinks = self._sinks_under(settings)
         found = apply.image_centric_heads(rows, self.visual, sinks, settings)
@@ -289,16 +319,22 @@ class Recording:
 
         NaN for a token that was never fed. Under other `sink_dims` than the run's, exact where
         the largest of them is among the recorded dimensions of that token and layer, NaN
-        elsewhere: it is then below the 16th largest, as a rule far below any tau.
+        elsewhere: it is then below the 16th largest, as a rule far below any tau. NaN throughout
+        with no dimension at all: no token is a sink.
 
         Raises RecordingError for a dimension that was recorded nowhere.
         """
-        wanted = self.sink_dims if sink_dims is None else tuple(sink_dims)
+        wanted = self.sink_dims if sink_dims is None else checked_dims(sink_dims)
         name = f"phi of {wanted}"
         with self._lock:
             phi = self._keyed.get(name)
             if phi is None:
-                phi = _frozen(self._phi(wanted))
+                values = self.signed_values
+                if wanted == self.sink_dims:
+                    phi = np.asarray(sinks_method.phi_from_values(values))
+                else:
+                    phi = phi_under(wanted, self.sink_dims, values, *self.top_dims())
+                _frozen(phi)
                 self._keyed[name] = phi
         return self._pick(phi, layer)
 
@@ -319,7 +355,11 @@ class Recording:
         convention: Convention = "paper",
         sink_dims: Sequence[int] | None = None,
     ) -> Bools:
-        """Sink tokens, (L, T) or (T,) bool; `tau` None is the run's default (Sec. 4.1)."""
+        """Sink tokens, (L, T) or (T,) bool; `tau` None is the run's default (Sec. 4.1).
+
+        Raises SettingsError for a tau below 0 or not finite, and for an unknown convention.
+        """
+        check_sinks(tau, convention)
         masks = apply.sink_masks(
             self.phi(sink_dims=sink_dims),
             self.tau_default if tau is None else tau,
@@ -329,7 +369,10 @@ class Recording:
         return self._pick(_frozen(masks), layer)
 
     def value_norm(self, layer: int | None = None, head: int | None = None) -> Floats:
-        """norm(v W_O) of every key, (L, H, T) float32 or less (App. D.3)."""
+        """norm(v W_O) of every key, (L, H, T) float32 or less (App. D.3).
+
+        Stored as float16: relative error up to 5e-4, and so in `contribution`.
+        """
         with self._lock:
             norm = self._keyed.get("value_norm as float32")
             if norm is None:
@@ -359,7 +402,7 @@ class Recording:
 
     def image(self, index: int = 0) -> Image.Image:
         """An image of the prompt, decoded to RGB once; a shared object, not to be drawn on."""
-        index = self._checked("image", index, len(self._reader.document.images))
+        index = checked_index("image", index, len(self._reader.document.images))
         with self._lock:
             if index not in self._images:
                 self._images[index] = decode(self.stored_image(index))
@@ -367,7 +410,7 @@ class Recording:
 
     def stored_image(self, index: int = 0) -> StoredImage:
         """An image as it was given, encoded."""
-        index = self._checked("image", index, len(self._reader.document.images))
+        index = checked_index("image", index, len(self._reader.document.images))
         entry = self._reader.document.images[index]
         encoded = self._image_bytes(index, entry)
         if encoded is None:
@@ -430,62 +473,26 @@ class Recording:
                 self._keyed[name] = array
             return array
 
-    def _phi(self, wanted: tuple[int, ...]) -> Floats:
-        if wanted == self.sink_dims:
-            return np.asarray(sinks_method.phi_from_values(self.signed_values))
-        if not wanted:
-            raise RecordingError("There are no sink dimensions.", "Name at least one.")
-        known = np.full((self.n_layers, self.length), np.nan, np.float32)
-        dims, values = self.top_dims()
-        sizes = np.abs(values)
-        for dim in wanted:
-            if dim in self.sink_dims:
-                found = np.abs(self.signed_values[..., self.sink_dims.index(dim)])
-            else:
-                here = dims == dim
-                if not here.any():
-                    raise RecordingError(
-                        f"Dimension {dim} was recorded for no token.",
-                        "Choose among the recorded ones, or run again with these sink dimensions.",
-                    )
-                found = np.where(here, sizes, np.nan)
-                found = np.fmax.reduce(found, axis=-1)
-            known = np.fmax(known, found)
-        if set(wanted) <= set(self.sink_dims):
-            return known
-        # A dimension that is not among the largest 16 cannot exceed the least of them.
-        known[known < sizes.min(axis=-1)] = np.nan
-        return known
+    def _settings(self, given: Redistribution | Mapping[str, Any] | None) -> Redistribution:
+        """What settings mean for this run; None: its own intervention, else the defaults."""
+        if given is None:
+            return self.intervention or Redistribution()
+        return settled(Redistribution, given, "settings")
 
     def _sinks_under(self, settings: Redistribution) -> Bools:
         return self.sinks(
             tau=settings.tau, convention=settings.convention, sink_dims=settings.sink_dims
         )
 
-    def _own_image_bytes(self, index: int, entry: ImageEntry) -> bytes | None:
-        return self._reader.files.read(f"images/{index}/c.0")
-
     def _pick(
         self, array: npt.NDArray[Scalar], layer: int | None, head: int | None = None
     ) -> npt.NDArray[Scalar]:
         """One layer and head of (L, H, ...); views stay read-only."""
         if head is not None:
-            array = array[:, self._checked("head", head, self.n_heads)]
+            array = array[:, checked_index("head", head, self.n_heads)]
         if layer is not None:
-            array = array[self._checked("layer", layer, self.n_layers)]
+            array = array[checked_index("layer", layer, self.n_layers)]
         return array
-
-    @staticmethod
-    def _checked(what: str, index: int, count: int) -> int:
-        try:
-            index = operator.index(index)
-        except TypeError:
-            raise RecordingError(f"A {what} is a whole number, not {index!r}.") from None
-        if 0 <= index < count:
-            return index
-        if count == 0:
-            raise RecordingError(f"There is no {what} {index}: the run has none.")
-        raise RecordingError(f"There is no {what} {index}.", f"It goes from 0 to {count - 1}.")
 
 
 def _frozen(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:

@@ -3,6 +3,7 @@ import pytest
 
 from tests.synthetic import make_run
 from var_studio.errors import VarStudioError
+from var_studio.recording.failures import SettingsError
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
 
@@ -146,6 +147,58 @@ def test_phi_of_a_known_and_a_partly_known_dimension(run):
 def test_a_dimension_that_was_never_recorded(run):
     with pytest.raises(VarStudioError, match="Dimension 99999"):
         run.phi(sink_dims=(99999,))
+
+
+def test_no_dimension_is_no_sink(run):
+    assert np.isnan(run.phi(sink_dims=())).all() and not run.sinks(tau=0, sink_dims=()).any()
+    settings = Redistribution(sink_dims=(), heads="all", tau=0)
+    assert np.array_equal(run.redistributed(3, settings), run.attention(3))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda run: run.sinks(convention="x"), "no convention 'x'.*'paper' or 'released-code'"),
+        (lambda run: run.sinks(tau=-1), "tau is -1.*at least 0"),
+        (lambda run: run.sinks(tau=np.nan), "tau is nan"),
+        (lambda run: run.sinks(tau=np.inf), "tau is inf"),
+        (lambda run: run.sinks(tau="6"), "tau is '6'"),
+        (lambda run: run.phi(sink_dims=5), "sink_dims is 5.*whole numbers"),
+        (lambda run: run.phi(sink_dims=(1.5,)), "sink_dims is"),
+        (lambda run: run.redistributed(0, Redistribution(first_layer=3)), "layers 0 to 2.*layer 3"),
+        (lambda run: run.redistributed(0, Redistribution(last_layer=9)), "layers 0 to 2.*layer 9"),
+        (lambda run: run.redistributed(0, 0.5), "takes a Redistribution, not float"),
+        (lambda run: run.image_centric(0, {"rho": 2}), "from 0 to 1"),
+    ],
+)
+def test_questions_that_mean_nothing_are_refused(run, call, said):
+    with pytest.raises(SettingsError, match=said):
+        call(run)
+
+
+def test_without_settings_a_run_shows_what_was_done_to_it(tmp_path, run):
+    """Its own intervention, else the defaults."""
+    own = Redistribution(rho=0.1, p=0.9, mass_min=0.05)
+    changed = make_run(
+        tmp_path / "run", layers=3, heads=5, rows=4, cols=6, queries=20, intervention=own
+    )
+    for query in (3, 15):
+        assert np.array_equal(changed.redistributed(query), changed.redistributed(query, own))
+        assert np.array_equal(changed.image_centric(query), changed.image_centric(query, own))
+        defaults = Redistribution()
+        assert np.array_equal(run.redistributed(query), run.redistributed(query, defaults))
+        assert np.array_equal(run.image_centric(query), run.image_centric(query, defaults))
+    # Negative control: the two settings do differ on these rows.
+    assert not np.array_equal(changed.redistributed(15, own), changed.redistributed(15, defaults))
+    as_dict = changed.redistributed(15, own.model_dump())
+    assert np.array_equal(as_dict, changed.redistributed(15, own))
+
+
+def test_a_run_closes_by_itself(tmp_path):
+    with make_run(tmp_path / "run", layers=2, heads=2, rows=3, cols=3, queries=4) as run:
+        run.attention(1)
+        assert run._rows
+    assert not run._rows and (tmp_path / "run" / "zarr.json").exists()
 
 
 def test_images(run):
