@@ -241,3 +241,17 @@ def test_main_opens_a_file_and_leaves_nothing_behind(
     ((runs, said),) = seen
     assert (runs, len(said)) == ((0, 1) if damaged else (1, 0))
     assert sys.excepthook is hooks and gc.collect is collect and gc.isenabled()
+
+
+def test_a_note_takes_the_place_of_the_last_note_but_of_no_problem(
+    window: MainWindow,  # noqa: F811
+) -> None:
+    bar = window.notices
+    bar.show_notice("note", "Exported a.pdf")
+    bar.show_notice("error", "The disk is full.")
+    asking = QtWidgets.QPushButton("Open it")
+    bar.show_notice("note", "The last run was cut off.", action=asking)
+    bar.show_notice("note", "Exported b.pdf")
+    bar.show_notice("note", "Exported c.pdf")
+    # A note that asks something stays until it is answered or closed.
+    assert notices(window) == ["Exported c.pdf", "The last run was cut off.", "The disk is full."]

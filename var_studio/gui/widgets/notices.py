@@ -40,6 +40,7 @@ class Notice(QFrame):
         super().__init__()
         self.setObjectName("notice")
         self.kind, self.what, self.next_step, self.more = kind, what, next_step, more
+        self.asks = action is not None
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._mark = QLabel()
         self._mark.setFixedSize(18, 18)
@@ -127,9 +128,12 @@ class NoticeBar(QWidget):
         more: str = "",
         action: QPushButton | None = None,
     ) -> Notice:
-        """Show a notice; one with the same words takes the place of the old one."""
-        for old in [n for n in self.notices if (n.what, n.next_step) == (what, next_step)]:
-            self._remove(old)
+        """Show a notice in place of one with the same words; a note also in place of the last
+        note, for good news need not be read twice."""
+        for old in list(self.notices):
+            same = (old.what, old.next_step) == (what, next_step)
+            if same or (kind == old.kind == "note" and action is None and not old.asks):
+                self._remove(old)
         while len(self.notices) >= self.most:
             self._remove(self.notices[-1])
         notice = Notice(kind, what, next_step, more, action)
