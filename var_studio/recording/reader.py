@@ -75,13 +75,15 @@ class RunReader:
         """Read the arrays on from another place that holds the same run, finished or not."""
         self.files, self._offset = files, -1
 
-    def packed_files(self) -> Iterator[tuple[str, bytes]]:
+    def packed_files(self, name: str | None = None) -> Iterator[tuple[str, bytes]]:
         """The run as a session file holds it, by name below its group; images are kept apart.
 
+        `name`: what the run is called there, where it is not its own name.
         Of a run that is not finished: what there was at the last `refresh`.
         """
         document = self.document.model_copy(
             update={
+                "name": self.document.name if name is None else name,
                 "tokens": [token_to_json(token) for token in self.tokens],
                 "query_positions": list(self.queries),
                 "layout": self.layout.to_json() if self.layout.image_sizes else None,

@@ -424,12 +424,9 @@ class Recording:
 
     # -------------------------------------------------------------------------- packing
 
-    def packed_files(self) -> Iterator[tuple[str, bytes]]:
-        """The run as a session file holds it, by name below its group; images are kept apart.
-
-        Of a run that is not finished: what there was at the last `refresh`.
-        """
-        return self._reader.packed_files()
+    def packed_files(self, name: str | None = None) -> Iterator[tuple[str, bytes]]:
+        """The run as a session file holds it, called `name`: see `RunReader.packed_files`."""
+        return self._reader.packed_files(name)
 
     def reads_from(self, path: Path) -> bool:
         """Whether this run lies in that session file."""

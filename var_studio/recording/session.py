@@ -15,6 +15,7 @@ Who owns what: a session reads its runs where they are, in run directories or se
 
 from __future__ import annotations
 
+import operator
 import os
 import uuid
 import zipfile
@@ -53,7 +54,11 @@ class SessionDocument(BaseModel):
 
 
 class Runs(Sequence[Recording]):
-    """The runs of a session, in order: by number, by name, or one after the other."""
+    """The runs of a session, in order: by number, by name, or one after the other.
+
+    Of several runs of one name, the second goes by "name (2)", and so on: in `names`, as a key
+    here, and in the file.
+    """
 
     def __init__(self, runs: Iterable[Recording] = ()) -> None:
         self._runs = list(dict.fromkeys(runs))
@@ -63,22 +68,29 @@ class Runs(Sequence[Recording]):
     @overload
     def __getitem__(self, key: slice) -> list[Recording]: ...
     def __getitem__(self, key: int | str | slice) -> Recording | list[Recording]:
-        """A run by number (negative from the end) or name (the first of that name)."""
+        """A run by number (negative from the end) or name (one of `names`)."""
         if isinstance(key, slice):
             return self._runs[key]
         if isinstance(key, str):
-            for run in self._runs:
-                if run.name == key:
+            for name, run in zip(self.names, self._runs, strict=True):
+                if name == key:
                     return run
-            names = ", ".join(repr(run.name) for run in self._runs) or "none"
+            names = ", ".join(map(repr, self.names)) or "none"
             raise RecordingError(f"There is no run named {key!r}.", f"There are: {names}.")
+        try:
+            key = operator.index(key)
+        except TypeError:
+            raise RecordingError(
+                f"A run goes by a number or a name, not {type(key).__name__}."
+            ) from None
         try:
             return self._runs[key]
         except IndexError:
             if not self._runs:
                 raise RecordingError(f"There is no run {key}: there are none.") from None
+            count = len(self._runs)
             raise RecordingError(
-                f"There is no run {key}.", f"It goes from 0 to {len(self._runs) - 1}."
+                f"There is no run {key}.", f"It goes from 0 to {count - 1}, or -{count} to -1."
             ) from None
 
     def __len__(self) -> int:
@@ -88,11 +100,12 @@ class Runs(Sequence[Recording]):
         return iter(self._runs)
 
     def __contains__(self, key: object) -> bool:
-        return any(run is key or run.name == key for run in self._runs)
+        return key in self.names if isinstance(key, str) else any(r is key for r in self._runs)
 
     @property
     def names(self) -> list[str]:
-        return [run.name for run in self._runs]
+        """What each run goes by here: its name, with a number where another has it already."""
+        return _distinct([run.name for run in self._runs])
 
     def append(self, run: Recording) -> None:
         if not any(run is kept for kept in self._runs):
@@ -166,7 +179,11 @@ def open_session(path: str | os.PathLike[str]) -> Session:
 
     Raises SessionError for a file that is missing, damaged, no session, or of a newer version.
     """
-    place = Path(path).expanduser()
+    if not isinstance(path, str | os.PathLike):
+        raise SessionError(
+            f"The path of a session is text, not {type(path).__name__}.", f"Name a {SUFFIX} file."
+        )
+    place = Path(os.path.expanduser(path))
     if place.is_dir():
         if not (place / GROUP).is_file():
             raise SessionError(f"{place} is a folder, not a session.", "Choose a .vars file.")
@@ -188,14 +205,17 @@ def open_session(path: str | os.PathLike[str]) -> Session:
 
 def save_session(
     path: str | os.PathLike[str],
-    session: Session | Iterable[Recording] = (),
+    session: Session | Recording | Iterable[Recording] = (),
     *,
-    runs: Iterable[Recording] | None = None,
+    runs: Recording | Iterable[Recording] | None = None,
     notes: str = "",
     view: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Save a session, or just some runs, to one file; return its path.
+    """Save a session, or just a run or some runs, to one file; return its path.
+
+        vs.save_session("circle.vars", [plain, changed])
+        plain.discard(), changed.discard()
 
     The file is replaced in one step once the new one is safely on disk: whatever goes wrong, the
     old one is as it was. Runs may be read from that very file meanwhile, and read on afterwards.
@@ -203,19 +223,27 @@ def save_session(
     written; their directories are then listed in its `left_behind`. Of a run that is still being
     written, what it had at its last `refresh` is saved.
 
-    Raises StorageError when the disk refuses.
+    Runs given as such are copied and stay where they were, in the directories that `record` made:
+    remove these with `Recording.discard` once the file is all that is wanted. (After saving a
+    Session, `Session.discard_left_behind` does so.)
+
+    Raises StorageError when the disk refuses, SessionError for content that no file can hold.
     """
-    target = Path(path).expanduser()
+    if not isinstance(path, str | os.PathLike):
+        raise SessionError(
+            f"The path comes first, and is text, not {type(path).__name__}.",
+            f'Write save_session("name{SUFFIX}", runs).',
+        )
+    target = Path(os.path.expanduser(path))
     target = target.resolve() if target.is_symlink() else target.absolute()
     if target.is_dir():
         raise StorageError(f"{target} is a folder.", "Give the file a name.")
     keeps = runs is None and isinstance(session, Session)
-    if runs is not None:
-        content = Session(runs, notes=notes, view=view)
-    elif isinstance(session, Session):
+    if runs is None and isinstance(session, Session):
         content = session
     else:
-        content = Session(session, notes=notes, view=view)
+        content = Session(_listed(session if runs is None else runs), notes=notes, view=view)
+    _check_plain(content)
 
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     names = _group_names(content.runs)
@@ -251,6 +279,32 @@ def save_session(
     return target
 
 
+def _listed(runs: Any) -> list[Recording]:
+    """The runs that a caller gave, one or many. Raises SessionError for anything else."""
+    if isinstance(runs, Recording):
+        return [runs]
+    listed = list(runs) if isinstance(runs, Iterable) and not isinstance(runs, str) else [runs]
+    for run in listed:
+        if not isinstance(run, Recording):
+            raise SessionError(
+                f"A session holds recordings, not {type(run).__name__}.",
+                "Pass what record() returned, or a list of these.",
+            )
+    return listed
+
+
+def _check_plain(session: Session) -> None:
+    """Raise SessionError for notes and a view that JSON cannot say."""
+    if not isinstance(session.notes, str):
+        raise SessionError(f"The notes are a text, not {type(session.notes).__name__}.")
+    try:
+        dump(session.view)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SessionError(
+            f"The view cannot be saved: {error}.", "It is a dict of plain JSON values."
+        ) from error
+
+
 def _write(
     file: Any, session: Session, names: dict[Recording, str], progress: Progress | None
 ) -> tuple[ImageEntry, ...]:
@@ -277,10 +331,10 @@ def _write(
         for name, content in image_files(stored):
             put(name, content)
         put(f"runs/{GROUP}", dump(group_metadata({})))
-        for done, run in enumerate(session.runs):
+        for done, (run, called) in enumerate(zip(session.runs, session.runs.names, strict=True)):
             if progress is not None:
                 progress(done, len(session.runs))
-            for name, content in run.packed_files():
+            for name, content in run.packed_files(called):
                 put(f"runs/{names[run]}/{name}", content)
         if progress is not None:
             progress(len(session.runs), len(session.runs))
@@ -335,6 +389,20 @@ def _images(runs: Iterable[Recording]) -> dict[str, StoredImage]:
             if entry.sha256 not in found:
                 found[entry.sha256] = run.stored_image(index)
     return found
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, those that were there before with a number that makes them new."""
+    taken, given = set(names), set[str]()
+    distinct = []
+    for name in names:
+        number, told = 1, name
+        while told in given or (number > 1 and told in taken):
+            number += 1
+            told = f"{name} ({number})"
+        given.add(told)
+        distinct.append(told)
+    return distinct
 
 
 def _group_names(runs: Iterable[Recording]) -> dict[Recording, str]:

@@ -77,8 +77,11 @@ def test_runs_by_number_and_name(tmp_path):
     assert "VAR" in runs and runs[0] in runs and "other" not in runs
     with pytest.raises(RecordingError, match="'baseline', 'VAR'"):
         runs["other"]
-    with pytest.raises(RecordingError, match="0 to 1"):
-        runs[2]
+    for number in (2, -3):
+        with pytest.raises(RecordingError, match=f"no run {number}.*0 to 1, or -2 to -1"):
+            runs[number]
+    with pytest.raises(RecordingError, match="number or a name, not float"):
+        runs[1.0]
     runs.append(runs[0])
     assert len(runs) == 2
     runs.remove(runs[0])
@@ -125,7 +128,58 @@ def test_the_same_run_twice_and_runs_of_one_id(tmp_path):
     copy = open_session(save_session(tmp_path / "s.vars", [run])).runs[0]
     session = open_session(save_session(tmp_path / "t.vars", [run, run, copy]))
     assert len(session.runs) == 2
-    assert same(session.runs[0], run) and same(session.runs[1], run)
+    assert same(session.runs[0], run) and session.runs[1].name == "baseline (2)"
+    assert session.runs[1].id == run.id and session.runs[1].tokens == run.tokens
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    names = ["baseline", "VAR", "baseline", "baseline (2)", "baseline"]
+    runs = [make_run(tmp_path / str(i), name=name, seed=i, **SMALL) for i, name in enumerate(names)]
+    session = Session(runs)
+    told = ["baseline", "VAR", "baseline (3)", "baseline (2)", "baseline (4)"]
+    assert session.runs.names == told
+    assert [session.runs[name] for name in told] == runs
+    assert "baseline (4)" in session.runs and "baseline (5)" not in session.runs
+    assert [run.name for run in runs] == names, "the caller's runs stay as they are"
+
+    opened = open_session(save_session(tmp_path / "s.vars", session))
+    assert [run.name for run in opened.runs] == opened.runs.names == told
+    for name, run in zip(told, runs, strict=True):
+        assert np.array_equal(opened.runs[name].attention(5), run.attention(5))
+    again = save_session(tmp_path / "t.vars", opened.runs)
+    assert again.read_bytes() == (tmp_path / "s.vars").read_bytes()
+
+
+def test_one_run_needs_no_list(tmp_path):
+    run, _ = two_runs(tmp_path)
+    for path in (
+        save_session(tmp_path / "s.vars", run),
+        save_session(tmp_path / "t.vars", runs=run),
+    ):
+        (saved,) = open_session(path).runs
+        assert same(saved, run)
+    assert run.in_directory, "a run that was saved stays where it is"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda path, run: save_session(path, "s.vars"), "not str"),
+        (lambda path, run: save_session(path, [run, None]), "not NoneType"),
+        (lambda path, run: save_session(path, 5), "not int"),
+        (lambda path, run: save_session([run], path), "path comes first"),
+        (lambda path, run: save_session(path, [run], notes=5), "notes"),
+        (lambda path, run: save_session(path, [run], view={"a": {1, 2}}), "view"),
+        (lambda path, run: save_session(path, [run], view={"a": np.nan}), "view"),
+        (lambda path, run: open_session(5), "path of a session"),
+        (lambda path, run: open_session(run), "path of a session"),
+    ],
+)
+def test_what_a_session_cannot_hold(tmp_path, call, said):
+    run, _ = two_runs(tmp_path)
+    with pytest.raises(SessionError, match=said):
+        call(tmp_path / "s.vars", run)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_the_same_session_gives_the_same_bytes(tmp_path):
