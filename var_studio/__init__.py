@@ -5,6 +5,8 @@
     lmm = vs.load_model("demo")
     run = vs.record(lmm, "scene.png", "what color is the circle?")
     run.attention(query=0)
+    vs.export_figure(run, "map", "map.pdf")
+    vs.save_session("circle.vars", run)
 
 Names are imported when first used: `import var_studio` costs no torch, Qt or matplotlib.
 """
@@ -17,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from var_studio.errors import VarStudioError
 
 if TYPE_CHECKING:
+    from var_studio.analysis.compare import compare
     from var_studio.engine.discovery import discover
     from var_studio.engine.generation import record
+    from var_studio.figures.export import export_figure
     from var_studio.models.loading import load_model
     from var_studio.recording.recording import Recording
     from var_studio.recording.session import Session, open_session, save_session
@@ -33,7 +37,9 @@ __all__ = [
     "Redistribution",
     "Session",
     "VarStudioError",
+    "compare",
     "discover",
+    "export_figure",
     "load_model",
     "open_session",
     "record",
@@ -46,7 +52,9 @@ _HOME = {
     "RecordingOptions": "var_studio.recording.settings",
     "Redistribution": "var_studio.recording.settings",
     "Session": "var_studio.recording.session",
+    "compare": "var_studio.analysis.compare",
     "discover": "var_studio.engine.discovery",
+    "export_figure": "var_studio.figures.export",
     "load_model": "var_studio.models.loading",
     "open_session": "var_studio.recording.session",
     "record": "var_studio.engine.generation",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,15 @@ def test_every_name_is_there() -> None:
         assert getattr(vs, name) is getattr(vs, name)
         assert name in dir(vs)
     assert issubclass(vs.VarStudioError, Exception)
+
+
+def test_figures_and_comparisons_are_at_hand(tmp_path: Path) -> None:
+    from tests.synthetic import make_run
+
+    run = make_run(tmp_path / "run", layers=2, heads=2, rows=3, cols=3, queries=6)
+    assert vs.compare(run, run).identical
+    figure, *_ = vs.export_figure(run, "map", tmp_path / "map.svg")
+    assert figure.read_text().lstrip().startswith("<?xml")
 
 
 def test_a_name_that_is_not_there() -> None:
