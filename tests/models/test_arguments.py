@@ -128,6 +128,8 @@ def test_a_directory_that_cannot_hold_the_run(lmm: Any, tmp_path: Path) -> None:
             vs.record(lmm, noise(60, 60), QUESTION, generation=ONE, directory=directory)
         assert "kept" not in str(caught.value)
     assert vs.Recording.open(tmp_path / "run").tokens == first.tokens
+    with pytest.raises(StorageError, match="a path, not int"):
+        vs.record(lmm, noise(60, 60), QUESTION, generation=ONE, directory=5)  # type: ignore[arg-type]
 
 
 def test_the_origin_of_sink_dimensions_that_the_user_gave(lmm: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,8 +72,16 @@ def check_intervention(settings: Redistribution | None, lmm: LoadedModel) -> Non
         )
 
 
-def check_free(directory: Path) -> None:
-    """Raise StorageError where a run cannot begin: it would overwrite one, or is a file."""
+def run_directory(given: Any) -> Path | None:
+    """The directory that a caller chose for a run. Raises StorageError where none can begin."""
+    if given is None:
+        return None
+    if not isinstance(given, str | os.PathLike):
+        raise StorageError(
+            f"The directory of a run is a path, not {type(given).__name__}.",
+            "Pass a path, or None.",
+        )
+    directory = Path(os.path.expanduser(given))
     if (directory / GROUP).exists():
         raise StorageError(
             f"{directory} already holds a run; nothing was recorded.",
@@ -83,3 +92,4 @@ def check_free(directory: Path) -> None:
             f"{directory} is a file, not a directory; nothing was recorded.",
             "Choose another directory, or none for a new one.",
         )
+    return directory

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.engine import discovery
-from var_studio.engine.arguments import check_free, check_intervention, check_model, run_name
+from var_studio.engine.arguments import check_intervention, check_model, run_directory, run_name
 from var_studio.engine.capture import Capture, Pass
 from var_studio.engine.errors import RunCancelled
 from var_studio.engine.events import (
@@ -99,9 +98,7 @@ def record(
         generation = settled(Generation, generation, "generation")
         options = settled(RecordingOptions, options, "options")
         name = run_name(name, intervention)
-        folder = None if directory is None else Path(os.path.expanduser(directory))
-        if folder is not None:
-            check_free(folder)
+        folder = run_directory(directory)
         with lmm.in_use():
             check_intervention(intervention, lmm)
             run = _Run(lmm, generation, intervention, options, emit, cancel)
@@ -165,7 +162,7 @@ class _Run:
             **provenance(lmm, encoded, prompt, self._generation, self._intervention),
             **facts,
         }
-        folder = _run_directory(directory)
+        folder = _made(directory)
         writer = RunWriter.create(
             folder,
             name=name,
@@ -414,7 +411,8 @@ def _seeded(lmm: LoadedModel, generation: Generation) -> Iterator[None]:
         yield
 
 
-def _run_directory(directory: Path | None) -> Path:
+def _made(directory: Path | None) -> Path:
+    """The directory of a run, or a new one, on the disk."""
     from var_studio.recording.paths import new_run_directory
 
     if directory is None:
