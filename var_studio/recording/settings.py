@@ -38,6 +38,12 @@ class Settings(BaseModel):
     # As on BaseModel's own: else `model_validate` would come through here, and lose the place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
+    def __setattr__(self, name: str, value: object) -> None:
+        kind = type(self).__name__
+        raise SettingsError(
+            f"{kind} cannot be changed.", f"Make another: {kind}(**dict(old) | {{{name!r}: ...}})."
+        )
+
 
 S = TypeVar("S", bound=Settings)
 

@@ -81,6 +81,14 @@ def test_an_error_names_the_field_and_its_bounds(kind, given, said):
     assert str(pickle.loads(pickle.dumps(caught.value))) == said
 
 
+def test_settings_stay_as_they_are():
+    old = Redistribution(rho=0.5)
+    with pytest.raises(SettingsError, match=r"Redistribution\(\*\*dict\(old\) \| {'rho': ...}\)"):
+        old.rho = 0.7
+    assert old == Redistribution(rho=0.5)
+    assert Redistribution(**dict(old) | {"rho": 0.7}) == Redistribution(rho=0.7)
+
+
 def test_a_long_value_is_cut():
     with pytest.raises(SettingsError) as caught:
         Redistribution(convention="x" * 5000)
