@@ -27,6 +27,7 @@ from var_studio.gui.panels.image_maps import (
     NOTHING_MOVES,
     Maps,
 )
+from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.heat_view import HeatView
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
@@ -492,3 +493,32 @@ def test_a_small_change_is_told_as_a_difference() -> None:
     assert texts[:2] == ["0.5", "0.5 → 0.75"]
     assert texts[2].startswith("0.5 (+") and texts[3].startswith("0.5 (−")
     assert _change_text(Maps(None, after, none, none, ""), 1) == "0.75"
+
+
+def test_a_narrow_bar_of_differences_still_names_its_end(qtbot: QtBot) -> None:
+    bar = ColourBar()
+    qtbot.addWidget(bar)
+    bar.set_scale(-0.00053, 0.00053, "RdBu_r", "change of α (share of the row)")
+    assert "share of the row" in bar.toolTip()
+    seen: dict[int, str] = {}
+    for width in (150, 400):
+        bar.resize(width, bar.sizeHint().height())
+        seen[width] = _texts_drawn(bar)
+    assert seen[150] == "change of α" + "±0.00053"
+    assert seen[400].startswith("change of α (share of the row)−") and "±" not in seen[400]
+
+
+def _texts_drawn(bar: ColourBar) -> str:
+    """What the bar writes, one after the other: painted into an SVG, whose texts can be read."""
+    from xml.etree import ElementTree
+
+    from PySide6.QtSvg import QSvgGenerator
+
+    buffer = QtCore.QBuffer()
+    buffer.open(QtCore.QIODevice.OpenModeFlag.WriteOnly)
+    drawn = QSvgGenerator()
+    drawn.setOutputDevice(buffer)
+    drawn.setSize(bar.size())
+    bar.render(drawn, QtCore.QPoint(0, 0))
+    root = ElementTree.fromstring(bytes(buffer.data().data()).decode())
+    return "".join(str(e.text) for e in root.iter("{http://www.w3.org/2000/svg}text"))

@@ -102,17 +102,16 @@ class ColourBar(QtWidgets.QWidget):
         digits = 3
         if low < 0 < high and len(ticks) < 3:
             ticks, digits = [low, 0.0, high], 2
-        room = self.width() - bar.left() + POINT + 8
-        if (
-            len(ticks) == 3
-            and sum(metrics.horizontalAdvance(number_text(t, digits)) + 6 for t in ticks) > room
-        ):
-            ticks = [0.0, high]  # the other end is the same with a minus
+        texts = [number_text(value, digits) for value in ticks]
+        wide = max(metrics.horizontalAdvance(text) for text in texts)
+        half = bar.width() / 2 + min(wide / 2, POINT + 8)
+        if low == -high and half < wide + 6 + metrics.horizontalAdvance("0") / 2:
+            # No room for both ends: they differ only by their sign.
+            ticks, texts = [high], [f"±{number_text(high, digits)}"]
         painter.setPen(inks.faint(self.palette()))
         free = -1e9
-        for value in ticks:
+        for value, text in zip(ticks, texts, strict=True):
             x = bar.left() + (value - low) / (high - low) * bar.width()
-            text = number_text(value, digits)
             width = metrics.horizontalAdvance(text)
             left = min(max(x - width / 2, bar.left() - POINT - 8), self.width() - width)
             if left < free:
