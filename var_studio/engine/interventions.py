@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from var_studio.engine.errors import SettingsError
 from var_studio.method import conventions, heads, redistribution, sinks
-from var_studio.recording.apply import active_layers
+from var_studio.recording.apply import active_layers, check_layers
 from var_studio.recording.settings import Redistribution
 
 if TYPE_CHECKING:
@@ -48,12 +47,7 @@ class Redistributor:
         """
         import torch
 
-        if settings.first_layer >= n_layers or (settings.last_layer or 0) >= n_layers:
-            raise SettingsError(
-                f"The model has layers 0 to {n_layers - 1}; the settings name layer "
-                f"{max(settings.first_layer, settings.last_layer or 0)}.",
-                "Choose a layer range within the model.",
-            )
+        check_layers(settings, n_layers)
         self._settings = settings
         self._rules = conventions.rules(settings.convention)
         self._tau = tau

@@ -116,7 +116,7 @@ class RunWriter:
             ),
         )
         writer = cls(Path(directory), document)
-        writer._guard("Starting the recording", lambda: writer._begin(images))
+        writer._guard("Starting the recording", lambda: writer._begin(images), "No token was recorded yet.")
         return writer
 
     def put_prompt(self, tokens: Sequence[Token], layout: VisualLayout) -> None:
@@ -342,11 +342,11 @@ class RunWriter:
             raise ValueError(f"the run was announced with {self.document.length_max} tokens")
         return token_to_json(token)
 
-    def _guard(self, doing: str, step: Callable[[], T]) -> T:
+    def _guard(self, doing: str, step: Callable[[], T], kept: str = "") -> T:
         try:
             return step()
         except OSError as error:
-            kept = f"What was recorded so far is kept in {self.directory}."
+            kept = kept or f"What was recorded so far is kept in {self.directory}."
             raise storage_error(f"{doing} to {self.directory}", error, kept) from error
 
 
