@@ -20,7 +20,6 @@ from PySide6.QtWidgets import (
     QMenu,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -29,6 +28,7 @@ from PySide6.QtWidgets import (
 from var_studio.gui.models.question import Sample
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.method_section import MethodSection
+from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.icons import icon
 from var_studio.gui.widgets.image_well import ImageWell
 from var_studio.gui.widgets.prompt_edit import PromptEdit
@@ -136,9 +136,9 @@ class SetupPanel(Panel):
         self.paste_image = QPushButton("Paste")
         self.paste_image.setToolTip("Take the image on the clipboard")
         self.paste_image.clicked.connect(self.paste_wanted)
-        self.image_name = _quiet("")
-        self.image_name.setWordWrap(False)
-        self.image_name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.image_name = HoverLine("")
+        self.image_name.set_quiet(True)
+        self.image_name.setAccessibleName("Name of the image")
         row = QWidget()
         line = QHBoxLayout(row)
         line.setContentsMargins(0, 0, 0, 0)
@@ -251,8 +251,7 @@ class SetupPanel(Panel):
         pixmap = None if question.image is None else _pixmap(question.image)
         name = question.image.name if question.image is not None else ""
         self.well.show_picture(pixmap, name)
-        self.image_name.setText(name)
-        self.image_name.setToolTip(name)
+        self.image_name.set_text(name)
         self.suggest_menu.clear()
         for text in question.suggestions:
             self.suggest_menu.addAction(text).triggered.connect(partial(self._suggested, text))
