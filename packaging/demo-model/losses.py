@@ -144,8 +144,8 @@ class Readout(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.row = nn.Linear(WIDTH, GRID)
-        self.column = nn.Linear(WIDTH, GRID)
+        self.row = nn.Linear(WIDTH, GRID, bias=False)
+        self.column = nn.Linear(WIDTH, GRID, bias=False)
         self.emptiness = nn.Linear(WIDTH, 1)
         side = torch.arange(PATCHES_PER_SIDE) * GRID // PATCHES_PER_SIDE
         self.register_buffer("rows", side.repeat_interleave(PATCHES_PER_SIDE), persistent=False)

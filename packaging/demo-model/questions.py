@@ -200,17 +200,17 @@ ASK: dict[str, Callable[[Scene, random.Random], Question | None]] = {
     "caption": ask_caption,
     "small talk": ask_small_talk,
 }
-# Relations and places are the hard kinds, so they are asked most often in training.
+# Relations, counts and captions are the hard kinds, so they are asked most often in training.
 TRAINING_MIX = {
     "colour": 8,
     "shape": 4,
-    "count": 14,
+    "count": 20,
     "existence": 11,
-    "relation": 28,
-    "where": 17,
+    "relation": 20,
+    "where": 10,
     "cell": 10,
-    "background": 2,
-    "caption": 5,
+    "background": 3,
+    "caption": 13,
     "small talk": 1,
 }
 VISUAL_KINDS = tuple(kind for kind in ASK if kind != "small talk")
