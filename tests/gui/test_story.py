@@ -111,7 +111,7 @@ def test_ask_look_change_compare_save_reopen(
     assert workspace.reading.n_visual_sinks.sum() > sinks
     qtbot.keyClick(box, Key.Key_Z, QtCore.Qt.KeyboardModifier.ControlModifier)
     settle(qtbot)
-    assert workspace.method.tau == pytest.approx(6.5)
+    assert workspace.method.tau == pytest.approx(run.tau_default)
     assert workspace.reading.n_visual_sinks.sum() == sinks
 
     # Flip to after and back.
