@@ -30,7 +30,7 @@ redistribution changes accuracy from {base} to {var} at the default settings.
 {sinks}
 
 Found from the first token alone (over fifteen times the median in most middle layers):
-dimensions {dims}. Of the visual tokens' phi from the input of layer 2 on, {near} lie within 0.75
+dimensions {dims}. Of the visual tokens' phi after the first layer, {near} lie within 0.75
 of the separating tau = {tau}; phi is bounded by sqrt(192) = 13.86.
 
 ## How it was trained

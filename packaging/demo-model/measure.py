@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 from batches import HELD_OUT_SEED
-from losses import FIRST_SINK_LAYER
 from model import HEAD_WIDTH, VISUAL
 from questions import VISUAL_KINDS
 from scenes import PATCHES_PER_SIDE
@@ -208,7 +207,7 @@ def calibrate(study: Study) -> dict:
     hidden = study.layer_inputs(asked)
     dimensions = massive_dimensions(hidden)
     study.sink_dims = dimensions["sink_dims"]
-    chosen = separating_tau(study.phi(hidden)[FIRST_SINK_LAYER:][:, asked.visual])
+    chosen = separating_tau(study.phi(hidden)[1:][:, asked.visual])
     study.tau = chosen["tau"]
     return dimensions | chosen
 
