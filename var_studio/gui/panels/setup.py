@@ -83,7 +83,7 @@ class SetupPanel(Panel):
         self._build_question()
         inner = QWidget()
         inner.setLayout(self._column)
-        scroll = self.scroll = QScrollArea()
+        scroll = self.scroller = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -221,11 +221,12 @@ class SetupPanel(Panel):
 
     def _order_tabs(self) -> None:
         """Tab goes from top to bottom, whatever was built first."""
-        inner = [self._column.itemAt(n).widget() for n in range(self._column.count())]
+        items = [self._column.itemAt(n) for n in range(self._column.count())]
+        inner = [item.widget() for item in items if item is not None]
         stops = [
             stop
             for section in (*inner, self.footer)
-            if section is not None
+            if section is not None  # the stretch at the end
             for stop in section.findChildren(QWidget)
             if stop.focusPolicy() & Qt.FocusPolicy.TabFocus
             and stop.focusProxy() is None
@@ -341,7 +342,7 @@ class SetupPanel(Panel):
 
     def _make_room(self, low: int, high: int) -> None:
         """The scroll bar stands in the right margin, so that no line breaks anew beside it."""
-        bar = self.scroll.verticalScrollBar().sizeHint().width() if high > low else 0
+        bar = self.scroller.verticalScrollBar().sizeHint().width() if high > low else 0
         self._column.setContentsMargins(12, 6, max(_SCROLL_ROOM - bar, 0), 12)
 
     def _prompt_typed(self) -> None:
