@@ -339,7 +339,7 @@ def test_a_long_answer_wraps_and_the_selected_word_stays_in_view(
     assert window.workspace.selection.position == model.entries[-1].position
     box = strip.visualRect(model.index(model.rowCount() - 1))
     top = strip.mapTo(scroller.viewport(), box.topLeft()).y()
-    assert 0 <= top and top + box.height() <= scroller.viewport().height()
+    assert top >= 0 and top + box.height() <= scroller.viewport().height()
     qtbot.keyClick(strip, Key.Key_Home)
     settle(qtbot)
     assert scroller.verticalScrollBar().value() < 30

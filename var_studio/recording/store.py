@@ -116,7 +116,7 @@ class RunWriter:
             ),
         )
         writer = cls(Path(directory), document)
-        writer._guard("Starting the recording", lambda: writer._begin(images), "No token was recorded yet.")
+        writer._guard("Starting the recording", lambda: writer._begin(images), "No token yet.")
         return writer
 
     def put_prompt(self, tokens: Sequence[Token], layout: VisualLayout) -> None:
