@@ -43,6 +43,8 @@ CASES: dict[str, tuple[type[Panel], dict[str, object], dict[str, object], tuple[
 def same_look(qapp: QtWidgets.QApplication) -> Iterator[None]:
     """The same font on every machine, the one that matplotlib brings along; palette restored."""
     before, style, palette = qapp.font(), qapp.style().name(), qapp.palette()
+    sheet = qapp.styleSheet()
+    qapp.setStyleSheet("")  # a window of another test may have left the theme's
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     number = QtGui.QFontDatabase.addApplicationFont(str(folder / "DejaVuSans.ttf"))
     font = QtGui.QFont(QtGui.QFontDatabase.applicationFontFamilies(number)[0])
@@ -51,6 +53,7 @@ def same_look(qapp: QtWidgets.QApplication) -> Iterator[None]:
     qapp.setFont(font)
     qapp.setStyle("Fusion")
     yield
+    qapp.setStyleSheet(sheet)
     qapp.setFont(before)
     qapp.setStyle(style)
     qapp.setPalette(palette)
