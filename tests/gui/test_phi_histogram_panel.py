@@ -91,7 +91,10 @@ def test_everything_follows_while_dragging(qtbot: QtBot, run: Recording) -> None
         move_mouse(view.viewport(), QtCore.QPointF(view.x_of(tau), middle), buttons=True)
         settle()
         visual, text = sinks_at(run, layer, workspace.method.tau)
-        assert panel.histogram._caption.endswith(f"sinks: {visual} visual, {text} text")
+        first = int(run.phi(layer)[0] >= workspace.method.tau)
+        named = ((visual, "visual"), (text - first, "text"), (first, "BOS"))
+        words = ", ".join(f"{n} {kind}" for n, kind in named if n) or "none"
+        assert panel.histogram._caption.endswith(f"sinks: {words}")
         seen.add((visual, text))
     qtbot.mouseRelease(view.viewport(), LEFT)
     assert len(seen) == 3, "τ must have made a difference"

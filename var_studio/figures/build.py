@@ -35,6 +35,7 @@ from var_studio.figures.words import (
     heads_line,
     image_line,
     settings_line,
+    sinks_by_kind,
     sinks_line,
     token_line,
 )
@@ -147,11 +148,7 @@ def build_histogram(reading: Reading, *, width: Width = "two-columns", bins: int
     layer = reading.focus.layer
     counts = reading.phi_histogram(layer, bins)
     tau = _tau(reading)
-    visual = int(reading.n_visual_sinks[layer])
-    first = int(reading.sinks[layer, 0] and not reading.visual[0])
-    text = int(reading.n_sinks[layer]) - visual - first
-    named = [(visual, "visual"), (text, "text"), (first, "BOS")]
-    sinks = ", ".join(f"{n} {what}" for n, what in named if n) or "none"
+    sinks = sinks_by_kind(reading)
     bound = reading.run.hidden_size**0.5
     panel = HistogramPanel(
         title="",

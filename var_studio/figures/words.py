@@ -27,6 +27,16 @@ def token_line(reading: Reading) -> str:
     return f"{visible(token.text)} ({name})"
 
 
+def sinks_by_kind(reading: Reading) -> str:
+    """How many sinks of each kind the layer in focus has; the first token counts as BOS."""
+    layer = reading.focus.layer
+    visual = int(reading.n_visual_sinks[layer])
+    first = int(reading.sinks[layer, 0] and not reading.visual[0])
+    text = int(reading.n_sinks[layer]) - visual - first
+    named = [(visual, "visual"), (text, "text"), (first, "BOS")]
+    return ", ".join(f"{n} {what}" for n, what in named if n) or "none"
+
+
 def settings_line(settings: Redistribution) -> str:
     """The settings in one line, as figures print them."""
     parts = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from var_studio.figures.words import sinks_by_kind
 from var_studio.gui import theme
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.hover_line import HoverLine
@@ -174,7 +175,4 @@ class PhiLegend(QtWidgets.QLabel):
 def caption(reading: Reading) -> str:
     """τ and the number of sinks in the layer in focus."""
     assert reading.settings.tau is not None
-    layer = reading.focus.layer
-    visual = int(reading.n_visual_sinks[layer])
-    text = int(reading.n_sinks[layer]) - visual
-    return f"τ = {number_text(reading.settings.tau)} · sinks: {visual} visual, {text} text"
+    return f"τ = {number_text(reading.settings.tau)} · sinks: {sinks_by_kind(reading)}"
