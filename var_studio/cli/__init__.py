@@ -24,7 +24,6 @@ LIBRARIES = {
     "PIL": "pillow",
     "pyqtgraph": "pyqtgraph",
     "PySide6": "PySide6-Essentials",
-    "qtawesome": "qtawesome",
     "shiboken6": "PySide6-Essentials",
     "torch": "torch",
     "transformers": "transformers",
