@@ -55,12 +55,16 @@ if not HAS_TORCH:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked ``qt`` or ``torch`` where that is not installed."""
+    """Skip the tests marked ``qt`` or ``torch`` where that is not installed.
+
+    A test that takes the fixture ``demo``, the window with the demo model loaded, needs torch too.
+    """
     for name, there in (("qt", HAS_QT), ("torch", HAS_TORCH)):
         if there:
             continue
         for item in items:
-            if item.get_closest_marker(name):
+            loads_model = name == "torch" and "demo" in getattr(item, "fixturenames", ())
+            if loads_model or item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=f"{name} is not installed"))
 
 

@@ -375,6 +375,7 @@ def test_a_figure_without_matplotlib_says_what_to_install(session, tmp_path):
     assert_says_what_to_install(done, "needs matplotlib", "pip install matplotlib")
 
 
+@pytest.mark.torch  # each is missing while the other is there
 @pytest.mark.parametrize("module", ["torch", "transformers"])
 def test_a_recording_without_torch_says_what_to_install(tmp_path, module):
     picture = ROOT / "resources" / "samples" / "scene-4.png"
