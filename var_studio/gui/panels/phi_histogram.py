@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from var_studio.figures.words import sinks_by_kind
 from var_studio.gui import theme
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.hover_line import HoverLine
@@ -174,5 +173,8 @@ class PhiLegend(QtWidgets.QLabel):
 
 def caption(reading: Reading) -> str:
     """τ and the number of sinks in the layer in focus."""
+    # Not before the first paint: the package costs a tenth of the time until then.
+    from var_studio.figures.words import sinks_by_kind
+
     assert reading.settings.tau is not None
     return f"τ = {number_text(reading.settings.tau)} · sinks: {sinks_by_kind(reading)}"
