@@ -321,7 +321,9 @@ class _Run:
         )
         self._writer.append_token(token)
         self._produced += 1
-        seen: npt.NDArray[np.float32] = self._last_rows[:, :, self._visual_keys].astype(np.float32)
+        seen: npt.NDArray[np.float32] = self._last_rows[:, :, self._visual_keys].astype(
+            np.float32, copy=False
+        )
         seen.flags.writeable = False
         self._emit(TokenProduced(token, self._n_queries - 1, seen))
         return self._cancel.is_set()
