@@ -33,7 +33,6 @@ class StatusBar(QStatusBar):
         self.addWidget(self.activity, 1)
         self.addWidget(self.progress)
         self.addPermanentWidget(self.facts)
-        self.measured_speed: float | None = None
 
     def say(self, text: str) -> None:
         """Say what goes on."""

@@ -39,7 +39,6 @@ class Colours:
     text_tokens: str
     bos: str
     unseen: str
-    good: str
     warning: str
     error: str
 
@@ -65,7 +64,6 @@ LIGHT = Colours(
     text_tokens="#8a8f99",
     bos="#d9480f",
     unseen="#b4bac4",
-    good="#2b8a3e",
     warning="#b35900",
     error="#c92a2a",
 )
@@ -91,7 +89,6 @@ DARK = Colours(
     text_tokens="#9aa1ad",
     bos="#ff8a4c",
     unseen="#5b6270",
-    good="#69db7c",
     warning="#ffb35c",
     error="#ff8787",
 )
