@@ -222,7 +222,7 @@ class Capture:
         if acts is None or not acts.active[layer]:
             return output
         first_key = self._start + 1 - rows.shape[-1]
-        change = acts.step_change(layer, rows, first_key)
+        change = acts.step_change(layer, rows, first_key, self._start)
         if change is not None:
             add_mixed(output, change, value[0])
         return output
@@ -268,8 +268,8 @@ class Capture:
             if picked:
                 self._sample(rows[:, picked], value[0], output[0][chosen[picked]])
             if acts is not None and acts.active[layer]:
-                change = acts.change(layer, rows, first_key).to(value.dtype)
-                output[0].index_add_(0, chosen, mixed(change, value[0]))
+                change = acts.change(layer, rows, first_key, chosen + self._start)
+                output[0].index_add_(0, chosen, mixed(change.to(value.dtype), value[0]))
         return output
 
     def _sample(self, rows: torch.Tensor, value: torch.Tensor, output: torch.Tensor) -> None:

@@ -130,7 +130,13 @@ class Redistributor:
             return rho * mass - (visual & sink).float()
         return (visual & ~sink).float() - rho * mass
 
-    def change(self, layer: int, rows: torch.Tensor, first_key: int = 0) -> torch.Tensor:
+    def change(
+        self,
+        layer: int,
+        rows: torch.Tensor,
+        first_key: int = 0,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """What redistribution adds to `rows` (H, R, K): zero in a row that is left as it is.
 
         `first_key` is the position of key 0 (beyond 0 in a layer with a sliding window).
@@ -163,7 +169,7 @@ class Redistributor:
         return after - rows
 
     def step_change(
-        self, layer: int, rows: torch.Tensor, first_key: int = 0
+        self, layer: int, rows: torch.Tensor, first_key: int = 0, position: int = 0
     ) -> torch.Tensor | None:
         """`change` for the rows (H, 1, K) of a decode step, in few operations.
 
