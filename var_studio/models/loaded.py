@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from var_studio.recording.images import ImageSource
+    from var_studio.recording.tokens import Exchange
 
 
 @dataclass(eq=False, repr=False)
@@ -89,18 +90,30 @@ class LoadedModel:
         return int(self.text_config.max_position_embeddings)
 
     def encode(
-        self, image: ImageSource | StoredImage | Sequence[ImageSource | StoredImage], prompt: str
+        self,
+        image: ImageSource | StoredImage | Sequence[ImageSource | StoredImage],
+        prompt: str,
+        history: Sequence[Exchange] = (),
     ) -> Encoded:
         """Turn a question about an image (or several) into the model's inputs.
+
+        `history`: earlier questions about the same images, and their answers, oldest first.
 
         Raises PromptError for a prompt that is empty, no text, too long for the model's context or
         that holds special tokens, and for no image; ImageError for an image that cannot be read.
         """
         self._check_loaded()
-        check_prompt(self.processor, prompt)
+        earlier = [text for e in history for text in (e.question, e.answer or "-")]
+        for text in (*earlier, prompt):
+            check_prompt(self.family, self.processor, text)
         images = _stored(image)
         inputs, tokens, layout = encode(
-            self.family, self.hf_model, self.processor, [decode(i) for i in images], prompt.strip()
+            self.family,
+            self.hf_model,
+            self.processor,
+            [decode(i) for i in images],
+            prompt.strip(),
+            history,
         )
         if len(tokens) >= self.context_length:
             raise PromptError(

@@ -49,7 +49,8 @@ class VisualLayout:
     float64: what it sees of its image, clipped to the image; NaN for a token that is no patch
     (newline, separator) or that saw only padding. `image_sizes`: (width, height) of each image.
     `unseen`: for each image the boxes the model never saw (cropped borders). `known` is False
-    when the geometry of the family is not known: show a strip, never an overlay.
+    when the geometry of the family is not known: show a strip, never an overlay; every visual
+    token counts as a patch then.
     """
 
     image_sizes: tuple[tuple[int, int], ...]
@@ -73,7 +74,8 @@ class VisualLayout:
     def mask(self, length: int) -> npt.NDArray[np.bool_]:
         """`vis` of the paper: (length,) bool, True at image patches, False at separators."""
         mask = np.zeros(length, dtype=bool)
-        patches = [k for k in self._cell_of if self.positions[k] < length]
+        tokens = self._cell_of if self.known else range(self.count)
+        patches = [k for k in tokens if self.positions[k] < length]
         mask[self.positions[patches]] = True
         return mask
 

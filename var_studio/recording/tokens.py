@@ -7,8 +7,8 @@ from typing import Literal
 
 Role = Literal["system", "visual", "prompt", "generated"]
 """`system`: text before the first image token. `visual`: image placeholders (patches, and
-separators that are no patch). `prompt`: text after the first image token. `generated`: the
-answer."""
+separators that are no patch). `prompt`: text after the first image token, questions and answers of
+earlier turns included. `generated`: the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +38,11 @@ class Token:
     logprob: float | None = None
     top: tuple[Alternative, ...] = ()
     turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A question that was asked before, and the answer to it, as plain text."""
+
+    question: str
+    answer: str
