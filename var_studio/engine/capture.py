@@ -92,6 +92,7 @@ class Capture:
         self._cancel = cancel
         self._on_layer = on_layer
         self._rows_wanted = rows_wanted
+        self._muted = False
         self._steps = 0
         self._clear()
 
@@ -121,6 +122,15 @@ class Capture:
             stack.callback(self._clear)
             yield
 
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Let passes go by unseen and unchanged while the block runs; `cancel` still stops them."""
+        self._muted = True
+        try:
+            yield
+        finally:
+            self._muted = False
+
     # ------------------------------------------------------------------- during a pass
 
     def _hook(self, layer: int) -> Callable[[Any, Any, Any], None]:
@@ -134,6 +144,8 @@ class Capture:
         """Read phi's inputs off the layer's input `hidden` (n, D)."""
         if self._cancel is not None and self._cancel.is_set():
             raise RunCancelled
+        if self._muted:
+            return
         if layer == 0:
             self._pass_begins(hidden)
         if self._on_layer is not None and self._start == 0:
@@ -189,7 +201,7 @@ class Capture:
             scaling: float,
             output: torch.Tensor,
         ) -> torch.Tensor:
-            if not self._rows_wanted:
+            if self._muted or not self._rows_wanted:
                 return output
             if self._n == 1:
                 self._values.append(value[0, :, -1:])
