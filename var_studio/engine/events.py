@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from var_studio.recording.layout import VisualLayout
 from var_studio.recording.tokens import Token
 
 Stage = Literal["encoding", "discovering", "prefill", "generating", "closing"]
+Reason = Literal["end", "length", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class RunFinished:
     """The run ended; `path` holds the whole recording."""
 
     path: Path
-    reason: Literal["end", "length", "cancelled"]
+    reason: Reason
     seconds: float
     tokens_per_second: float
 
@@ -71,3 +73,4 @@ class RunFailed:
 
 
 Event = RunStarted | Progress | PromptEncoded | TokenProduced | RunFinished | RunFailed
+OnEvent = Callable[[Event], None]
