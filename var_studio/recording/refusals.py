@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 
 from var_studio.recording.failures import SettingsError
 
+BESIDE_OTHERS: Final = "beside_others"
+"""Type of an error that a field has only beside the values of others: the message says which."""
 _LONGEST: Final = 60
 """Characters of a value that are quoted."""
 
@@ -27,9 +29,10 @@ def refusal(
             f"{kind.__name__} has no setting {_quoted(first['loc'][0])}.",
             f"It has {_listed(list(kind.model_fields), 'and')}.",
         )
-    ordered = first["type"] == "empty_range"  # else a matter of the field alone
-    advice = f"{first['msg']}." if ordered else f"Choose {allowed(field)}."
-    return SettingsError(f"{field.title or name} ({name}) is {_quoted(given[name])}.", advice)
+    beside = first["type"] == BESIDE_OTHERS  # else a matter of the field alone
+    advice = f"{first['msg']}." if beside else f"Choose {allowed(field)}."
+    value = given.get(name, field.default)
+    return SettingsError(f"{field.title or name} ({name}) is {_quoted(value)}.", advice)
 
 
 def allowed(field: FieldInfo) -> str:
