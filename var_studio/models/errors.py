@@ -59,3 +59,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "out of memory" in text or "defaultcpuallocator" in text or "not enough memory" in text
     )
+
+
+def one_line(error: BaseException) -> str:
+    """Return what a foreign exception says, on one line of at most 200 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:199] + "…"

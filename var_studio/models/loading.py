@@ -20,9 +20,11 @@ from var_studio.models.errors import (
     MissingLibraryError,
     ModelMemoryError,
     is_out_of_memory,
+    one_line,
 )
 from var_studio.models.families import family_of
 from var_studio.models.loaded import LoadedModel
+from var_studio.models.processors import load_processor
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +83,7 @@ def load_model(
         with _weights_progress(lambda done, total: tell("weights", done, total)):
             hf_model = _load_weights(checkpoint, place, precision)
         tell("processor")
-        processor = _load_processor(checkpoint)
+        processor = load_processor(checkpoint)
         family.prepare(hf_model, processor)
     hidden_size = int(hf_model.config.get_text_config().hidden_size)
     known = read_side_file(checkpoint.folder, hidden_size) or look_up(
@@ -181,29 +183,6 @@ def _first(keys: list[Any]) -> str:
     return str(key[0] if isinstance(key, tuple) else key)
 
 
-def _load_processor(checkpoint: Checkpoint) -> Any:
-    import transformers
-
-    try:
-        processor = transformers.AutoProcessor.from_pretrained(
-            checkpoint.folder, local_files_only=True, trust_remote_code=False
-        )
-    except ImportError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(
-            f"The processor of {checkpoint.name} cannot be loaded: {_one_line(error)}",
-            "The folder needs preprocessor_config.json (or processor_config.json) and the "
-            "tokenizer files: copy or download them again.",
-        ) from error
-    if getattr(processor, "image_processor", None) is None:
-        raise CheckpointError(
-            f"{checkpoint.folder} has a tokenizer but no image processor.",
-            "Copy preprocessor_config.json into the folder.",
-        )
-    return processor
-
-
 def _assemble(
     checkpoint: Checkpoint,
     hf_model: Any,
@@ -243,7 +222,7 @@ def _load_errors(checkpoint: Checkpoint, place: torch.device | str) -> Iterator[
     except Exception as error:
         if isinstance(error, ImportError):
             raise MissingLibraryError(
-                f"{checkpoint.name} needs a library that cannot be loaded: {_one_line(error)}",
+                f"{checkpoint.name} needs a library that cannot be loaded: {one_line(error)}",
                 "Install it with pip, and load the model again.",
             ) from error
         if is_out_of_memory(error):
@@ -253,7 +232,7 @@ def _load_errors(checkpoint: Checkpoint, place: torch.device | str) -> Iterator[
                 "Close other programs, choose a smaller model, or a 16-bit dtype.",
             ) from error
         raise CheckpointError(
-            f"{checkpoint.name} cannot be loaded: {_one_line(error)}",
+            f"{checkpoint.name} cannot be loaded: {one_line(error)}",
             "Check that the folder is a whole checkpoint of a supported family.",
         ) from error
 
@@ -300,8 +279,3 @@ def _weights_progress(tell: Callable[[int, int], None]) -> Iterator[None]:
     finally:
         logging.set_tqdm_hook(previous)
         logging.set_verbosity(verbosity)
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:199] + "…"
