@@ -1,11 +1,14 @@
 """The method once more, from the paper's equations: plain loops in float64 over a plain forward.
 
-Nothing of `var_studio` is imported here. A forward pass over the whole sequence, without a cache,
-runs its attention through `attention`, which visits one head and one query after the other.
+Nothing of `var_studio` is imported here. A forward pass over the whole sequence without a cache, or
+`generate` with one, runs its attention through `attention`, which visits one head and one query
+after the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +103,14 @@ def redistributed(row: Any, sinks: list[int], method: Method) -> Any:
     return new
 
 
+def seen_keys(mask: Any, query: int, position: int, first_key: int, n_keys: int) -> list[int]:
+    """Which of the keys a query sees: what the model's mask says, or all up to itself."""
+    if mask is None:
+        return [j for j in range(n_keys) if first_key + j <= position]
+    row = mask[0, 0, query, :n_keys]
+    return [j for j in range(n_keys) if (row[j] >= 0 if row.is_floating_point() else row[j])]
+
+
 def attention(method: Method) -> Any:
     """An attention function for `AttentionInterface`: softmax, then the method, query by query."""
     import torch
@@ -111,37 +122,78 @@ def attention(method: Method) -> Any:
         value: Any,
         mask: Any,
         scaling: float,
+        softcap: float | None = None,
         **_: Any,
     ) -> Any:
         q, k, v = (t[0].double().numpy() for t in (query, key, value))
-        n_heads, length, size = q.shape
+        n_heads, n_queries, _ = q.shape
         shared = n_heads // len(k)
         layer = module.layer_idx
+        length = len(method.hidden[layer])
+        # A window keeps the last keys only.
+        first_query, first_key = length - n_queries, length - k.shape[1]
         changes = layer_is_changed(layer, method)
         sinks = sinks_of(layer, method) if changes else []
-        out = np.zeros((length, n_heads, size))
-        for head in range(n_heads):
-            for i in range(length):
-                keys = k[head // shared, : i + 1]
-                scores = keys @ q[head, i] * scaling
-                row = np.exp(scores - scores.max())
+        out = np.zeros((n_queries, n_heads, v.shape[-1]))
+        for i in range(n_queries):
+            position = first_query + i
+            keys = seen_keys(mask, i, position, first_key, k.shape[1])
+            for head in range(n_heads):
+                scores = k[head // shared, keys] @ q[head, i] * scaling
+                if softcap is not None:
+                    scores = softcap * np.tanh(scores / softcap)
+                row = np.zeros(length)
+                seen = [first_key + j for j in keys]
+                row[seen] = np.exp(scores - scores.max())
                 row = row / row.sum()
-                if changes and i in method.text:
-                    seen = [j for j in sinks if j <= i]
-                    new = redistributed(row, seen, method)
+                if changes and position in method.text:
+                    new = redistributed(row, [j for j in sinks if j in seen], method)
                     assert abs(new.sum() - 1) < 1e-12
                     method.rows_changed += new is not row
                     method.rows_kept += new is row
                     row = new
-                out[i, head] = row @ v[head // shared, : i + 1]
+                out[i, head] = row[seen] @ v[head // shared, keys]
         return torch.from_numpy(out).to(query.dtype)[None], None
 
     return forward
 
 
 def logits_after(hf_model: Any, inputs: dict[str, Any], method: Method) -> Any:
-    """Logits (T, V) of the last pass over a whole sequence, with the method at work."""
+    """Logits (T, V) of one pass over a whole sequence, with the method at work."""
     import torch
+
+    with _at_work(hf_model, method), torch.inference_mode():
+        return hf_model(**inputs, use_cache=False).logits[0]
+
+
+def logits_of_steps(
+    hf_model: Any, inputs: dict[str, Any], method: Method, said: list[int], **options: Any
+) -> Any:
+    """Logits (steps, V) of `generate` with a cache, made to say `said`, with the method at work."""
+    import torch
+    from transformers import LogitsProcessor, LogitsProcessorList
+
+    class Say(LogitsProcessor):
+        def __call__(self, input_ids: Any, scores: Any) -> Any:
+            forced = torch.full_like(scores, float("-inf"))
+            forced[:, said[input_ids.shape[1] - method.prompt_length]] = 0.0
+            return forced
+
+    with _at_work(hf_model, method), torch.inference_mode():
+        output = hf_model.generate(
+            **inputs,
+            **options,
+            max_new_tokens=len(said),
+            do_sample=False,
+            logits_processor=LogitsProcessorList([Say()]),
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+    return torch.cat(output.logits)
+
+
+@contextmanager
+def _at_work(hf_model: Any, method: Method) -> Iterator[None]:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -151,7 +203,9 @@ def logits_after(hf_model: Any, inputs: dict[str, Any], method: Method) -> Any:
     def keep(index: int) -> Any:
         def hook(module: Any, args: Any, kwargs: Any) -> None:
             x = args[0] if args else kwargs["hidden_states"]
-            method.hidden[index] = x[0].double().numpy()
+            earlier = method.hidden.get(index)
+            new = x[0].double().numpy()
+            method.hidden[index] = new if earlier is None else np.concatenate([earlier, new])
 
         return hook
 
@@ -161,8 +215,7 @@ def logits_after(hf_model: Any, inputs: dict[str, Any], method: Method) -> Any:
     ]
     hf_model.set_attn_implementation({"text_config": NAME, "vision_config": "sdpa"})
     try:
-        with torch.inference_mode():
-            return hf_model(**inputs, use_cache=False).logits[0]
+        yield
     finally:
         hf_model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
         for handle in handles:
