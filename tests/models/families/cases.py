@@ -1,0 +1,14 @@
+"""Every family's cases. One line each."""
+
+from __future__ import annotations
+
+from tests.models.families import case_llava
+from tests.models.families.kit import Case
+
+CASES: dict[str, Case] = {
+    case.name: case
+    for module in [
+        case_llava,
+    ]
+    for case in module.CASES
+}

@@ -1,0 +1,29 @@
+"""Each case's checkpoint is made and loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import var_studio as vs
+from tests.models.families.cases import CASES
+from tests.models.families.kit import DIMS
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
+    """A loaded model by the name of its case. Leave it as you found it."""
+    models: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in models:
+            lmm = vs.load_model(CASES[name].save(tmp_path_factory.mktemp(name)))
+            lmm.sink_dims = DIMS  # a random model has none to discover
+            models[name] = lmm
+        return models[name]
+
+    yield get
+    for lmm in models.values():
+        lmm.release()
