@@ -72,7 +72,7 @@ def noise(width: int, height: int, seed: int = 0) -> Picture:
 
 def default_sizes() -> list[tuple[int, int]]:
     """Portrait, landscape, square, odd, tiny and extreme."""
-    sides = [33, 97, 150, 211, 336, 351, 500, 701]
+    sides = [33, 97, 150, 211, 280, 336, 351, 500, 640]
     return [*((w, h) for w in sides for h in sides), (1024, 768), (1200, 60), (60, 1200)]
 
 
