@@ -387,7 +387,7 @@ def test_provenance_says_how_the_run_came_to_be(lmm: Any, tmp_path: Path) -> Non
     assert facts["fingerprint"] == lmm.fingerprint and facts["checkpoint"] == lmm.checkpoint
     assert (facts["family"], facts["dtype"], facts["kernel"]) == ("llava", "float32", "sdpa")
     assert facts["seed"] == 9 and facts["convention"] == "paper"
-    assert facts["intervention"]["tau"] == 1.6 and facts["prompt"] == QUESTION
+    assert facts["interventions"][0]["tau"] == 1.6 and facts["prompt"] == QUESTION
     assert facts["images"] == [run.image_entries[0].sha256]
     assert facts["packages"]["torch"] == torch.__version__
     assert facts["tokens_per_second"] > 0

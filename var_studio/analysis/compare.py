@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal, Protocol
 
+from var_studio.analysis.scores import Scores, score
 from var_studio.recording.tokens import Token
 
 Relation = Literal["same", "replaced", "only_baseline", "only_other"]
@@ -32,7 +33,7 @@ class HasTokens(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Column:
     """One column of the two answers laid under each other.
 
     `baseline` and `other` are generated tokens, None where that answer has nothing in this
@@ -55,16 +56,18 @@ class Comparison:
     (cancelled, failed, out of new tokens, or still being written) goes no further is no
     divergence: see `undecided`. `same_prompt`: whether both were asked the same tokens; if not,
     the rest says little. `baseline_stopped`, `other_stopped`: whether the answer ended otherwise
-    than by the model's own end.
+    than by the model's own end. `scores`: the baseline's answer under the intervention, where a
+    teacher-forced run was given.
     """
 
     first_divergence: int | None
-    pairs: tuple[Pair, ...]
+    pairs: tuple[Column, ...]
     same_prompt: bool
     n_baseline: int
     n_other: int
     baseline_stopped: bool = False
     other_stopped: bool = False
+    scores: Scores | None = None
 
     @property
     def identical(self) -> bool:
@@ -83,8 +86,11 @@ class Comparison:
         return sum(pair.relation == "same" for pair in self.pairs)
 
 
-def compare(baseline: HasTokens, other: HasTokens) -> Comparison:
-    """Line the two free-running answers up.
+def compare(baseline: HasTokens, other: HasTokens, forced: HasTokens | None = None) -> Comparison:
+    """Line the two free-running answers up; with `forced`, score the baseline's own.
+
+    `forced` is a run of the same question with `teacher=baseline`: see `Comparison.scores`.
+    Raises RecordingError if it is not.
 
     Up to the first divergence tokens match one to one; after it they are aligned by their longest
     common runs of token ids, since the same words often come back a token later.
@@ -99,7 +105,7 @@ def compare(baseline: HasTokens, other: HasTokens) -> Comparison:
         first = None if shorter_stopped else shared
     shared = shared if first is None else first
     pairs = [
-        Pair(a, b, "same", _change(a, b))
+        Column(a, b, "same", _change(a, b))
         for a, b in zip(left[:shared], right[:shared], strict=True)
     ]
     pairs += _aligned(left[shared:], right[shared:])
@@ -111,6 +117,7 @@ def compare(baseline: HasTokens, other: HasTokens) -> Comparison:
         n_other=len(right),
         baseline_stopped=stopped[0],
         other_stopped=stopped[1],
+        scores=None if forced is None else score(baseline.tokens, forced.tokens),
     )
 
 
@@ -140,15 +147,15 @@ def _change(baseline: Token, other: Token) -> float | None:
     return other.logprob - baseline.logprob
 
 
-def _aligned(left: Sequence[Token], right: Sequence[Token]) -> list[Pair]:
+def _aligned(left: Sequence[Token], right: Sequence[Token]) -> list[Column]:
     matcher = SequenceMatcher(None, [t.id for t in left], [t.id for t in right], autojunk=False)
-    pairs: list[Pair] = []
+    pairs: list[Column] = []
     for tag, a0, a1, b0, b1 in matcher.get_opcodes():
         if tag == "equal":
-            pairs += [Pair(a, b, "same") for a, b in zip(left[a0:a1], right[b0:b1], strict=True)]
+            pairs += [Column(a, b, "same") for a, b in zip(left[a0:a1], right[b0:b1], strict=True)]
             continue
         width = min(a1 - a0, b1 - b0)
-        pairs += [Pair(left[a0 + k], right[b0 + k], "replaced") for k in range(width)]
-        pairs += [Pair(token, None, "only_baseline") for token in left[a0 + width : a1]]
-        pairs += [Pair(None, token, "only_other") for token in right[b0 + width : b1]]
+        pairs += [Column(left[a0 + k], right[b0 + k], "replaced") for k in range(width)]
+        pairs += [Column(token, None, "only_baseline") for token in left[a0 + width : a1]]
+        pairs += [Column(None, token, "only_other") for token in right[b0 + width : b1]]
     return pairs

@@ -10,10 +10,12 @@ from var_studio.models.errors import NotLoadedError
 from var_studio.models.loaded import LoadedModel
 from var_studio.recording.apply import check_layers
 from var_studio.recording.failures import SettingsError, StorageError
+from var_studio.recording.interventions import on_attention, run_name_for
+from var_studio.recording.settings import Knockout
 from var_studio.recording.store import GROUP
 
 if TYPE_CHECKING:
-    from var_studio.recording.settings import Redistribution
+    from var_studio.recording.settings import AttentionIntervention, Interventions
 
 _LONGEST_NAME: Final = 200
 
@@ -33,10 +35,10 @@ def check_model(lmm: Any) -> None:
     )
 
 
-def run_name(name: Any, intervention: Redistribution | None) -> str:
+def run_name(name: Any, interventions: Interventions) -> str:
     """The name of a run, by default after what is done to the model. Raises SettingsError."""
     if name is None:
-        return "baseline" if intervention is None else "VAR"
+        return run_name_for(interventions)
     if not isinstance(name, str):
         raise SettingsError(
             f"The name of a run is a text, not {type(name).__name__}.", "Pass a string, or None."
@@ -50,10 +52,13 @@ def run_name(name: Any, intervention: Redistribution | None) -> str:
     return name
 
 
-def check_intervention(settings: Redistribution | None, lmm: LoadedModel) -> None:
+def check_interventions(interventions: Interventions, lmm: LoadedModel) -> None:
     """Raise SettingsError for an intervention that does not fit the model, or changes nothing."""
-    if settings is None:
-        return
+    for settings in on_attention(interventions):
+        _check_on_attention(settings, lmm)
+
+
+def _check_on_attention(settings: AttentionIntervention, lmm: LoadedModel) -> None:
     check_layers(settings, lmm.n_layers)
     if settings.sink_dims is None:
         return
@@ -64,10 +69,11 @@ def check_intervention(settings: Redistribution | None, lmm: LoadedModel) -> Non
             f"{lmm.hidden_size - 1}.",
             "Correct the sink dimensions, or leave them to the model.",
         )
-    if not settings.sink_dims:
+    chosen = isinstance(settings, Knockout) and settings.tokens == "chosen"
+    if not settings.sink_dims and not chosen:
         raise SettingsError(
             "The intervention names no sink dimension (sink_dims is empty), so that no token "
-            "would be a sink and nothing redistributed.",
+            "would be a sink.",
             "Name at least one, or leave them to the model with None.",
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,21 @@ def end_tokens(lmm: LoadedModel) -> frozenset[int]:
     if ends is None:
         return frozenset()
     return frozenset(ends if isinstance(ends, list | tuple) else [ends])
+
+
+class Forced:
+    """A logits processor that leaves the model no choice but the tokens of a given answer."""
+
+    def __init__(self, answer: Sequence[int], prompt_length: int) -> None:
+        self._answer = answer
+        self._prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        forced = torch.full_like(scores, float("-inf"))
+        forced[:, self._answer[input_ids.shape[1] - self._prompt_length]] = 0.0
+        return forced
 
 
 class Watch:

@@ -8,11 +8,12 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from var_studio.engine.attention import KERNEL
+from var_studio.recording.interventions import on_attention
 
 if TYPE_CHECKING:
     from var_studio.engine.capture import Fidelity
     from var_studio.models.loaded import Encoded, LoadedModel
-    from var_studio.recording.settings import Generation, Redistribution
+    from var_studio.recording.settings import Generation, Interventions
 
 _PACKAGES = ("var-studio", "torch", "transformers", "tokenizers", "numpy", "zarr", "pillow")
 
@@ -22,10 +23,11 @@ def provenance(
     encoded: Encoded,
     prompt: str,
     generation: Generation,
-    intervention: Redistribution | None,
+    interventions: Interventions,
 ) -> dict[str, Any]:
     """Everything known before the run, as plain JSON values."""
-    given = intervention is not None and intervention.sink_dims is not None
+    acting = on_attention(interventions)
+    given = any(each.sink_dims is not None for each in acting)
     return {
         "model": lmm.name,
         "checkpoint": lmm.checkpoint,
@@ -42,8 +44,8 @@ def provenance(
         "images": [image.sha256 for image in encoded.images],
         "generation": generation.model_dump(mode="json"),
         "seed": generation.seed,
-        "intervention": None if intervention is None else intervention.model_dump(mode="json"),
-        "convention": "paper" if intervention is None else intervention.convention,
+        "interventions": [each.model_dump(mode="json") for each in interventions],
+        "convention": acting[0].convention if acting else "paper",
         "packages": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from var_studio.engine import discovery
 from var_studio.engine.capture import Capture, Pass
-from var_studio.engine.decoding import Watch, end_tokens, generate_arguments, seeded
+from var_studio.engine.decoding import Forced, Watch, end_tokens, generate_arguments, seeded
 from var_studio.engine.errors import RunCancelled
 from var_studio.engine.events import (
     OnEvent,
@@ -28,15 +28,17 @@ from var_studio.engine.events import (
     TokenProduced,
 )
 from var_studio.engine.failures import explained, non_finite
-from var_studio.engine.interventions import Redistributor
+from var_studio.engine.interventions import build
 from var_studio.engine.provenance import fidelity_json, provenance
+from var_studio.engine.question import answer_of
 from var_studio.errors import VarStudioError
 from var_studio.models.pieces import PieceDecoder
 from var_studio.recording.failures import StorageError, storage_error
+from var_studio.recording.interventions import on_attention
 from var_studio.recording.recording import Recording
-from var_studio.recording.settings import Generation, RecordingOptions, Redistribution
+from var_studio.recording.settings import Generation, Interventions, RecordingOptions
 from var_studio.recording.store import RunWriter
-from var_studio.recording.tokens import Alternative, Token
+from var_studio.recording.tokens import Alternative, Exchange, Token
 
 if TYPE_CHECKING:
     from var_studio.models.loaded import Encoded, LoadedModel
@@ -49,34 +51,47 @@ class Run:
         self,
         lmm: LoadedModel,
         generation: Generation,
-        intervention: Redistribution | None,
+        interventions: Interventions,
         options: RecordingOptions,
         emit: OnEvent,
         cancel: threading.Event | None,
+        teacher: Recording | None = None,
     ) -> None:
         self.path: Path | None = None
         self._lmm = lmm
         self._generation = generation
-        self._intervention = intervention
+        self._interventions = interventions
         self._options = options
         self._emit = emit
         self._cancel = cancel or threading.Event()
+        self._teacher = teacher
+        self._answer: list[int] = []
         self._produced = 0
         self._n_queries = 0
         self._ended = False
 
-    def carry_out(self, image: Any, prompt: str, name: str, directory: Path | None) -> Recording:
+    def carry_out(
+        self,
+        image: Any,
+        prompt: str,
+        history: Sequence[Exchange],
+        name: str,
+        directory: Path | None,
+    ) -> Recording:
         lmm = self._lmm
         self._emit(Progress("encoding", 0, 1))
-        encoded = lmm.encode(image, prompt)
+        encoded = lmm.encode(image, prompt, history)
         self._emit(Progress("encoding", 1, 1))
-        room = lmm.context_length - encoded.length
-        self._max_new = min(self._generation.max_new_tokens, room)
+        wanted = self._generation.max_new_tokens
+        if self._teacher is not None:
+            self._answer = answer_of(self._teacher, encoded)
+            wanted = len(self._answer)
+        self._max_new = min(wanted, lmm.context_length - encoded.length)
         self._prompt_length = encoded.length
+        self._turn = len(history)
         facts = {"max_new_tokens": self._max_new}
         try:
-            named = self._intervention is not None and self._intervention.sink_dims is not None
-            if lmm.sink_dims is None and not named:
+            if lmm.sink_dims is None and self._named_dims() is None:
                 found = discovery.measure(
                     lmm, encoded, cancel=self._cancel, on_layer=self._on_layer("discovering")
                 )
@@ -87,8 +102,11 @@ class Run:
         dims = self._sink_dims()
         capture = self._capture(encoded, dims)
         half = self._half()
+        teacher = None if self._teacher is None else self._teacher.id
         facts = {
-            **provenance(lmm, encoded, prompt, self._generation, self._intervention),
+            **provenance(lmm, encoded, prompt, self._generation, self._interventions),
+            "turn": len(history),
+            "teacher": teacher,
             **facts,
         }
         folder = _made(directory)
@@ -103,7 +121,9 @@ class Run:
             tau_default=lmm.tau_default,
             precision="float16" if half else "float32",
             generation=self._generation,
-            intervention=self._intervention,
+            interventions=self._interventions,
+            teacher=teacher,
+            history=history,
             provenance=facts,
             images=list(encoded.images),
         )
@@ -123,10 +143,13 @@ class Run:
 
     # ------------------------------------------------------------------- before the run
 
+    def _named_dims(self) -> tuple[int, ...] | None:
+        """The sink dimensions that the interventions name, all of them the same."""
+        return next((each.sink_dims for each in on_attention(self._interventions)), None)
+
     def _sink_dims(self) -> tuple[int, ...]:
-        if self._intervention is not None and self._intervention.sink_dims is not None:
-            return self._intervention.sink_dims
-        return self._lmm.sink_dims or ()
+        named = self._named_dims()
+        return (self._lmm.sink_dims or ()) if named is None else named
 
     def _half(self) -> bool:
         if self._options.precision != "auto":
@@ -136,22 +159,21 @@ class Run:
     def _capture(self, encoded: Encoded, dims: tuple[int, ...]) -> Capture:
         import torch
 
-        lmm, settings = self._lmm, self._intervention
-        layout = encoded.layout
+        lmm, layout = self._lmm, encoded.layout
         first, last = int(layout.positions[0]), int(layout.positions[-1])
         whole = last - first + 1 == layout.count
         # One image is one run of positions: a slice is cheaper than an index.
         self._visual_keys = slice(first, last + 1) if whole else layout.positions
-        redistributor = None
-        if settings is not None:
+        acts = None
+        if on_attention(self._interventions):
             length = encoded.length + self._max_new
-            visual = torch.from_numpy(layout.mask(length)).to(lmm.device)
-            redistributor = Redistributor(
-                settings,
-                tau=lmm.tau_default if settings.tau is None else settings.tau,
+            acts = build(
+                self._interventions,
+                tau_default=lmm.tau_default,
                 sink_dims=dims,
                 n_layers=lmm.n_layers,
-                visual=visual,
+                visual=torch.from_numpy(layout.mask(length)).to(lmm.device),
+                visual_positions=layout.positions.tolist(),
                 prompt_length=encoded.length,
             )
         return Capture(
@@ -160,7 +182,7 @@ class Run:
             query_positions=[t.position for t in encoded.tokens if t.role == "prompt"],
             prompt_length=encoded.length,
             half=self._half(),
-            redistributor=redistributor,
+            redistributor=acts,
             cancel=self._cancel,
             on_layer=self._on_layer("prefill"),
         )
@@ -174,19 +196,24 @@ class Run:
     def _generate(self, encoded: Encoded, capture: Capture) -> Reason:
         """Run `generate`, then feed the last token too, so that it has a row of its own."""
         import torch
-        from transformers import StoppingCriteriaList
+        from transformers import LogitsProcessorList, StoppingCriteriaList
 
         lmm = self._lmm
         self._capture_in_use = capture
         self._decoder = PieceDecoder(lmm.processor.tokenizer)
         self._alone: dict[int, str] = {}
         criterion = Watch(self._token_chosen)
+        generation, processors = self._generation, LogitsProcessorList()
+        if self._teacher is not None:
+            generation = generation.model_copy(update={"temperature": 0.0})
+            processors.append(Forced(self._answer, encoded.length))
         hook = lmm.hf_model.register_forward_hook(self._pass_ended)
         try:
-            with torch.inference_mode(), capture.attached(), seeded(lmm, self._generation):
+            with torch.inference_mode(), capture.attached(), seeded(lmm, generation):
                 output = lmm.hf_model.generate(
                     **encoded.inputs,
-                    **generate_arguments(lmm, self._generation, self._max_new),
+                    **generate_arguments(lmm, generation, self._max_new),
+                    logits_processor=processors,
                     stopping_criteria=StoppingCriteriaList([criterion]),
                     return_dict_in_generate=True,
                 )
@@ -247,6 +274,7 @@ class Run:
             special=self._decoder.is_special(token_id),
             logprob=logprob,
             top=tuple(Alternative(i, self._text_alone(i), p) for i, p in self._best),
+            turn=self._turn,
         )
         self._writer.append_token(token)
         self._produced += 1
