@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from var_studio.analysis.compare import compare
     from var_studio.engine.discovery import discover
     from var_studio.engine.generation import record
+    from var_studio.engine.pairs import record_pair
     from var_studio.figures.export import export_figure
     from var_studio.models.loading import load_model
     from var_studio.recording.recording import Recording
     from var_studio.recording.session import Session, open_session, save_session
     from var_studio.recording.settings import Generation, RecordingOptions, Redistribution
+    from var_studio.recording.tokens import Exchange
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Exchange",
     "Generation",
     "Recording",
     "RecordingOptions",
@@ -43,10 +46,12 @@ __all__ = [
     "load_model",
     "open_session",
     "record",
+    "record_pair",
     "save_session",
 ]
 
 _HOME = {
+    "Exchange": "var_studio.recording.tokens",
     "Generation": "var_studio.recording.settings",
     "Recording": "var_studio.recording.recording",
     "RecordingOptions": "var_studio.recording.settings",
@@ -58,6 +63,7 @@ _HOME = {
     "load_model": "var_studio.models.loading",
     "open_session": "var_studio.recording.session",
     "record": "var_studio.engine.generation",
+    "record_pair": "var_studio.engine.pairs",
     "save_session": "var_studio.recording.session",
 }
 

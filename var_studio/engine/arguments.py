@@ -17,6 +17,8 @@ from var_studio.recording.store import GROUP
 if TYPE_CHECKING:
     from var_studio.recording.settings import AttentionIntervention, Interventions
 
+FORCED: Final = ", teacher-forced"
+"""Ends the name of a run whose answer was given."""
 _LONGEST_NAME: Final = 200
 
 
@@ -35,10 +37,10 @@ def check_model(lmm: Any) -> None:
     )
 
 
-def run_name(name: Any, interventions: Interventions) -> str:
+def run_name(name: Any, interventions: Interventions, *, forced: bool = False) -> str:
     """The name of a run, by default after what is done to the model. Raises SettingsError."""
     if name is None:
-        return run_name_for(interventions)
+        return run_name_for(interventions) + (FORCED if forced else "")
     if not isinstance(name, str):
         raise SettingsError(
             f"The name of a run is a text, not {type(name).__name__}.", "Pass a string, or None."

@@ -55,7 +55,8 @@ def record(
     `intervention`: what is done to the model, e.g. a `Redistribution`, or a list of what goes
     together; None: the plain model, token for token.
     (All three may be dicts of the settings' fields, an intervention's with its `kind`.)
-    `name`: what to call the run; None: "baseline", or after what is done to the model.
+    `name`: what to call the run; None: "baseline", or after what is done to the model,
+    and whether it is teacher-forced.
     `directory`: where the recording grows; it must hold no run yet. None: a new directory in the
     user's cache (`recording.paths.runs_folder`).
     `on_event`: called in this thread with the events of `engine.events`.
@@ -82,7 +83,7 @@ def record(
         generation = settled(Generation, generation, "generation")
         image, history = images_in_question(image, history), earlier_exchanges(history)
         options = settled(RecordingOptions, options, "options")
-        name = run_name(name, interventions)
+        name = run_name(name, interventions, forced=teacher is not None)
         folder = run_directory(directory)
         with lmm.in_use():
             check_interventions(interventions, lmm)

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from var_studio.analysis.compare import Comparison, compare
-from var_studio.engine.arguments import check_interventions, check_model, run_directory, run_name
+from var_studio.engine.arguments import (
+    FORCED,
+    check_interventions,
+    check_model,
+    run_directory,
+    run_name,
+)
 from var_studio.engine.events import OnEvent
 from var_studio.engine.generation import record
 from var_studio.recording.failures import RecordingError, SettingsError
@@ -124,5 +130,5 @@ def record_pair(
     free = run("free", name, interventions)
     if cancel.is_set() or not len(baseline.generated_positions):
         return Pair(baseline, free)
-    forced = run("forced", f"{name}, teacher-forced", interventions, baseline)
+    forced = run("forced", name + FORCED, interventions, baseline)
     return Pair(baseline, free, forced)
