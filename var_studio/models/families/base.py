@@ -51,8 +51,13 @@ class Family:
     name: ClassVar[str]
     model_types: ClassVar[tuple[str, ...]] = ()
     fallback: ClassVar[str] = "USER: {images}{prompt} ASSISTANT:"
-    """Format of one question, for checkpoints without a chat template. `{images}` is the image
-    placeholder and a newline for each image; an earlier answer follows after a space."""
+    """Format of one question, for checkpoints without a chat template."""
+    fallback_start: ClassVar[str] = ""
+    """What such a chat begins with."""
+    fallback_image: ClassVar[str] = "{image}\n"
+    """Format of each of a question's images; `{image}` is the placeholder."""
+    fallback_answer: ClassVar[str] = " {answer}{eos}"
+    """Format of an earlier answer."""
 
     def check_config(self, config: Mapping[str, Any]) -> None:
         """Look at config.json before anything is loaded. Raises UnsupportedModelError."""
@@ -106,13 +111,15 @@ class Family:
         return self._rendered_plainly(processor, messages)
 
     def _rendered_plainly(self, processor: Any, messages: Sequence[Message]) -> str:
-        text = ""
+        text = self.fallback_start
+        eos = processor.tokenizer.eos_token or ""
+        image = self.fallback_image.format(image=self.placeholder(processor))
         for message in messages:
             words = "".join(part["text"] for part in message["content"] if part["type"] == "text")
             if message["role"] == "assistant":
-                text += f" {words}{processor.tokenizer.eos_token or ''}"
+                text += self.fallback_answer.format(answer=words, eos=eos)
             else:
-                images = f"{self.placeholder(processor)}\n" * _count_images([message])
+                images = image * _count_images([message])
                 text += self.fallback.format(images=images, prompt=words)
         return text
 
