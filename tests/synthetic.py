@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,10 @@ from PIL import Image
 
 from var_studio.recording.document import TOP_DIMS
 from var_studio.recording.images import StoredImage, load_image
+from var_studio.recording.interventions import interventions_from
 from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.recording import Recording
-from var_studio.recording.settings import Generation, Intervention
+from var_studio.recording.settings import Generation
 from var_studio.recording.store import RunWriter
 from var_studio.recording.tokens import Alternative, Token
 
@@ -58,7 +59,7 @@ def make_run(
     hidden: int | None = None,
     image_size: tuple[int, int] = (320, 240),
     name: str = "baseline",
-    intervention: Intervention | None = None,
+    intervention: Any = None,
     finish: bool = True,
 ) -> Recording:
     """Write a run into a directory and open it. The same arguments give the same run."""
@@ -83,7 +84,7 @@ def make_run(
         tau_default=20 / 64 * hidden**0.5,
         precision=precision,
         generation=Generation(max_new_tokens=max(1, queries - len(prompt))),
-        intervention=intervention,
+        interventions=interventions_from(intervention),
         provenance={"checkpoint": "synthetic", "family": "synthetic", "seed": seed},
         images=[make_image(image_size, seed)],
     )

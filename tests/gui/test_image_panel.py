@@ -220,7 +220,7 @@ def test_global_compares_with_the_row_that_the_second_run_used(
     assert maps is not None and maps.after is not None
     np.testing.assert_allclose(maps.after, used.mean(axis=(0, 1)), rtol=1e-4, atol=1e-8)
     assert np.abs(maps.after - maps.before).max() > 1e-4
-    assert panel.note.text().startswith(GLOBAL)
+    assert panel.note.text().startswith(GLOBAL.format(what="VAR"))
     # Seen from the second run it is the same comparison.
     workspace.look_at(second, position)
     settle()
@@ -465,9 +465,9 @@ def test_words_of_answers_that_part_are_matched_or_said_to_differ(
         settle()
         assert panel._maps is not None
         notes.append((panel.note.text(), panel._maps.after is None))
-    assert notes[0] == (GLOBAL, False)
+    assert notes[0] == (GLOBAL.format(what="VAR"), False)
     assert notes[1] == (NO_MATCH, True)
-    assert notes[2][0].startswith(GLOBAL) and "first divergence" in notes[2][0]
+    assert notes[2][0].startswith(GLOBAL.format(what="VAR")) and "first divergence" in notes[2][0]
     assert not notes[2][1]
     # Seen from the second run its own word is no "before": that map is the baseline's.
     workspace.look_at(second, parts_at)

@@ -123,7 +123,7 @@ def test_ask_look_change_compare_save_reopen(
     # The same question with VAR: only the second run is made; both answers are on screen.
     press(qtbot, window.setup.run_var_button)
     wait_idle(qtbot, window)
-    assert [r.intervention is None for r in workspace.runs] == [True, False]
+    assert [not r.interventions for r in workspace.runs] == [True, False]
     assert workspace.baseline is run and workspace.paired is workspace.runs[1]
     assert transcript.second.isVisible() and transcript.parting.text()
     # A word of the second answer shows the second run.

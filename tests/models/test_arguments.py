@@ -55,7 +55,7 @@ def test_settings_as_dicts(lmm: Any, tmp_path: Path) -> None:
         directory=tmp_path / "run",
     )
     assert run.generation == vs.Generation(max_new_tokens=2)
-    assert run.intervention == vs.Redistribution(sink_dims=(5, 17), tau=1.6)
+    assert run.interventions == (vs.Redistribution(sink_dims=(5, 17), tau=1.6),)
     assert run.precision == "float16"
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from var_studio.engine.attention import add_mixed, mixed, row_of, rows_of
-from var_studio.engine.interventions import Redistributor
+from var_studio.engine.attention import Call, add_mixed, mixed, row_of, rows_of
+from var_studio.engine.redistributor import Redistributor
 from var_studio.recording.settings import Redistribution
 
 LENGTH, PROMPT, HEADS, D = 40, 30, 8, 64
@@ -33,6 +33,7 @@ def redistributor(fields: dict[str, Any], numpy_steps: bool, tau: float = 1.6) -
         sink_dims=DIMS,
         n_layers=4,
         visual=visual,
+        visual_positions=range(5, 21),
         prompt_length=PROMPT,
         numpy_steps=numpy_steps,
     )
@@ -79,37 +80,67 @@ def test_a_window_shifts_the_keys() -> None:
     assert not np.allclose(found.numpy(), acts.step_change(2, rows, 0).numpy(), atol=1e-4)
 
 
+def step(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
+    **options: Any,
+) -> Call:
+    value = key if value is None else value
+    output = torch.zeros(1, len(query), value.shape[-1])
+    return Call(None, query, key, value, mask, 0.25, False, options, output)
+
+
+@pytest.mark.parametrize("size", [16, 24], ids=["same size", "wider values"])
 @pytest.mark.parametrize("kv_heads", [8, 2])
-def test_the_row_of_a_step_and_what_it_mixes(kv_heads: int) -> None:
+def test_the_row_of_a_step_and_what_it_mixes(kv_heads: int, size: int) -> None:
     query, key = torch.randn(8, 1, 16), torch.randn(kv_heads, 20, 16)
-    value = torch.randn(kv_heads, 20, 16)
-    row = row_of(query, key, None, 0.25)
-    torch.testing.assert_close(row, rows_of(query, key, None, 0.25, None, 0))
+    value = torch.randn(kv_heads, 20, size)
+    call = step(query, key, value)
+    row = row_of(call)
+    torch.testing.assert_close(row, rows_of(call))
     shared = 8 // kv_heads
     expected = torch.stack(
         [torch.softmax(query[h] @ key[h // shared].T * 0.25, -1) for h in range(8)]
     )
     torch.testing.assert_close(row, expected)
-    output = torch.zeros(1, 1, 8, 16)
-    add_mixed(output, row, value)
-    torch.testing.assert_close(output[0], mixed(row, value))
+    add_mixed(call.output, row, value)
+    torch.testing.assert_close(call.output, mixed(row, value))
     torch.testing.assert_close(
-        output[0, 0], torch.stack([row[h, 0] @ value[h // shared] for h in range(8)])
+        call.output[0], torch.stack([row[h, 0] @ value[h // shared] for h in range(8)])
     )
 
 
 def test_a_masked_key_gets_nothing() -> None:
     query, key = torch.randn(4, 1, 16), torch.randn(4, 6, 16)
     mask = torch.tensor([[[False, True, True, True, False, True]]])
-    row = row_of(query, key, mask, 0.25)
+    row = row_of(step(query, key, mask=mask))
     assert (row[..., [0, 4]] == 0).all()
     torch.testing.assert_close(row.sum(-1), torch.ones(4, 1))
     added = torch.zeros(1, 1, 6).masked_fill(~mask, float("-inf"))
-    torch.testing.assert_close(row_of(query, key, added, 0.25), row)
+    torch.testing.assert_close(row_of(step(query, key, mask=added)), row)
 
 
 def test_narrow_keys_are_widened() -> None:
     query, key = torch.randn(4, 1, 16).bfloat16(), torch.randn(4, 6, 16).bfloat16()
-    row = row_of(query, key, None, 0.25)
+    row = row_of(step(query, key))
     assert row.dtype == torch.float32
-    torch.testing.assert_close(row, row_of(query.float(), key.float(), None, 0.25))
+    torch.testing.assert_close(row, row_of(step(query.float(), key.float())))
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_a_capped_score_and_one_beside_the_keys(kv_heads: int) -> None:
+    """softcap · tanh(s / softcap), and a last score that takes attention and has no key."""
+    query, key = 5 * torch.randn(4, 1, 16), torch.randn(kv_heads, 6, 16)
+    apart = torch.randn(4)
+    scores = torch.stack([query[h, 0] @ key[h * kv_heads // 4].T * 0.25 for h in range(4)])
+    capped = 2 * torch.tanh(scores / 2)
+    assert (capped - scores).abs().max() > 0.5
+    row = row_of(step(query, key, softcap=2.0))
+    torch.testing.assert_close(row[:, 0], torch.softmax(capped, -1))
+    exponents = scores.exp()
+    expected = exponents / (exponents.sum(-1, keepdim=True) + apart.exp()[:, None])
+    row = row_of(step(query, key, s_aux=apart))
+    torch.testing.assert_close(row[:, 0], expected)
+    assert (row.sum(-1) < 1).all()

@@ -86,6 +86,7 @@ class GroupMasses:
             p=settings.p,
             target=settings.target,
             convention=settings.convention,
+            source=settings.source,
         )
         return np.asarray(after[:, :, 0, :], dtype=np.float32)
 
@@ -98,6 +99,11 @@ def group_weights(visual: Bools, sinks: Bools) -> Floats:
     weights[..., TEXT_SINK] = ~visual & sinks
     weights[..., TEXT] = ~(visual | sinks)
     return weights
+
+
+def group_of(visual: bool | np.bool_, sink: Bools) -> npt.NDArray[np.intp]:
+    """(L,) index of a key's group in each layer, from whether it is a sink there, (L,)."""
+    return np.where(sink, *((VISUAL_SINK, VISUAL) if visual else (TEXT_SINK, TEXT)))
 
 
 def group_masses(attention: Floats, visual: Bools, sinks: Bools) -> GroupMasses:

@@ -66,27 +66,25 @@ class Ledger:
 
 def mean_ledger(
     bos: Floats,
+    bos_after: Floats,
     before: Floats,
     after: Floats,
     bos_visual: bool | np.bool_,
     bos_sink: npt.NDArray[np.bool_],
-    growth: Floats,
     heads: HeadIndex | None,
 ) -> Ledger:
     """Average over `heads` (None: all).
 
-    `bos` (L, H): attention on the first token. `before`, `after`, `growth` (L, H, 4): masses of
-    the groups and what a key of each group grows by. `bos_sink` (L,): whether it is a sink there.
+    `bos`, `bos_after` (L, H): attention on the first token. `before`, `after` (L, H, 4): masses of
+    the groups. `bos_sink` (L,): whether the first token is a sink there.
     """
 
     def mean(values: Floats) -> float:
         return float((values if heads is None else values[heads]).mean(dtype=np.float64))
 
     sink_group, other_group = (VISUAL_SINK, VISUAL) if bos_visual else (TEXT_SINK, TEXT)
-    as_sink = bos * bos_sink[:, None]
-    as_other = bos - as_sink
-    as_sink_after = as_sink * (1 + growth[..., sink_group])
-    as_other_after = as_other * (1 + growth[..., other_group])
+    as_sink, as_sink_after = (values * bos_sink[:, None] for values in (bos, bos_after))
+    as_other, as_other_after = bos - as_sink, bos_after - as_sink_after
 
     def account(name: str, group: int) -> Account:
         inside: Floats | float = 0.0

@@ -6,14 +6,14 @@ A `Reading` computes lazily and remembers by what each quantity depends on, so a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from var_studio.analysis.focus import Focus, TokenReading
 from var_studio.analysis.groups import (
     TEXT,
     TEXT_SINK,
@@ -23,14 +23,14 @@ from var_studio.analysis.groups import (
     Floats,
     GroupMasses,
     group_masses,
+    group_of,
     growth,
 )
 from var_studio.analysis.histogram import PhiHistogram, phi_histogram
 from var_studio.analysis.ledger import Ledger, mean_ledger
 from var_studio.errors import VarStudioError
-from var_studio.recording.apply import sink_masks
-from var_studio.recording.layout import Box
-from var_studio.recording.settings import Redistribution
+from var_studio.recording.apply import rows_after, sink_masks
+from var_studio.recording.settings import AttentionIntervention, Redistribution
 
 if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
@@ -53,41 +53,12 @@ T = TypeVar("T")
 _FEW_HEADS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Focus:
-    """What is looked at: a row (`query`, index into the run's `query_positions`), the layer whose
-    phi and sinks are shown, and the (layer, head) pairs averaged in maps and ledger.
-
-    `heads` empty: the mean over all heads of all layers.
-    """
-
-    query: int
-    layer: int
-    heads: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TokenReading:
-    """One visual token. `alpha` and `alpha_after` are means over the heads in focus; `rank` 1 is
-    the largest alpha; phi and sink are those of the layer in focus. `box` is None and view, row,
-    col are -1 for a token that is no patch."""
-
-    position: int
-    alpha: float
-    alpha_after: float
-    rank: int
-    phi: float
-    sink: bool
-    box: Box | None
-    view: int
-    row: int
-    col: int
-
-
 class Reading:
     """Every number of one row under one choice of settings. L layers, H heads, T keys.
 
     `settings.tau` None means the run's default; `settings` of the reading has it filled in.
+    `acts`: what the row after went through; None: the redistribution that `settings` are. Then
+    `settings` only say what a sink and an image-centric head is.
     Arrays are read-only. `previous`: a reading of the same run whose results are reused where
     they depend on nothing that changed. Not safe for use by two threads at once.
     Raises VarStudioError for a focus outside the run.
@@ -99,9 +70,13 @@ class Reading:
         focus: Focus,
         settings: Redistribution,
         previous: Reading | None = None,
+        acts: Sequence[AttentionIntervention] | None = None,
     ) -> None:
         if settings.tau is None:
             settings = settings.model_copy(update={"tau": run.tau_default})
+        self.acts = (settings,) if acts is None else tuple(acts)
+        # Else what happens to a key depends on more than its group.
+        self._grouped = acts is None and settings.target != "region"
         self.run = run
         self.focus = focus
         self.settings = settings
@@ -118,7 +93,7 @@ class Reading:
         self._sink_key = (self._phi_key, s.tau, s.convention)
         self._mass_key = (self._row_key, self._sink_key)
         self._head_key = (self._mass_key, s.rho, s.mass_min)
-        self._move_key = (self._head_key, s.p, s.heads, s.target, s.first_layer, s.last_layer)
+        self._move_key = (self._mass_key, self.acts)
 
     @property
     def position(self) -> int:
@@ -241,15 +216,23 @@ class Reading:
 
     @property
     def changed(self) -> Bools:
-        """(L, H) bool: heads that the settings really redistribute: selected, in an active layer,
-        and with a budget and someone to receive it."""
-        return self._remember("changed", self._move_key, lambda: (self._growth != 0).any(axis=-1))
+        """(L, H) bool: heads whose row really changes. Under a redistribution: selected, in an
+        active layer, and with a budget and someone to receive it."""
+
+        def compute() -> Bools:
+            if not self._grouped:
+                return np.asarray((self.redistributed != self.attention).any(axis=-1))
+            return np.asarray((self._growth != 0).any(axis=-1))
+
+        return self._remember("changed", self._move_key, compute)
 
     @property
     def redistributed(self) -> Floats:
-        """(L, H, T) float32: the row after redistribution (local; Eq. 4)."""
+        """(L, H, T) float32: the row after redistribution (local; Eq. 4), or after `acts`."""
 
         def compute() -> Floats:
+            if not self._grouped:
+                return self._after_acts()
             after = self.attention.copy()
             layers, heads = np.nonzero(self.changed)
             growth_of_row = self._growth[layers, heads]
@@ -292,15 +275,16 @@ class Reading:
 
         def compute() -> Ledger:
             heads = None if not self.focus.heads else self._focus_index
-            return mean_ledger(
-                self.attention[..., 0],
-                self.masses.masses,
-                self._moved,
-                self.visual[0],
-                self.sinks[:, 0],
-                self._growth,
-                heads,
-            )
+            bos, visual, sinks = self.attention[..., 0], self.visual, self.sinks
+            if self._grouped:
+                layers = np.arange(len(bos))
+                first = self._growth[layers, :, group_of(visual[0], sinks[:, 0])]
+                after, bos_after = self._moved, bos * (1 + first)
+            else:
+                after = group_masses(self.redistributed, visual, sinks).masses
+                bos_after = self.redistributed[..., 0]
+            before = self.masses.masses
+            return mean_ledger(bos, bos_after, before, after, visual[0], sinks[:, 0], heads)
 
         return self._remember("ledger", (self._move_key, self.focus.heads), compute)
 
@@ -417,8 +401,23 @@ class Reading:
             "growth", self._move_key, lambda: growth(self.masses.masses, self._moved)
         )
 
+    def _after_acts(self) -> Floats:
+        rows = rows_after(
+            self.attention[:, :, None, :],
+            self.acts,
+            visual=self.visual,
+            sinks=self.run.sinks_under,
+            visual_positions=self.positions.tolist(),
+            queries=[self.position],
+        )
+        return _floats(rows[:, :, 0, :])
+
     def _map_difference(self) -> Floats:
         block, span = self._visual_block, self._visual_span
+        if not self._grouped:
+            change = self.redistributed[..., span] - block
+            at = self._focus_index if self.focus.heads else (slice(None), slice(None))
+            return _floats(change[at].reshape(-1, change.shape[-1]).mean(axis=0))
         visual, sinks = self.visual[span], self.sinks[:, span]
         if 0 < len(self.focus.heads) <= _FEW_HEADS:
             layers, heads = self._focus_index

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from var_studio.figures.words import settings_line
+from var_studio.figures.words import interventions_line
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import open_session
 from var_studio.recording.tokens import Token
@@ -53,7 +53,7 @@ def _document(run: Recording) -> dict[str, Any]:
         "tau_default": run.tau_default,
         "precision": run.precision,
         "generation": run.generation.model_dump(mode="json"),
-        "intervention": run.intervention and run.intervention.model_dump(mode="json"),
+        "interventions": [each.model_dump(mode="json") for each in run.interventions],
         "provenance": run.provenance,
         "query_positions": run.query_positions.tolist(),
         "tokens": [
@@ -77,8 +77,8 @@ def _print_run(index: int, run: Recording) -> None:
     print(f"[{index}] {run.name} ({state})")
     print(f"    model     {model}: {run.n_layers} layers × {run.n_heads} heads, ", end="")
     print(f"D = {run.hidden_size}, sink dimensions {dims}, τ = {run.tau_default:.4g}")
-    if run.intervention is not None:
-        print(f"    VAR       {settings_line(run.intervention)}")
+    for line in map(interventions_line, zip(run.interventions)):
+        print(f"    changed   {line}")
     prompt = run.provenance.get("prompt")
     if isinstance(prompt, str):
         print(f"    question  {' '.join(prompt.split())}")

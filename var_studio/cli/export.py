@@ -12,9 +12,9 @@ from var_studio.figures.build import MapOptions
 from var_studio.figures.choice import RowOf
 from var_studio.figures.export import export_figure, files_of
 from var_studio.figures.spec import Width
+from var_studio.recording.interventions import method_settings
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session, open_session
-from var_studio.recording.settings import Redistribution
 
 Scale = Literal["robust", "full", "non-sinks"]
 
@@ -56,7 +56,7 @@ def export(
         )
     with open_session(session) as opened:
         chosen = find_run(opened, run)
-        settings = changed_settings(chosen.intervention or Redistribution(), settings_file, changes)
+        settings = changed_settings(method_settings(chosen.interventions), settings_file, changes)
         written = export_figure(
             chosen,
             figure,

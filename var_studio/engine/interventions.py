@@ -1,210 +1,197 @@
-"""Redistribution inside the running model: which tokens are sinks, and what each row becomes.
+"""Interventions in attention inside the running model.
 
-The equations are `var_studio.method`'s; prompts go through its functions as they are. A decode
-step has one row per head, where calling them would cost more than computing: `step_change` is the
-same in a few operations, on masks kept as numbers; on the CPU they are NumPy's, whose calls cost a
-third of torch's. Nothing is ever read back from a device.
+What a run's settings mean for rows is said in `recording.apply`, for recorded rows and for these.
+Here is what a run adds: the sinks are found as the layers go by, and nothing is ever read back
+from a device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from var_studio.method import conventions, heads, redistribution, sinks
-from var_studio.recording.apply import active_layers, check_layers
-from var_studio.recording.settings import Redistribution
+from var_studio.engine.redistributor import Redistributor
+from var_studio.method import sinks
+from var_studio.recording.apply import (
+    Where,
+    active_layers,
+    after,
+    check_layers,
+    marked_keys,
+    sink_masks,
+)
+from var_studio.recording.interventions import on_attention
+from var_studio.recording.settings import HeadAblation, Intervention, Knockout, Redistribution
 
 if TYPE_CHECKING:
     import torch
 
-# Rows of the mask block: visual keys, weights of the head test, keys that give, that receive.
-_VISUAL, _TEST, _GIVES, _RECEIVES = range(4)
-# Attention that no float32 row can move: a budget is never divided by less.
-_LITTLE: Final = 1e-30
-_TINY: Final = 1e-37
+
+class Acts(Protocol):
+    """What changes the rows of text queries, in every layer for which `active` is True."""
+
+    active: list[bool]
+
+    def observe(self, layer: int, start: int, hidden: torch.Tensor) -> None:
+        """Note the layer's input `hidden` (n, D) of the tokens from position `start` on."""
+
+    def change(
+        self, layer: int, rows: torch.Tensor, first_key: int, positions: torch.Tensor
+    ) -> torch.Tensor:
+        """What is added to `rows` (H, R, K) float32 of the queries at `positions` (R,) int64.
+
+        Zero in a row that is left as it is. `first_key` is the position of key 0 (beyond 0 in a
+        layer with a sliding window).
+        """
+
+    def step_change(
+        self, layer: int, rows: torch.Tensor, first_key: int, position: int
+    ) -> torch.Tensor | None:
+        """`change` for the row (H, 1, K) of a decode step; None where it is known for free that
+        nothing changes."""
 
 
-class Redistributor:
-    """Applies one `Redistribution` in every active layer and step of a run."""
+def build(
+    interventions: Sequence[Intervention],
+    *,
+    tau_default: float,
+    sink_dims: Sequence[int],
+    n_layers: int,
+    visual: torch.Tensor,
+    visual_positions: Sequence[int],
+    prompt_length: int,
+) -> Acts | None:
+    """What acts on attention in one run; None if nothing does.
+
+    `visual` (length_max,) bool lies on the model's device; `visual_positions` (V,) are those of
+    the visual tokens. `tau_default` is for settings that name no τ. Raises SettingsError for a
+    layer or a token that there is not.
+    """
+    parts: list[Acts] = []
+    for settings in on_attention(interventions):
+        kind: Any = Redistributor if isinstance(settings, Redistribution) else Masker
+        parts.append(
+            kind(
+                settings,
+                tau=tau_default if settings.tau is None else settings.tau,
+                sink_dims=sink_dims,
+                n_layers=n_layers,
+                visual=visual,
+                visual_positions=visual_positions,
+                prompt_length=prompt_length,
+            )
+        )
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    return OneAfterAnother(parts)
+
+
+class Masker:
+    """Hides keys from text queries: a `Knockout`, or a `HeadAblation`."""
 
     def __init__(
         self,
-        settings: Redistribution,
+        settings: Knockout | HeadAblation,
         *,
         tau: float,
         sink_dims: Sequence[int],
         n_layers: int,
         visual: torch.Tensor,
+        visual_positions: Sequence[int],
         prompt_length: int,
-        numpy_steps: bool | None = None,
     ) -> None:
-        """`visual` (length_max,) bool lies on the model's device. Raises SettingsError.
-
-        `numpy_steps`: compute decode steps with NumPy (default: where the device is the CPU).
-        """
-        import torch
-
+        """As `build`."""
         check_layers(settings, n_layers)
         self._settings = settings
-        self._rules = conventions.rules(settings.convention)
         self._tau = tau
         self._sink_dims = tuple(sink_dims)
-        self._prompt_length = prompt_length
         self._visual = visual
-        self._taken = conventions.share_taken(settings.p, settings.convention)
-        # With no sink dimension no token is a sink: nothing would ever move.
-        works = self._taken > 0 and bool(self._sink_dims)
+        self._visual_positions = visual_positions
+        self._prompt_length = prompt_length
+        self._sinks = visual.new_zeros((n_layers, len(visual)))
+        self._needs_sinks = isinstance(settings, HeadAblation) or settings.tokens != "chosen"
+        # Chosen tokens are the same in all layers: their mask goes to the device once.
+        marked = None if self._needs_sinks else self._mark(0)
+        self._marked = [marked] * n_layers
+        # With no sink dimension no token is a sink, and none would be knocked out.
+        works = not isinstance(settings, Knockout) or not self._needs_sinks or bool(sink_dims)
         self.active = [bool(active) and works for active in active_layers(settings, n_layers)]
-        length, device = len(visual), visual.device
-        self._sinks = torch.zeros((n_layers, length), dtype=torch.bool, device=device)
-        self._masks = torch.zeros((n_layers, 4, length), device=device)
-        self._may_select = torch.ones((n_layers, 1), dtype=torch.bool, device=device)
-        if device.type == "cpu" if numpy_steps is None else numpy_steps:
-            # The same memory, seen by NumPy.
-            self._xp: Any = np
-            # A Python float would make NumPy's products with bool float64.
-            self._step_taken: Any = np.float32(self._taken)
-            self._step_masks: list[Any] = list(self._masks.numpy())
-            self._step_may_select: list[Any] = list(self._may_select.numpy())
-        else:
-            self._xp = torch
-            self._step_taken = self._taken
-            self._step_masks = list(self._masks)
-            self._step_may_select = list(self._may_select)
-            self._dims_index = torch.tensor(self._sink_dims, dtype=torch.int64, device=device)
-        # Rounding of a sum of float32: a share of exactly rho passes, as it does by division.
-        self._test_bound = -1e-7
-        if self._rules.epsilon_per_visual_token:
-            epsilon = self._rules.epsilon_per_visual_token * int(visual.sum())
-            self._test_bound -= settings.rho * epsilon
 
     def observe(self, layer: int, start: int, hidden: torch.Tensor) -> None:
-        """Note which of the tokens `hidden` (n, D), from position `start` on, are sinks."""
-        if not self.active[layer]:
+        """Find the sinks of the prompt: visual ones are all that matters, and they lie there."""
+        if not (self.active[layer] and self._needs_sinks) or start >= self._prompt_length:
             return
-        if start >= self._prompt_length:
-            if self._rules.generated_sinks:
-                self._observe_step(layer, start, hidden)
-            return
-        phi = sinks.phi(hidden, self._sink_dims)
-        found = sinks.sink_mask(phi, self._tau, self._settings.convention)
+        found = sink_masks(
+            sinks.phi(hidden, self._sink_dims),
+            self._tau,
+            prompt_length=self._prompt_length,
+            convention=self._settings.convention,
+            layer=layer,
+        )
         self._sinks[layer, start : start + len(found)] = found
-        self._fill_masks(layer)
+        self._marked[layer] = self._mark(layer)
 
-    def _observe_step(self, layer: int, position: int, hidden: torch.Tensor) -> None:
-        """phi >= tau for one token, as max x[d]^2 D >= tau^2 sum of x^2: no root, no division."""
-        x: Any = hidden[0]
-        masks = self._step_masks[layer]
-        if self._xp is np:
-            x = (x if x.element_size() == 4 else x.float()).numpy()
-            largest: Any = max(float(x[d]) ** 2 for d in self._sink_dims)
-        else:
-            x = x.float()
-            largest = x[self._dims_index].square().amax()
-        is_sink = largest * len(x) >= x.dot(x) * self._tau**2
-        masks[_GIVES, position] = is_sink
-        if self._settings.target != "visual":
-            masks[_RECEIVES, position] = 1.0 - 1.0 * is_sink
-
-    def _fill_masks(self, layer: int) -> None:
-        """Masks of a layer as numbers, from the sinks of the prompt; tokens to come are none."""
-        visual, sink, masks = self._visual, self._sinks[layer], self._masks[layer]
-        masks[_VISUAL] = visual
-        masks[_TEST] = self._test_weights(visual, sink)
-        masks[_GIVES] = sink
-        masks[_RECEIVES] = redistribution.receivers(visual, sink, self._settings.target)
-        if not self._rules.selects_without_visual_sink:
-            self._may_select[layer] = (visual & sink).any()
-
-    def _test_weights(self, visual: torch.Tensor, sink: torch.Tensor) -> torch.Tensor:
-        """The head test as one weighted sum of a row that must not be negative (Sec. 5.1).
-
-        Paper: non-sinks - rho · visual mass. Released code: rho · (mass + epsilon) - sinks, of
-        which rho · epsilon, which is no part of a row, is added in `_selects`.
-        """
-        rho, mass = self._settings.rho, visual.float()
-        if self._rules.rho_bounds_sink_share:
-            return rho * mass - (visual & sink).float()
-        return (visual & ~sink).float() - rho * mass
+    def _mark(self, layer: int) -> torch.Tensor | None:
+        marked: torch.Tensor | None = marked_keys(
+            self._settings, self._visual, self._sinks[layer], layer, self._visual_positions
+        )
+        return marked
 
     def change(
-        self,
-        layer: int,
-        rows: torch.Tensor,
-        first_key: int = 0,
-        positions: torch.Tensor | None = None,
+        self, layer: int, rows: torch.Tensor, first_key: int, positions: torch.Tensor
     ) -> torch.Tensor:
-        """What redistribution adds to `rows` (H, R, K): zero in a row that is left as it is.
-
-        `first_key` is the position of key 0 (beyond 0 in a layer with a sliding window).
-        """
-        import torch
-
+        """As `Acts.change`."""
         keys = slice(first_key, first_key + rows.shape[-1])
-        visual, sink = self._visual[keys], self._sinks[layer, keys]
-        settings = self._settings
-        if settings.heads == "all":
-            selected = torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
-        else:
-            selected = heads.image_centric(
-                rows,
-                visual,
-                sink,
-                rho=settings.rho,
-                mass_min=settings.mass_min,
-                convention=settings.convention,
-            )
-        after: torch.Tensor = redistribution.redistribute(
-            rows,
-            visual,
-            sink,
-            selected,
-            p=settings.p,
-            target=settings.target,
-            convention=settings.convention,
+        marked = self._marked[layer]
+        where = Where(
+            self._visual[keys],
+            self._sinks[layer, keys],
+            None if marked is None else marked[keys],
+            layer,
+            positions,
         )
-        return after - rows
+        changed: torch.Tensor = after(rows, self._settings, where) - rows
+        return changed
 
     def step_change(
-        self, layer: int, rows: torch.Tensor, first_key: int = 0, position: int = 0
-    ) -> torch.Tensor | None:
-        """`change` for the rows (H, 1, K) of a decode step, in few operations.
-
-        None where it is known for free (on the CPU) that no row changes.
-        """
+        self, layer: int, rows: torch.Tensor, first_key: int, position: int
+    ) -> torch.Tensor:
+        """As `Acts.step_change`."""
         import torch
 
-        alpha: Any = rows[:, 0]
-        n_keys = rows.shape[-1]
-        masks = self._step_masks[layer]
-        if first_key or n_keys < masks.shape[-1]:
-            masks = masks[:, first_key : first_key + n_keys]
-        if self._xp is np:
-            alpha = alpha.numpy()
-        mass, test, given, pool = (alpha @ masks.T).T
-        selected = self._selects(layer, mass, test, pool)
-        if self._xp is np and not selected.any():
-            return None
-        taken = selected * self._step_taken
-        # Without a budget nothing is added either; without receivers the row is not selected.
-        gained = taken * given / (pool + _TINY)
-        if self._xp is np:
-            change = np.array((-taken, gained)).T @ masks[_GIVES:] * alpha
-            return torch.from_numpy(change)[:, None]
-        factors = torch.stack((-taken, gained), -1)
-        moved: torch.Tensor = factors @ masks[_GIVES:] * alpha
-        return moved[:, None]
+        positions = torch.full((1,), position, dtype=torch.int64, device=rows.device)
+        return self.change(layer, rows, first_key, positions)
 
-    def _selects(self, layer: int, mass: Any, test: Any, pool: Any) -> Any:
-        """Rows to redistribute, (H,) bool: image-centric heads whose receivers have attention."""
-        settings = self._settings
-        some = pool > _LITTLE
-        if settings.heads == "all":
-            return some
-        passes = (mass >= max(settings.mass_min, _LITTLE)) & (test >= self._test_bound) & some
-        if self._rules.selects_without_visual_sink:
-            return passes
-        return passes & self._step_may_select[layer]
+
+class OneAfterAnother:
+    """Several interventions, each on the rows that the one before it left."""
+
+    def __init__(self, parts: Sequence[Acts]) -> None:
+        self._parts = tuple(parts)
+        self.active = [any(layer) for layer in zip(*(p.active for p in parts), strict=True)]
+
+    def observe(self, layer: int, start: int, hidden: torch.Tensor) -> None:
+        """As `Acts.observe`."""
+        for part in self._parts:
+            part.observe(layer, start, hidden)
+
+    def change(
+        self, layer: int, rows: torch.Tensor, first_key: int, positions: torch.Tensor
+    ) -> torch.Tensor:
+        """As `Acts.change`."""
+        changed = rows
+        for part in self._parts:
+            if part.active[layer]:
+                changed = changed + part.change(layer, changed, first_key, positions)
+        return changed - rows
+
+    def step_change(
+        self, layer: int, rows: torch.Tensor, first_key: int, position: int
+    ) -> torch.Tensor | None:
+        """As `Acts.step_change`."""
+        changed = rows
+        for part in self._parts:
+            if part.active[layer]:
+                more = part.step_change(layer, changed, first_key, position)
+                changed = changed if more is None else changed + more
+        return None if changed is rows else changed - rows

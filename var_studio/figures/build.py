@@ -30,11 +30,11 @@ from var_studio.figures.spec import (
     Width,
 )
 from var_studio.figures.words import (
+    acts_line,
     beyond_line,
     focus_line,
     heads_line,
     image_line,
-    settings_line,
     sinks_by_kind,
     sinks_line,
     token_line,
@@ -218,7 +218,7 @@ def build_heads(
     return Figure(
         rows=rows,
         title=f"{token_line(reading)} · {share} heads are image-centric",
-        notes=(f"Image-centric heads outlined.{dot} {settings_line(reading.settings)}.",),
+        notes=(f"Image-centric heads outlined.{dot} {acts_line(reading)}.",),
         metadata=metadata("heads", reading),
         arrays=arrays,
         table={"layer": layers, "head": heads, **{k: v.ravel() for k, v in arrays.items()}},
@@ -259,6 +259,7 @@ def metadata(figure: str, reading: Reading) -> dict[str, Any]:
         "p": reading.settings.p,
         "sink_dims": list(reading.settings.sink_dims or run.sink_dims),
         "redistribution": reading.settings.model_dump(mode="json"),
+        "interventions": [each.model_dump(mode="json") for each in reading.acts],
     }
 
 
@@ -312,7 +313,7 @@ def _map_notes(
 ) -> tuple[str, ...]:
     sinks, drawn = reading.visual_sinks, shown.tokens
     notes = [
-        f"{heads_line(reading)} {sinks_line(reading, shown)} {settings_line(reading.settings)}.",
+        f"{heads_line(reading)} {sinks_line(reading, shown)} {acts_line(reading)}.",
         beyond_line(
             attention.limits, sinks[drawn], reading.map_before[drawn], reading.map_after[drawn]
         ),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from var_studio.analysis.reading import Focus, Reading
+from var_studio.analysis.used import as_used
 from var_studio.errors import VarStudioError
 from var_studio.figures.words import visible
+from var_studio.recording.interventions import on_attention
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
 
@@ -31,8 +33,8 @@ def read(
 
     `token`: position in the sequence (None: the first generated token). No `layer`: the mean over
     all layers, phi and sinks from the middle one; no `head`: the mean over the heads. `settings`
-    None: those of the run's own intervention, else the defaults. Raises VarStudioError for an
-    index outside the run, NoRowError for a token without a row.
+    None: what was done in the run, of a baseline the default redistribution. Raises
+    VarStudioError for an index outside the run, NoRowError for a token without a row.
     """
     if token is None:
         generated = run.generated_positions
@@ -45,9 +47,10 @@ def read(
     heads = range(run.n_heads) if head is None else (head,)
     pairs = () if layer is None and head is None else tuple((i, h) for i in layers for h in heads)
     shown = run.n_layers // 2 if layer is None else layer
-    return Reading(
-        run, Focus(query, shown, pairs), settings or run.intervention or Redistribution()
-    )
+    focus = Focus(query, shown, pairs)
+    if settings is None and on_attention(run.interventions):
+        return as_used(run, focus)
+    return Reading(run, focus, settings or Redistribution())
 
 
 def query_of(run: Recording, token: int, row_of: RowOf = "query") -> int:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.reading import Reading
 from var_studio.analysis.scale import Limits
 from var_studio.figures.geometry import ShownViews
-from var_studio.recording.settings import Redistribution
+from var_studio.recording.settings import (
+    AttentionIntervention,
+    Contrast,
+    HeadAblation,
+    Intervention,
+    Redistribution,
+)
 
 
 def visible(text: str) -> str:
@@ -48,8 +56,57 @@ def settings_line(settings: Redistribution) -> str:
     ]
     if settings.heads == "all":
         parts.append("all heads")
-    if settings.target != "visual":
+    if settings.source != "all":
+        parts.append(f"from {settings.source} sinks")
+    if settings.target == "region":
+        parts.append(f"target a region of {count(len(settings.region), 'token')}")
+    elif settings.target != "visual":
         parts.append(f"target {settings.target}")
+    return ", ".join(parts + _layers_and_dims(settings))
+
+
+def interventions_line(interventions: Sequence[Intervention]) -> str:
+    """What is done to a run, in one line; empty for a baseline."""
+    return "; ".join(_intervention_line(each) for each in interventions)
+
+
+def _intervention_line(settings: Intervention) -> str:
+    if isinstance(settings, Redistribution):
+        return f"redistribution: {settings_line(settings)}"
+    if isinstance(settings, Contrast):
+        return (
+            f"contrastive decoding: a = {settings.strength:g}, β = {settings.cutoff:g}, "
+            f"noise step {settings.noise_step}, seed {settings.seed}"
+        )
+    parts = [f"τ = {settings.tau:.4g}" if settings.tau is not None else "τ of the model"]
+    if isinstance(settings, HeadAblation):
+        heads = {
+            "image-centric": "image-centric heads",
+            "random": "as many random heads as are image-centric",
+            "complement": "all but the image-centric heads",
+        }
+        name = f"image hidden from {heads[settings.heads]}"
+        parts += [f"ρ = {settings.rho:g}", f"visual mass ≥ {settings.mass_min:g}"]
+        drawn = settings.heads == "random"
+    else:
+        tokens = {
+            "visual-sinks": "visual sinks",
+            "random-visual": "as many random visual tokens as there are visual sinks",
+            "chosen": f"{count(len(settings.positions), 'chosen token')}",
+        }
+        name = f"knockout of {tokens[settings.tokens]}"
+        drawn = settings.tokens == "random-visual"
+        if settings.tokens == "chosen":
+            return ", ".join([name, *_layers_and_dims(settings)])
+    parts.append(f"{settings.convention} convention")
+    if drawn:
+        parts.append(f"seed {settings.seed}")
+    return f"{name}: {', '.join(parts + _layers_and_dims(settings))}"
+
+
+def _layers_and_dims(settings: AttentionIntervention) -> list[str]:
+    """What is not as by default."""
+    parts = []
     first, last = settings.first_layer, settings.last_layer
     if last is not None:
         parts.append(f"layers {first}–{last}" if first != last else f"layer {first} alone")
@@ -57,7 +114,14 @@ def settings_line(settings: Redistribution) -> str:
         parts.append(f"layers from {first}")
     if settings.sink_dims is not None:
         parts.append(f"sink dimensions {', '.join(map(str, settings.sink_dims)) or 'none'}")
-    return ", ".join(parts)
+    return parts
+
+
+def acts_line(reading: Reading) -> str:
+    """What the row after went through, in one line."""
+    if reading.acts == (reading.settings,):
+        return settings_line(reading.settings)
+    return interventions_line(reading.acts)
 
 
 def focus_line(reading: Reading) -> str:
@@ -81,7 +145,8 @@ def heads_line(reading: Reading) -> str:
         return f"{kind}: r = {ratio:.2f}, visual mass = {mass:.2f}, {moved}."
     pairs = reading.focus.heads or tuple(np.ndindex(reading.changed.shape))
     changed = sum(bool(reading.changed[pair]) for pair in pairs)
-    return f"{changed} of {count(len(pairs), 'head')} redistributed."
+    how = "redistributed" if reading.acts == (reading.settings,) else "changed"
+    return f"{changed} of {count(len(pairs), 'head')} {how}."
 
 
 def image_line(reading: Reading, shown: ShownViews) -> str:

@@ -1,22 +1,52 @@
-"""The method under a run's settings: the one place where a Redistribution meets recorded rows.
+"""The method under a run's settings: the one place where settings meet rows.
 
-Arrays are NumPy. `phi` and `sinks` are (L, T), `rows` (L, H, Q, T), `visual` (T,).
+What takes or returns `Array` is for NumPy and for torch alike, so that the running model and the
+recorded row go the same way; nothing there reads a value back from a device.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from array_api_compat import array_namespace, device
 
-from var_studio.method import conventions, heads, redistribution
+from var_studio.method import conventions, heads, knockout, redistribution
 from var_studio.method import sinks as sinks_method
+from var_studio.method.arrays import Array, over_rows
 from var_studio.recording.failures import SettingsError
-from var_studio.recording.settings import Convention, Redistribution
+from var_studio.recording.interventions import on_attention
+from var_studio.recording.settings import (
+    AttentionIntervention,
+    Convention,
+    HeadAblation,
+    Intervention,
+    Knockout,
+    Redistribution,
+)
 
 Floats = npt.NDArray[np.floating[Any]]
 Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What the keys and queries of rows (..., H, Q, T) are.
+
+    `visual` (T,) bool. `sinks` (..., T) bool, under the settings that act. `marked`: what
+    `marked_keys` gave, cut to these keys. `layers`: the layer, or the layers along the first
+    axis. `queries` (Q,) int64: positions in the sequence.
+    """
+
+    visual: Array
+    sinks: Array
+    marked: Array | None
+    layers: int | Sequence[int]
+    queries: Array
 
 
 def unwarned() -> np.errstate:
@@ -25,18 +55,25 @@ def unwarned() -> np.errstate:
 
 
 def sink_masks(
-    phi: Floats, tau: float, *, prompt_length: int, convention: Convention = "paper"
-) -> Bools:
-    """Sinks of every layer, (L, T) bool: the threshold and what the convention never looks for."""
+    phi: Array,
+    tau: float,
+    *,
+    prompt_length: int,
+    convention: Convention = "paper",
+    layer: int | None = None,
+) -> Array:
+    """Sinks of every layer, (L, T) bool, or of one `layer`, (T,), for `phi` of that shape.
+
+    The threshold, and what the convention never looks for.
+    """
     mask = sinks_method.sink_mask(phi, tau, convention)
-    return np.asarray(
-        sinks_method.restrict_sinks(
-            mask, layers=range(len(phi)), prompt_length=prompt_length, convention=convention
-        )
+    layers = range(len(phi)) if layer is None else layer
+    return sinks_method.restrict_sinks(
+        mask, layers=layers, prompt_length=prompt_length, convention=convention
     )
 
 
-def check_layers(settings: Redistribution, n_layers: int) -> None:
+def check_layers(settings: AttentionIntervention, n_layers: int) -> None:
     """Raise SettingsError where the settings name a layer that the model does not have."""
     named = max(settings.first_layer, settings.last_layer or 0)
     if named >= n_layers:
@@ -46,20 +83,27 @@ def check_layers(settings: Redistribution, n_layers: int) -> None:
         )
 
 
-def active_layers(settings: Redistribution, n_layers: int) -> Bools:
-    """Which layers are redistributed, (L,) bool (Sec. 6.1).
+def active_layers(settings: AttentionIntervention, n_layers: int) -> Bools:
+    """Which layers are changed, (L,) bool.
 
-    An empty last layer means all but the model's last; a last layer that is named is meant.
+    Redistribution with an empty last layer leaves out the model's last (Sec. 6.1); one that is
+    named is meant. Redistribution and head ablation choose heads by their sinks, so they leave
+    out layers in which the convention looks for none.
     """
+    first, last = settings.first_layer, settings.last_layer
+    if isinstance(settings, Knockout):
+        layers = np.arange(n_layers)
+        return np.asarray((layers >= first) & (layers <= (n_layers if last is None else last)))
+    exempt_last = isinstance(settings, Redistribution) and last is None
     return np.array(
         [
             conventions.layer_active(
                 layer,
                 n_layers,
                 settings.convention,
-                first=settings.first_layer,
-                last=settings.last_layer,
-                exempt_last=settings.last_layer is None,
+                first=first,
+                last=last,
+                exempt_last=exempt_last,
             )
             for layer in range(n_layers)
         ],
@@ -68,11 +112,11 @@ def active_layers(settings: Redistribution, n_layers: int) -> Bools:
 
 
 def image_centric_heads(
-    rows: Floats, visual: Bools, sinks: Bools, settings: Redistribution
-) -> Bools:
-    """Heads that pass the test, (L, H, Q) bool, in all layers, active or not (Sec. 5.1)."""
+    rows: Array, visual: Array, sinks: Array, settings: Redistribution | HeadAblation
+) -> Array:
+    """Heads that pass the test, (..., H, Q) bool, whether or not a layer is active (Sec. 5.1)."""
     with unwarned():
-        found = heads.image_centric(
+        return heads.image_centric(
             rows,
             visual,
             sinks,
@@ -80,42 +124,138 @@ def image_centric_heads(
             mass_min=settings.mass_min,
             convention=settings.convention,
         )
-    return np.asarray(found)
 
 
-def selected_heads(rows: Floats, visual: Bools, sinks: Bools, settings: Redistribution) -> Bools:
-    """Heads that the settings redistribute, (L, H, Q) bool: none in an inactive layer."""
-    active = active_layers(settings, rows.shape[0])[:, None, None]
-    if settings.heads == "all":
-        return np.broadcast_to(active, rows.shape[:3]).copy()
-    return image_centric_heads(rows, visual, sinks, settings) & active
+def marked_keys(
+    settings: AttentionIntervention,
+    visual: Array,
+    sinks: Array,
+    layers: int | Sequence[int],
+    visual_positions: Sequence[int],
+) -> Array | None:
+    """Keys that the settings name or draw, (T,) or (..., T) bool; None where they need none.
 
-
-def redistribute_rows(
-    rows: Floats,
-    visual: Bools,
-    sinks: Bools,
-    settings: Redistribution,
-    n_layers: int,
-    selected: Bools | None = None,
-) -> Floats:
-    """Rows after redistribution, (L, H, Q, T) in the dtype given (Sec. 5.2, Eq. 4).
-
-    `rows` are of all `n_layers`. `selected` (L, H, Q), where it is known already, spares
-    choosing the heads again.
+    Of a knockout: those it hides. Of a redistribution to a region: the region. `visual` (T,) and
+    `sinks` (..., T) are those of the whole sequence, `visual_positions` (V,) where its visual
+    tokens lie. Raises SettingsError for a token that the sequence does not have.
     """
-    if rows.shape[0] != n_layers:
-        raise ValueError(f"rows of {rows.shape[0]} layers, not {n_layers}")
-    if selected is None:
-        selected = selected_heads(rows, visual, sinks, settings)
+    if isinstance(settings, Redistribution) and settings.target == "region":
+        n_visual = len(visual_positions)
+        if settings.region[-1] >= n_visual:
+            raise SettingsError(
+                f"The region names visual token {settings.region[-1]}; this question has "
+                f"{n_visual}.",
+                f"Choose from 0 to {n_visual - 1}.",
+            )
+        return _mask([visual_positions[k] for k in settings.region], visual)
+    if not isinstance(settings, Knockout):
+        return None
+    if settings.tokens == "chosen":
+        if settings.positions[-1] >= len(visual):
+            raise SettingsError(
+                f"The knockout names position {settings.positions[-1]}; this run has at most "
+                f"{len(visual)} tokens.",
+                "Choose positions of the sequence.",
+            )
+        return _mask(settings.positions, visual)
+    if settings.tokens == "visual-sinks":
+        return knockout.visual_sinks(visual, sinks)
+    scores = _scores(len(visual), settings.seed, layers, visual)
+    return knockout.random_visual(visual, sinks, scores)
+
+
+def after(rows: Array, settings: AttentionIntervention, where: Where) -> Array:
+    """Rows (..., H, Q, T) as one intervention leaves them, in the dtype given, in any layer.
+
+    Eq. 4, Eq. 6-7, App. A.3.
+    """
+    visual, sinks = where.visual, where.sinks
     with unwarned():
-        moved = redistribution.redistribute(
+        if isinstance(settings, Knockout):
+            return knockout.apply(rows, over_rows(where.marked))
+        if isinstance(settings, HeadAblation):
+            return knockout.ablate_heads(rows, visual, _ablated_heads(rows, settings, where))
+        if settings.heads == "all":
+            selected = _all_of(rows)
+        else:
+            selected = image_centric_heads(rows, visual, sinks, settings)
+        return redistribution.redistribute(
             rows,
             visual,
             sinks,
             selected,
             p=settings.p,
-            target=settings.target,
+            target=settings.target if settings.target != "region" else where.marked,
             convention=settings.convention,
+            source=settings.source,
         )
-    return np.asarray(moved)
+
+
+def rows_after(
+    rows: Floats,
+    interventions: Sequence[Intervention],
+    *,
+    visual: Bools,
+    sinks: Callable[[AttentionIntervention], Bools],
+    visual_positions: Sequence[int],
+    queries: Sequence[int],
+) -> Floats:
+    """Recorded rows as the model went on with them, (L, H, Q, T), of all its layers.
+
+    `visual` (T,); `sinks(settings)` (L, T) under settings; `queries` (Q,) the rows' positions.
+    Raises SettingsError for a layer or a token that there is not.
+    """
+    n_layers = len(rows)
+    for settings in on_attention(interventions):
+        check_layers(settings, n_layers)
+        found = sinks(settings)
+        layers = range(n_layers)
+        where = Where(
+            visual,
+            found,
+            marked_keys(settings, visual, found, layers, visual_positions),
+            layers,
+            np.asarray(queries, dtype=np.int64),
+        )
+        active = active_layers(settings, n_layers)[:, None, None, None]
+        rows = np.where(active, after(rows, settings, where), rows)
+    return rows
+
+
+def _ablated_heads(rows: Array, settings: HeadAblation, where: Where) -> Array:
+    """(..., H, Q) bool: the heads from which the image is hidden."""
+    centric = image_centric_heads(rows, where.visual, where.sinks, settings)
+    if settings.heads == "image-centric":
+        return centric
+    if settings.heads == "complement":
+        return ~centric
+    scores = _scores(rows.shape[-3], settings.seed, where.layers, rows, where.queries)
+    return knockout.random_heads(centric, scores)
+
+
+def _scores(
+    n: int,
+    seed: int,
+    layers: int | Sequence[int],
+    like: Array,
+    queries: Array | None = None,
+) -> Array:
+    """Uniform numbers (n,) or (n, Q) of a layer, or of each layer, (L, ...)."""
+    if isinstance(layers, int):
+        return knockout.uniform_scores(n, seed=seed, layer=layers, like=like, queries=queries)
+    xp = array_namespace(like)
+    return xp.stack([_scores(n, seed, layer, like, queries) for layer in layers])
+
+
+def _all_of(rows: Array) -> Array:
+    """(..., H, Q) bool, all True."""
+    xp = array_namespace(rows)
+    return xp.ones_like(rows[..., 0], dtype=xp.bool)
+
+
+def _mask(positions: Sequence[int], like: Array) -> Array:
+    """(T,) bool, True at these positions, beside an array (T,) of the same library."""
+    xp = array_namespace(like)
+    host = np.zeros(len(like), dtype=bool)
+    host[list(positions)] = True
+    return xp.asarray(host, device=device(like))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from var_studio.recording.arrays import ArraySpec, FormatError
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.migrations import RUN_SCHEMA, migrate_run
-from var_studio.recording.settings import Generation, Intervention
+from var_studio.recording.settings import Generation, Interventions
 from var_studio.recording.tokens import Alternative, Token
 
 TOP_DIMS: Final = 16
@@ -57,7 +57,10 @@ class RunDocument(BaseModel):
     tau_default: float
     precision: Literal["float16", "float32"]
     generation: Generation
-    intervention: Intervention | None = None
+    interventions: Interventions = ()
+    teacher: RunId | None = None
+    history: tuple[tuple[str, str], ...] = ()
+    """Questions asked before this one about the same images, and their answers."""
     provenance: dict[str, Any] = {}
     images: tuple[ImageEntry, ...] = ()
     finished: bool = False

@@ -89,6 +89,19 @@ def of_kind(interventions: Sequence[Intervention], kind: type[T]) -> T | None:
     return next((each for each in interventions if isinstance(each, kind)), None)
 
 
+def method_settings(interventions: Sequence[Intervention]) -> Redistribution:
+    """What interventions say of sinks and heads, as a redistribution: theirs, if they have one.
+
+    Of others: the fields that they share with it, the rest as by default.
+    """
+    acts = on_attention(interventions)
+    found = of_kind(acts, Redistribution)
+    if found is not None or not acts:
+        return found or Redistribution()
+    shared = {"tau", "convention", "sink_dims", "rho", "mass_min"} & set(type(acts[0]).model_fields)
+    return Redistribution(**acts[0].model_dump(include=shared))
+
+
 def run_name_for(interventions: Sequence[Intervention]) -> str:
     """What to call a run: "baseline", "VAR", "knockout + VAR" ..."""
     return " + ".join(NAMES[each.kind] for each in interventions) or "baseline"

@@ -11,14 +11,21 @@ from typing import Any, Final
 
 from var_studio.recording.arrays import FormatError
 
-RUN_SCHEMA: Final = 1
+RUN_SCHEMA: Final = 2
 """Schema of a run's group, in `RunDocument`."""
 SESSION_SCHEMA: Final = 1
 """Schema of a session's root group, in `SessionDocument`."""
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
-RUN_STEPS: Final[dict[int, Step]] = {}
+
+def _several_interventions(document: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2: a list of interventions in place of one or none."""
+    one = document.pop("intervention", None)
+    return {**document, "interventions": [] if one is None else [one]}
+
+
+RUN_STEPS: Final[dict[int, Step]] = {1: _several_interventions}
 """For each old schema, the function that makes the next one of its attributes."""
 SESSION_STEPS: Final[dict[int, Step]] = {}
 

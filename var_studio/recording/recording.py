@@ -23,18 +23,21 @@ from var_studio.recording.failures import RecordingError, storage_error
 from var_studio.recording.files import Files, FilesBelow, FolderFiles
 from var_studio.recording.halves import widen
 from var_studio.recording.images import StoredImage, decode
+from var_studio.recording.interventions import interventions_from, of_kind
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.questions import check_sinks, checked_dims, checked_index, phi_under
 from var_studio.recording.reader import RunReader
 from var_studio.recording.settings import (
+    AttentionIntervention,
     Convention,
     Generation,
     Intervention,
+    Interventions,
     Redistribution,
     settled,
 )
 from var_studio.recording.store import GROUP, being_written
-from var_studio.recording.tokens import Token
+from var_studio.recording.tokens import Exchange, Token
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -190,13 +193,30 @@ class Recording:
         return self._reader.document.generation
 
     @property
-    def intervention(self) -> Intervention | None:
-        """What was done to the model during the run; None for a baseline."""
-        return self._reader.document.intervention
+    def interventions(self) -> Interventions:
+        """What was done to the model during the run, in order; empty for a baseline."""
+        return self._reader.document.interventions
+
+    @property
+    def redistribution(self) -> Redistribution | None:
+        """The redistribution among `interventions`; None where there was none."""
+        return of_kind(self.interventions, Redistribution)
 
     @property
     def provenance(self) -> dict[str, Any]:
         return dict(self._reader.document.provenance)
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The questions up to this one with their answers, this one's last: for `history`."""
+        document = self._reader.document
+        earlier = [Exchange(question, answer) for question, answer in document.history]
+        return (*earlier, Exchange(str(document.provenance.get("prompt", "")), self.text))
+
+    @property
+    def teacher(self) -> str | None:
+        """Id of the run whose answer this one was made to give; None for a free-running one."""
+        return self._reader.document.teacher
 
     @property
     def finished(self) -> bool:
@@ -290,16 +310,36 @@ class Recording:
     ) -> Floats:
         """The same row after redistribution under settings (Eq. 4); shapes as `attention`.
 
-        `settings` None: the run's own intervention, so that this is what the model went on with;
-        of a baseline, the defaults. Computed from the recorded row, without the model. Rows of
-        tokens before the image are never recorded, so every row is a text query.
+        `settings` None: the run's own redistribution, else the defaults. Computed from the
+        recorded row, without the model. Rows of tokens before the image are never recorded, so
+        every row is a text query.
         """
-        settings = self._settings(settings)
-        apply.check_layers(settings, self.n_layers)
+        return self.intervened(query, self._settings(settings), layer, head)
+
+    def intervened(
+        self,
+        query: int,
+        interventions: Intervention | Mapping[str, Any] | Sequence[Any] | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> Floats:
+        """The same row after interventions in attention; shapes as `attention`.
+
+        `interventions` None: the run's own, so that this is what the model went on with (of a
+        baseline, the row as it is); else settings, a dict of them with their `kind`, or a list of
+        these. Computed from the recorded row, without the model. Contrast leaves attention alone.
+        """
+        wanted = self.interventions if interventions is None else interventions_from(interventions)
         rows = self.attention(query)[:, :, None, :]
-        sinks = self._sinks_under(settings)
-        moved = apply.redistribute_rows(rows, self.visual, sinks, settings, self.n_layers)
-        return self._pick(_frozen(moved[:, :, 0, :].astype(np.float32, copy=False)), layer, head)
+        changed = apply.rows_after(
+            rows,
+            wanted,
+            visual=self.visual,
+            sinks=self.sinks_under,
+            visual_positions=self.layout.positions.tolist(),
+            queries=[self._reader.queries[query]],
+        )
+        return self._pick(_frozen(changed[:, :, 0, :].astype(np.float32)), layer, head)
 
     def image_centric(
         self, query: int, settings: Redistribution | Mapping[str, Any] | None = None
@@ -310,8 +350,8 @@ class Recording:
         """
         settings = self._settings(settings)
         rows = self.attention(query)[:, :, None, :]
-        sinks = self._sinks_under(settings)
-        found = apply.image_centric_heads(rows, self.visual, sinks, settings)
+        sinks = self.sinks_under(settings)
+        found = np.asarray(apply.image_centric_heads(rows, self.visual, sinks, settings))
         return _frozen(found[:, :, 0])
 
     def phi(self, layer: int | None = None, sink_dims: Sequence[int] | None = None) -> Floats:
@@ -366,7 +406,13 @@ class Recording:
             prompt_length=self.prompt_length,
             convention=convention,
         )
-        return self._pick(_frozen(masks), layer)
+        return self._pick(_frozen(np.asarray(masks)), layer)
+
+    def sinks_under(self, settings: AttentionIntervention) -> Bools:
+        """Sink tokens by the threshold, convention and dimensions of settings, (L, T) bool."""
+        return self.sinks(
+            tau=settings.tau, convention=settings.convention, sink_dims=settings.sink_dims
+        )
 
     def value_norm(self, layer: int | None = None, head: int | None = None) -> Floats:
         """norm(v W_O) of every key, (L, H, T) float32 or less (App. D.3).
@@ -471,15 +517,10 @@ class Recording:
             return array
 
     def _settings(self, given: Redistribution | Mapping[str, Any] | None) -> Redistribution:
-        """What settings mean for this run; None: its own intervention, else the defaults."""
+        """What settings mean for this run; None: its own redistribution, else the defaults."""
         if given is None:
-            return self.intervention or Redistribution()
+            return self.redistribution or Redistribution()
         return settled(Redistribution, given, "settings")
-
-    def _sinks_under(self, settings: Redistribution) -> Bools:
-        return self.sinks(
-            tau=settings.tau, convention=settings.convention, sink_dims=settings.sink_dims
-        )
 
     def _pick(
         self, array: npt.NDArray[Scalar], layer: int | None, head: int | None = None

@@ -219,7 +219,8 @@ class Knockout(_OnAttention):
     positions: tuple[Index, ...] = Field(
         (),
         title="Positions",
-        description="Positions in the sequence, from 0, of the tokens hidden where they are chosen.",
+        description="Positions in the sequence, from 0, of the tokens that are hidden where "
+        "these are chosen.",
         validate_default=True,
     )
     seed: int = Field(
@@ -228,7 +229,9 @@ class Knockout(_OnAttention):
 
     @field_validator("positions")
     @classmethod
-    def _with_its_tokens(cls, positions: tuple[int, ...], others: ValidationInfo) -> tuple[int, ...]:
+    def _with_its_tokens(
+        cls, positions: tuple[int, ...], others: ValidationInfo
+    ) -> tuple[int, ...]:
         return _only_where(positions, others, "tokens", "chosen", "positions")
 
 

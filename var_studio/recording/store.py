@@ -28,8 +28,9 @@ from var_studio.recording.failures import storage_error
 from var_studio.recording.halves import narrow
 from var_studio.recording.images import StoredImage
 from var_studio.recording.layout import VisualLayout
+from var_studio.recording.migrations import RUN_SCHEMA
 from var_studio.recording.settings import Generation, Intervention
-from var_studio.recording.tokens import Token
+from var_studio.recording.tokens import Exchange, Token
 
 T = TypeVar("T")
 
@@ -81,17 +82,20 @@ class RunWriter:
         tau_default: float,
         precision: Literal["float16", "float32"] = "float16",
         generation: Generation | None = None,
-        intervention: Intervention | None = None,
+        interventions: Sequence[Intervention] = (),
+        teacher: str | None = None,
+        history: Sequence[Exchange] = (),
         provenance: Mapping[str, Any] | None = None,
         images: Sequence[StoredImage] = (),
     ) -> RunWriter:
         """Begin a run in a directory, which is made if need be and must hold no run yet.
 
-        `length_max` bounds the keys: prompt tokens + max new tokens.
+        `length_max` bounds the keys: prompt tokens + max new tokens. `teacher` is the id of the
+        run whose answer is scored.
         """
         now = datetime.datetime.now(datetime.UTC)
         document = RunDocument(
-            schema=1,
+            schema=RUN_SCHEMA,
             id=f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}",
             name=name,
             created=now.isoformat(timespec="seconds"),
@@ -103,7 +107,9 @@ class RunWriter:
             tau_default=float(tau_default),
             precision=precision,
             generation=generation or Generation(),
-            intervention=intervention,
+            interventions=tuple(interventions),
+            teacher=teacher,
+            history=tuple((earlier.question, earlier.answer) for earlier in history),
             provenance=plain(provenance or {}),
             images=tuple(
                 ImageEntry(

@@ -58,8 +58,8 @@ def test_info_as_json_is_what_the_session_holds(cli, session):
             assert [t["position"] for t in listed["tokens"] if t["row"]] == listed[
                 "query_positions"
             ]
-    assert document["runs"][0]["intervention"] is None
-    assert document["runs"][1]["intervention"]["rho"] == 0.35
+    assert document["runs"][0]["interventions"] == []
+    assert document["runs"][1]["interventions"][0]["rho"] == 0.35
 
 
 @pytest.mark.parametrize("figure", ["map", "histogram", "heads"])

@@ -55,7 +55,7 @@ def test_record_prints_answers_and_the_file_and_leaves_nothing_else(ask, tmp_pat
         assert [baseline.name, var.name] == ["baseline", "VAR"]
         assert lines[:2] == [f"baseline: {baseline.text}", f"VAR: {var.text}"]
         assert len(baseline.generated_positions) == len(var.generated_positions) == 5
-        assert baseline.intervention is None and var.intervention.rho == 0.5
+        assert not baseline.interventions and var.redistribution.rho == 0.5
         # Every generated token has a row, and rows are probabilities.
         for position in baseline.generated_positions:
             row = baseline.attention(baseline.query_of(int(position)))
@@ -334,7 +334,7 @@ def test_demo_shows_the_whole_path(cli, tmp_path):
     assert "no evidence that VAR helps" in outcome.out
     with open_session(folder / "demo.vars") as session:
         assert len(session.runs) == 8
-        assert {run.intervention is None for run in session.runs} == {True, False}
+        assert {not run.interventions for run in session.runs} == {True, False}
     assert kept_runs() == []
     assert cli("demo", "--out", folder / "demo.vars").code == 2
     names = sorted(path.name for path in folder.iterdir())

@@ -299,9 +299,10 @@ def run_description(saved):
         attributes(images=[{"sha256": "0" * 64, "media_type": "image/png", "name": "n"}]),
         attributes(images=[{"sha256": "../../x", "media_type": "image/png", "name": "n"}]),
         attributes(generation={"max_new_tokens": -5}),
-        attributes(intervention={"kind": "exec", "code": "1"}),
+        attributes(interventions=[{"kind": "exec", "code": "1"}]),
+        attributes(interventions="all"),
         attributes(kind="something-else"),
-        attributes(schema=2),
+        attributes(schema=3),
         attributes(id="../../../up"),
     ],
 )

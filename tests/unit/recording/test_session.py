@@ -34,7 +34,7 @@ def two_runs(folder, **changes):
 
 def same(run, other):
     """Whether two recordings hold the same, number for number."""
-    described = ("id", "name", "tokens", "generation", "intervention", "provenance", "reason")
+    described = ("id", "name", "tokens", "generation", "interventions", "provenance", "reason")
     for name in (*described, "sink_dims", "tau_default", "finished", "hidden_size"):
         assert getattr(run, name) == getattr(other, name), name
     assert np.array_equal(run.query_positions, other.query_positions)

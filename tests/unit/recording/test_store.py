@@ -34,7 +34,7 @@ def writer_in(directory, length_max=400, precision="float32", **changes):
         "tau_default": 2.5,
         "precision": precision,
         "generation": Generation(max_new_tokens=7, seed=3),
-        "intervention": Redistribution(rho=0.5),
+        "interventions": [Redistribution(rho=0.5)],
         "provenance": {"checkpoint": "made up", "parity": float("nan"), "folder": Path("a")},
         "images": [make_image((40, 30))],
     }
@@ -103,7 +103,7 @@ def test_everything_written_is_read_back(tmp_path):
     assert not run.sinks(tau=0.0)[:, 30].any() and run.query_of(30) is None
     assert (run.top_dims()[0][:, 30] == -1).all()
     assert run.generation == Generation(max_new_tokens=7, seed=3)
-    assert run.intervention == Redistribution(rho=0.5)
+    assert run.interventions == (Redistribution(rho=0.5),)
     assert run.sink_dims == (5, 9) and run.tau_default == 2.5 and run.hidden_size == 64
     assert run.provenance == {
         "checkpoint": "made up",

@@ -123,7 +123,7 @@ class RunFollower(QObject):
             return
         self._run = run
         # A second answer is shown under the first; what the user looks at stays.
-        look = run.intervention is None or self._workspace.partner_of(run) is None
+        look = not run.interventions or self._workspace.partner_of(run) is None
         self._workspace.growing = run
         self._select(lambda: self._workspace.add_run(run, look=look))
 

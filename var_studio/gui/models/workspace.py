@@ -196,15 +196,11 @@ class Workspace(QObject):
 
     def partner_of(self, run: Recording) -> Recording | None:
         """The latest run that asked the same, without VAR if `run` has it, with VAR if not."""
-        return self._partner(run, with_intervention=run.intervention is None)
+        return self._partner(run, with_intervention=not run.interventions)
 
     def answers_with_var(self, baseline: Recording) -> list[Recording]:
         """The runs with VAR that asked the same as `baseline`, in the order they were made."""
-        return [
-            run
-            for run in self.runs
-            if run.intervention is not None and same_question(run, baseline)
-        ]
+        return [run for run in self.runs if run.interventions and same_question(run, baseline)]
 
     def remove_run(self, run: Recording) -> None:
         """Drop a run from the session; its files are left alone."""
@@ -253,7 +249,7 @@ class Workspace(QObject):
         """Set `baseline` and `paired` so that `run` is one of them."""
         if run in (self.baseline, self.paired):
             return
-        if run.intervention is None:
+        if not run.interventions:
             self.baseline, self.paired = run, self._partner(run, with_intervention=True)
         else:
             self.baseline, self.paired = self._partner(run, with_intervention=False), run
@@ -263,7 +259,7 @@ class Workspace(QObject):
         for other in reversed(self.runs):
             if (
                 other is not run
-                and (other.intervention is not None) == with_intervention
+                and bool(other.interventions) == with_intervention
                 and same_question(other, run)
             ):
                 return other

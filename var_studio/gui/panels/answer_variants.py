@@ -1,4 +1,4 @@
-"""Which of several answers with VAR is shown, told apart by their settings."""
+"""Which of several second answers is shown, told apart by their settings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
 
+from var_studio.figures.words import interventions_line
 from var_studio.recording.settings import Redistribution
 
 if TYPE_CHECKING:
@@ -22,8 +23,11 @@ def settings_text(settings: Redistribution, tau_default: float) -> str:
         parts.append(f"mass ≥ {settings.mass_min:g}")
     if settings.heads != usual.heads:
         parts.append("all heads")
+    if settings.source != usual.source:
+        parts.append(f"from {settings.source} sinks")
     if settings.target != usual.target:
-        parts.append({"text": "to text", "both": "to image and text"}[settings.target])
+        words = {"text": "to text", "both": "to image and text", "region": "to a region"}
+        parts.append(words[settings.target])
     if settings.convention != usual.convention:
         parts.append("released code")
     if (settings.first_layer, settings.last_layer) != (usual.first_layer, usual.last_layer):
@@ -34,14 +38,24 @@ def settings_text(settings: Redistribution, tau_default: float) -> str:
     return " · ".join(parts)
 
 
+def interventions_text(run: Recording) -> str:
+    """What a run was made with, in words; a redistribution by its settings alone."""
+    return "; ".join(
+        settings_text(each, run.tau_default)
+        if isinstance(each, Redistribution)
+        else interventions_line([each])
+        for each in run.interventions
+    )
+
+
 class AnswerVariants(QWidget):
     """A sentence on the second answer; a list beside it once there are several to choose from."""
 
     def __init__(self) -> None:
         super().__init__()
         self.choice = QComboBox()
-        self.choice.setToolTip("The answers with VAR to this question, by their settings.")
-        self.choice.setAccessibleName("Settings of the answer with VAR")
+        self.choice.setToolTip("The second answers to this question, by their settings.")
+        self.choice.setAccessibleName("Settings of the second answer")
         self.sentence = QLabel()
         self.sentence.setObjectName("quiet")
         row = QHBoxLayout(self)
@@ -52,13 +66,12 @@ class AnswerVariants(QWidget):
         self._runs: list[Recording] = []
 
     def show_runs(self, runs: list[Recording], shown: Recording | None) -> None:
-        """List these runs, all with VAR; `shown` is the one on screen."""
+        """List these runs, all made with interventions; `shown` is the one on screen."""
         self._runs = runs
         with QSignalBlocker(self.choice):
             self.choice.clear()
             for run in runs:
-                assert run.intervention is not None
-                self.choice.addItem(settings_text(run.intervention, run.tau_default))
+                self.choice.addItem(interventions_text(run))
                 text = self.choice.itemText(self.choice.count() - 1)
                 self.choice.setItemData(self.choice.count() - 1, text, Qt.ItemDataRole.ToolTipRole)
                 if run is shown:

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from var_studio.analysis.compare import Comparison, compare
 from var_studio.analysis.reading import Focus, Reading
 from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
+from var_studio.analysis.used import as_used
 from var_studio.gui.models.view import Compare, ViewSettings
+from var_studio.recording.interventions import run_name_for
 
 if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
@@ -25,7 +27,7 @@ _SAMPLE = 1 << 16
 
 LOCAL = "LOCAL – same hidden states, this row redistributed (Sec. 5.2)"
 NOTHING_MOVES = "LOCAL – nothing moves: no head shown is redistributed (Sec. 5.1)"
-GLOBAL = "GLOBAL – the model run again with VAR"
+GLOBAL = "GLOBAL – the model run again with {what}"
 NO_PAIR = "No second run to compare with: press “Run with VAR”."
 NOT_YET = "The other run has not come to this word."
 NO_MATCH = "The two answers differ at this word, so it has no counterpart in the other run."
@@ -99,7 +101,7 @@ class MapSource:
         else:
             first = self._read(baseline, focus, reading)
             second = self._used(paired, reading.focus)
-        note = GLOBAL
+        note = GLOBAL.format(what=run_name_for(paired.interventions))
         if self._after_divergence(first.position, baseline, paired):
             note += ", here after other words: past the first divergence"
         return Maps(
@@ -107,10 +109,8 @@ class MapSource:
         )
 
     def _used(self, run: Recording, focus: Focus) -> Reading:
-        """The row as the model with VAR used it: what was recorded, redistributed as it was."""
-        assert run.intervention is not None
-        previous = self._previous("used", run)
-        self._second["used"] = Reading(run, focus, run.intervention, previous)
+        """The row as the model of the second run used it: what was recorded, changed as it was."""
+        self._second["used"] = as_used(run, focus, self._previous("used", run))
         return self._second["used"]
 
     def _read(self, run: Recording, focus: Focus, like: Reading) -> Reading:

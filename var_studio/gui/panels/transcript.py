@@ -18,6 +18,7 @@ from var_studio.gui.models.token_list import COLOURINGS, TokenListModel
 from var_studio.gui.panels.answer_variants import AnswerVariants
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.token_strip import TokenStrip
+from var_studio.recording.interventions import run_name_for
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -55,7 +56,7 @@ class TranscriptPanel(Panel):
         self.second = TokenStrip(second, "Answer with VAR")
         self.question_label = _caption("Question")
         self.answer_label = _caption("Answer")
-        self.second_label = _caption("With VAR")
+        self.second_label = _caption("")
         self.parting = AnswerVariants()
         self.parting.choice.activated.connect(self._variant_chosen)
         body = QWidget()
@@ -159,10 +160,13 @@ class TranscriptPanel(Panel):
                 strip.tokens.set_run(run)
             else:
                 strip.tokens.grow()
-        alone_with_var = workspace.baseline is None and workspace.paired is not None
+        changed = workspace.paired
+        changed_label = "" if changed is None else f"With {run_name_for(changed.interventions)}"
+        alone = workspace.baseline is None and changed is not None
         self.answer_label.setText(
-            "With VAR" if alone_with_var else "Baseline" if second is not None else "Answer"
+            changed_label if alone else "Baseline" if second is not None else "Answer"
         )
+        self.second_label.setText(changed_label)
         self.answer.setAccessibleName(self.answer_label.text())
         for widget in (self.second_label, self.second):
             widget.setVisible(second is not None)

@@ -89,7 +89,7 @@ class SettingsForm(QWidget):
 
     A field is a slider (bounded float), a number, or a list of choices, as its declaration says.
     `bounds` overrides the declared bounds of a float; `as_spin` names floats shown without slider;
-    `choice_words` says choices in other words than their keys.
+    `choice_words` says choices in other words than their keys; what has none is not offered.
     """
 
     def __init__(
@@ -185,8 +185,11 @@ class SettingsForm(QWidget):
     def _combo(self, name: str, choices: Sequence[str]) -> QComboBox:
         combo = QComboBox()
         for choice in choices:
-            text = self._words.get(name, {}).get(choice, choice.capitalize().replace("-", " "))
-            combo.addItem(text, choice)
+            words = self._words.get(name)
+            if words is None:
+                combo.addItem(choice.capitalize().replace("-", " "), choice)
+            elif choice in words:
+                combo.addItem(words[choice], choice)
         combo.activated.connect(
             lambda _, name=name, combo=combo: self._model.set(**{name: combo.currentData()})
         )
