@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,17 +22,25 @@ TEMPLATE = (
 QUESTION = "what is left of the red circle?"
 
 
-def build_tokenizer(*, template: str | None = TEMPLATE) -> Any:
-    """Byte-level BPE over a few words: anything else falls apart into bytes."""
+def build_tokenizer(
+    *,
+    template: str | None = TEMPLATE,
+    named: Mapping[str, str] = MappingProxyType({"image_token": "<image>"}),
+    special: Sequence[str] = (),
+) -> Any:
+    """Byte-level BPE over a few words: anything else falls apart into bytes.
+
+    `named`: special tokens by the attribute that a processor looks for; `special`: further ones.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    specials = ["<pad>", "<s>", "</s>", "<image>"]
+    specials = ["<pad>", "<s>", "</s>", *named.values(), *special]
     trainer = trainers.BpeTrainer(
-        vocab_size=320,
+        vocab_size=319 + len(named) + len(special),
         special_tokens=specials,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -44,7 +54,7 @@ def build_tokenizer(*, template: str | None = TEMPLATE) -> Any:
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
-        extra_special_tokens={"image_token": "<image>"},
+        extra_special_tokens=dict(named),
         padding_side="left",
         chat_template=template,
     )
