@@ -46,12 +46,13 @@ def build_tokenizer(
         show_progress=False,
     )
     tokenizer.train_from_iterator([f"A chat. USER: {QUESTION} ASSISTANT:"] * 20, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
+    if bos:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 1)]
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token="<s>",
+        bos_token="<s>" if bos else None,
         eos_token="</s>",
         pad_token="<pad>",
         extra_special_tokens=dict(named),
