@@ -6,24 +6,21 @@ told apart from an unsupported one, and both within a second.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from var_studio.assets import resource
-from var_studio.errors import VarStudioError
-from var_studio.models.errors import CheckpointError, HubUnreachableError, ModelNotFoundError
+from var_studio.models.errors import CheckpointError, ModelNotFoundError
+from var_studio.models.hub import OnBytes, download
 
 DEMO = "demo"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
 _EDGE = 1 << 20
 
 
@@ -44,6 +41,19 @@ class Checkpoint:
     def weight_bytes(self) -> int:
         """Size of all weight files."""
         return sum(shard.stat().st_size for shard in self.shards)
+
+    @property
+    def dtype_name(self) -> str:
+        """Precision that the config names for the weights, e.g. "bfloat16"; "" where it does not.
+
+        Older configs say "torch_dtype", and some name it for the language model only.
+        """
+        text = self.config.get("text_config") or {}
+        for config in (self.config, text if isinstance(text, dict) else {}):
+            for key in ("dtype", "torch_dtype"):
+                if config.get(key):
+                    return str(config[key]).removeprefix("torch.")
+        return ""
 
     def names(self) -> list[str]:
         """Every name the checkpoint goes by: the catalogue is searched for each."""
@@ -73,11 +83,12 @@ class Checkpoint:
 
 
 def resolve(
-    name_or_path: str | Path, on_bytes: Callable[[int, int], None] | None = None
+    name_or_path: str | Path, on_bytes: OnBytes | None = None, *, code: bool = False
 ) -> Checkpoint:
     """Find and check a checkpoint: "demo", a folder, or a hub id such as "org/name".
 
-    `on_bytes(done, total)` follows a download and may raise to stop it. Raises
+    `on_bytes(done, total)` follows a download and may raise to stop it; with `code` a repository's
+    Python files are downloaded too. Raises
     ModelNotFoundError, HubUnreachableError or CheckpointError.
     """
     name = str(name_or_path).strip() if isinstance(name_or_path, str | os.PathLike) else ""
@@ -96,7 +107,7 @@ def resolve(
             f"There is no model folder {_short(name or name_or_path)}.",
             'Give "demo", an existing folder, or a hub id such as llava-hf/llava-1.5-7b-hf.',
         )
-    return _from_hub(name, on_bytes)
+    return _from_hub(name, on_bytes, code)
 
 
 def _short(name: object) -> str:
@@ -187,38 +198,9 @@ def _read_json(path: Path) -> Any:
         ) from error
 
 
-def _from_hub(name: str, on_bytes: Callable[[int, int], None] | None) -> Checkpoint:
+def _from_hub(name: str, on_bytes: OnBytes | None, code: bool) -> Checkpoint:
     """Return a hub repository as a folder of the local cache, downloaded if it is not there."""
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    try:
-        folder = Path(
-            huggingface_hub.snapshot_download(
-                name, allow_patterns=_HUB_FILES, tqdm_class=_byte_counter(on_bytes)
-            )
-        )
-    except errors.GatedRepoError as error:
-        raise ModelNotFoundError(
-            f"{name} asks for a licence to be accepted.",
-            "Accept it on the model's page, log in with `hf auth login`, and try again.",
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise ModelNotFoundError(
-            f"The hub has no model {name!r} that this machine may read.",
-            "Check the spelling, or log in with `hf auth login` if it is private.",
-        ) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        raise _unreachable(name) from error
-    except VarStudioError:
-        raise
-    except Exception as error:  # httpx, xet and OS errors alike: the client wraps them or not
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise CheckpointError(
-                f"The disk is full: {name} could not be downloaded whole.",
-                "Free some space and load it again; the download goes on where it stopped.",
-            ) from error
-        raise _unreachable(name) from error
+    folder = download(name, on_bytes, code=code)
     try:
         return inspect_folder(folder, name=name, revision=folder.name)
     except CheckpointError as error:
@@ -227,30 +209,3 @@ def _from_hub(name: str, on_bytes: Callable[[int, int], None] | None) -> Checkpo
             f"The downloaded copy of {name} is not whole: {error.what}",
             "Load it again while the hub can be reached.",
         ) from error
-
-
-def _unreachable(name: str) -> HubUnreachableError:
-    return HubUnreachableError(
-        f"{name} is not on this machine, and the hub cannot be reached.",
-        'Check the network, give a local folder, or use the built-in model "demo".',
-    )
-
-
-def _byte_counter(on_bytes: Callable[[int, int], None] | None) -> Any:
-    """Return a tqdm class that draws nothing and reports the bytes of all files together."""
-    from tqdm.auto import tqdm
-
-    class Counter(tqdm):  # type: ignore[type-arg, misc, unused-ignore]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            kwargs["disable"] = True
-            kwargs.pop("name", None)
-            self._in_bytes = kwargs.get("unit") == "B"
-            super().__init__(*args, **kwargs)
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self.n += n or 0
-            if on_bytes is not None and self._in_bytes:
-                on_bytes(int(self.n), int(self.total or 0))
-            return None
-
-    return Counter

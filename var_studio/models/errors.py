@@ -17,6 +17,10 @@ class UnsupportedModelError(VarStudioError):
     """A checkpoint of a family, or with parts, that VAR Studio does not know yet."""
 
 
+class RemoteCodeError(UnsupportedModelError):
+    """A checkpoint that only its own Python code can load, which nobody has said yes to."""
+
+
 class HubUnreachableError(VarStudioError):
     """A model that is not on this machine, and no way to the hub."""
 

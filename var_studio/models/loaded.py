@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from var_studio.models.catalog import Origin
 from var_studio.models.errors import ModelBusyError, NotLoadedError, PromptError
 from var_studio.models.families import Encoded, Family, check_prompt, encode
+from var_studio.models.quantization import Quantization
 from var_studio.recording.images import ImageError, StoredImage, decode, load_image
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class LoadedModel:
     sink_dims_source: str
     tau_default: float
     rho_default: float = 0.8
+    quantization: Quantization | None = None
     description: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _value_grams: torch.Tensor | None = None
@@ -50,7 +52,7 @@ class LoadedModel:
     def __repr__(self) -> str:
         if self.hf_model is None:
             return f"LoadedModel({self.name!r}, released)"
-        dtype = str(self.dtype).removeprefix("torch.")
+        dtype = self.quantization or str(self.dtype).removeprefix("torch.")
         return (
             f"LoadedModel({self.name!r}, {self.n_layers} layers × {self.n_heads} heads, "
             f"D={self.hidden_size}, {self.device} {dtype})"

@@ -11,26 +11,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from var_studio.errors import VarStudioError
-from var_studio.models.catalog import Entry, default_tau, look_up, read_side_file
+from var_studio.models.catalog import default_tau, look_up, read_side_file
 from var_studio.models.checkpoints import Checkpoint, resolve
+from var_studio.models.devices import BALANCED, choose_device, choose_dtype, spread
 from var_studio.models.errors import (
     CheckpointError,
-    DeviceError,
     LoadCancelledError,
     MissingLibraryError,
     ModelMemoryError,
     is_out_of_memory,
     one_line,
 )
-from var_studio.models.families import family_of
+from var_studio.models.families import Family, family_of
 from var_studio.models.loaded import LoadedModel
 from var_studio.models.processors import load_processor
+from var_studio.models.quantization import (
+    Quantization,
+    check_quantization,
+    quantization_config,
+    quantizer_of,
+)
+from var_studio.models.remote_code import check_remote_code
+from var_studio.models.skeleton import build_skeleton
 
 if TYPE_CHECKING:
     import torch
 
 Stage = Literal["download", "weights", "processor", "ready"]
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +52,39 @@ class LoadProgress:
 OnLoadEvent = Callable[[LoadProgress], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a checkpoint is to be loaded."""
+
+    checkpoint: Checkpoint
+    place: torch.device | str
+    precision: torch.dtype
+    quantization: Quantization | None
+    run_its_code: bool
+
+
 def load_model(
     name_or_path: str | Path,
     *,
     device: str = "auto",
     dtype: str = "auto",
+    quantization: Quantization | None = None,
+    trust_remote_code: bool = False,
     on_event: OnLoadEvent | None = None,
     cancel: threading.Event | None = None,
 ) -> LoadedModel:
-    """Load "demo", a checkpoint folder, or a hub id. Code in a repository is never run.
+    """Load "demo", a checkpoint folder, or a hub id.
 
-    `device` is "auto" (CUDA, then MPS, then CPU) or a torch device; `dtype` "auto" (float32 on
-    the CPU, elsewhere the checkpoint's own) or one of DTYPES. `on_event` is called in this thread.
+    `device` is "auto" (CUDA, then MPS, then CPU), a torch device, or "balanced": the layers spread
+    over all GPUs, as "auto" does where one GPU is too small. `dtype` is "auto" (float32 on the CPU,
+    elsewhere the checkpoint's own) or one of `devices.DTYPES`. `quantization` packs the decoder
+    layers in 8 or 4 bits (bitsandbytes). Code in a repository is run only with
+    `trust_remote_code`, and only if the model cannot be loaded without it.
+    `on_event` is called in this thread.
 
     Raises a VarStudioError that says what is wrong: no such model, a damaged folder, a family
     that is not supported, no network, no such device, not enough memory, a library that is not
-    installed, or cancelled.
+    installed, code that nobody said yes to, or cancelled.
     """
 
     def tell(stage: Stage, done: int = 0, total: int = 0) -> None:
@@ -71,25 +95,26 @@ def load_model(
 
     _check_libraries()
     tell("download")
-    checkpoint = resolve(name_or_path, lambda done, total: tell("download", done, total))
+    checkpoint = resolve(
+        name_or_path, lambda done, total: tell("download", done, total), code=trust_remote_code
+    )
+    with _load_errors(checkpoint, device):
+        run_its_code = check_remote_code(checkpoint, trust_remote_code)
     family = family_of(checkpoint.config)
+    packed = check_quantization(quantization, checkpoint.config)
     with _load_errors(checkpoint, device):
         import torch  # noqa: F401
         import transformers  # noqa: F401
-    place = choose_device(device)
-    precision = choose_dtype(dtype, checkpoint, place)
+    place = choose_device(device, checkpoint.weight_bytes)
+    plan = _Plan(checkpoint, place, choose_dtype(dtype, checkpoint, place), packed, run_its_code)
     tell("weights")
     with _load_errors(checkpoint, place):
         with _weights_progress(lambda done, total: tell("weights", done, total)):
-            hf_model = _load_weights(checkpoint, place, precision)
+            hf_model = _load_weights(plan)
         tell("processor")
-        processor = load_processor(checkpoint)
+        processor = load_processor(checkpoint, trust_remote_code=run_its_code)
         family.prepare(hf_model, processor)
-    hidden_size = int(hf_model.config.get_text_config().hidden_size)
-    known = read_side_file(checkpoint.folder, hidden_size) or look_up(
-        checkpoint.names(), hidden_size
-    )
-    lmm = _assemble(checkpoint, hf_model, processor, family, place, precision, known)
+    lmm = _assemble(plan, hf_model, processor, family)
     tell("ready")
     return lmm
 
@@ -103,79 +128,50 @@ def _check_libraries() -> None:
             )
 
 
-def choose_device(device: str) -> torch.device:
-    """Return the torch device meant. Raises DeviceError if this machine has none such."""
-    import torch
-
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        place = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise DeviceError(
-            f"There is no device {device!r}.", "Use auto, cuda, cuda:1, mps or cpu."
-        ) from error
-    missing = (
-        (place.type == "cuda" and not torch.cuda.is_available())
-        or (place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count())
-        or (place.type == "mps" and not torch.backends.mps.is_available())
-        or place.type not in ("cuda", "mps", "cpu")
-    )
-    if missing:
-        raise DeviceError(
-            f"This machine has no device {device!r} that PyTorch can use.",
-            'Use device "auto" or "cpu".',
-        )
-    return place
-
-
-def choose_dtype(dtype: str, checkpoint: Checkpoint, place: torch.device) -> torch.dtype:
-    """Return the precision to compute in; "auto" as `load_model` says. Raises DeviceError."""
-    import torch
-
-    if dtype == "auto":
-        if place.type == "cpu":
-            return torch.float32
-        config = checkpoint.config
-        text = config.get("text_config") or {}
-        names = (
-            config.get("dtype"), config.get("torch_dtype"),
-            text.get("dtype"), text.get("torch_dtype"),
-        )  # fmt: skip
-        dtype = next((str(name) for name in names if name in DTYPES), "float32")
-    if dtype not in DTYPES:
-        raise DeviceError(
-            f"There is no precision {dtype!r}.", f"Use auto or one of {', '.join(DTYPES)}."
-        )
-    precision: torch.dtype = getattr(torch, dtype)
-    return precision
-
-
-def _load_weights(checkpoint: Checkpoint, place: torch.device, precision: torch.dtype) -> Any:
+def _load_weights(plan: _Plan) -> Any:
     import transformers
 
-    options: dict[str, Any] = {"device_map": {"": place}} if place.type != "cpu" else {}
+    folder = plan.checkpoint.folder
     model, report = transformers.AutoModelForImageTextToText.from_pretrained(
-        checkpoint.folder,
-        dtype=precision,
+        folder,
+        dtype=plan.precision,
         attn_implementation="sdpa",
         local_files_only=True,
-        trust_remote_code=False,
+        trust_remote_code=plan.run_its_code,
         use_safetensors=True,
         output_loading_info=True,
-        **options,
+        **_placement(plan),
     )
     lost = [*report.get("missing_keys", ()), *report.get("mismatched_keys", ())]
     if lost:
         # They would be drawn at random, and the run would look real.
         raise CheckpointError(
-            f"{checkpoint.folder} does not hold the whole model: {len(lost)} tensors are missing "
+            f"{folder} does not hold the whole model: {len(lost)} tensors are missing "
             f"or of another shape, e.g. {_first(lost)}.",
             "Copy or download the checkpoint again.",
         )
     return model.eval().requires_grad_(False)
+
+
+def _placement(plan: _Plan) -> dict[str, Any]:
+    """Options of `from_pretrained` that say where the weights go, and in how many bits."""
+    if plan.place != BALANCED and plan.quantization is None:
+        # For the CPU nothing is said: no hooks of accelerate.
+        return {} if plan.place.type == "cpu" else {"device_map": {"": plan.place}}
+    skeleton = build_skeleton(
+        plan.checkpoint.folder, plan.precision, trust_remote_code=plan.run_its_code
+    )
+    stored = plan.checkpoint.config.get("quantization_config")
+    config = None
+    options: dict[str, Any] = {}
+    if plan.quantization is not None:
+        config = stored or quantization_config(plan.quantization, skeleton, plan.precision)
+    if config is not None and stored is None:
+        options["quantization_config"] = config
+    if plan.place == BALANCED:
+        packed = quantizer_of(config, skeleton, stored=stored is not None) if config else None
+        return {**options, "device_map": spread(skeleton, quantizer=packed)}
+    return {**options, "device_map": {"": plan.place}}
 
 
 def _first(keys: list[Any]) -> str:
@@ -183,16 +179,12 @@ def _first(keys: list[Any]) -> str:
     return str(key[0] if isinstance(key, tuple) else key)
 
 
-def _assemble(
-    checkpoint: Checkpoint,
-    hf_model: Any,
-    processor: Any,
-    family: Any,
-    place: torch.device,
-    precision: torch.dtype,
-    known: Entry | None,
-) -> LoadedModel:
+def _assemble(plan: _Plan, hf_model: Any, processor: Any, family: Family) -> LoadedModel:
+    checkpoint = plan.checkpoint
     hidden_size = int(hf_model.config.get_text_config().hidden_size)
+    known = read_side_file(checkpoint.folder, hidden_size) or look_up(
+        checkpoint.names(), hidden_size
+    )
     return LoadedModel(
         hf_model=hf_model,
         processor=processor,
@@ -201,8 +193,10 @@ def _assemble(
         checkpoint=str(checkpoint.folder) if checkpoint.revision is None else checkpoint.name,
         revision=checkpoint.revision,
         fingerprint=checkpoint.fingerprint(),
-        device=place,
-        dtype=precision,
+        # Where several devices share the layers, a run's inputs go to the first.
+        device=hf_model.get_input_embeddings().weight.device,
+        dtype=plan.precision,
+        quantization=plan.quantization,
         sink_dims=known.sink_dims if known else None,
         sink_dims_origin=known.origin if known else "not discovered yet",
         sink_dims_source=known.source if known else "",

@@ -1,0 +1,37 @@
+"""A model without its weights: every module and shape, on the meta device, from the config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+def build_skeleton(folder: Path, dtype: torch.dtype, *, trust_remote_code: bool = False) -> Any:
+    """Return the checkpoint's model with all parameters on the meta device, in `dtype`.
+
+    Reads config.json only; takes no memory to speak of, whatever the model's size.
+    """
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=trust_remote_code
+    )
+    with torch.device("meta"):
+        skeleton = transformers.AutoModelForImageTextToText.from_config(
+            config,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            trust_remote_code=trust_remote_code,
+        )
+    skeleton.tie_weights()
+    return skeleton
+
+
+def decoder_layers_path(model: Any) -> str:
+    """Where the decoder layers are, e.g. "model.language_model.layers"."""
+    layers = model.get_decoder().layers
+    return str(next(path for path, module in model.named_modules() if module is layers))
