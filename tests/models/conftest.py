@@ -19,7 +19,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "oversize": {"kind": "oversize", "seed": 4},
     "full": {"kind": "crop", "strategy": "full", "seed": 5},
     "mistral": {"text": "mistral", "kv_heads": 2, "seed": 6, "sliding_window": 24},
-}
+    # Scores are capped, every second layer has a window, values are not hidden / heads wide.
+    "softcap": {
+        "text": "gemma2", "kv_heads": 2, "seed": 7, "sliding_window": 24, "head_dim": 24,
+        "query_pre_attn_scalar": 24, "attn_logit_softcapping": 2.0,
+    },
+    # A score beside the keys in each head (`s_aux`).
+    "gpt-oss": {
+        "text": "gpt_oss", "kv_heads": 2, "seed": 8, "sliding_window": 24, "head_dim": 16,
+        "num_local_experts": 2, "num_experts_per_tok": 1,
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

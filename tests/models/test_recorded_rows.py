@@ -14,7 +14,7 @@ import torch
 import var_studio as vs
 from tests.models.tiny import QUESTION, noise
 
-MODELS = ["crop", "gqa", "pad", "mistral", "demo"]
+MODELS = ["crop", "gqa", "pad", "mistral", "softcap", "gpt-oss", "demo"]
 DIMS = (5, 17)
 
 
@@ -243,7 +243,9 @@ def test_the_fidelity_notices_wrong_rows(
 
     true_rows = capture.rows_of
     monkeypatch.setattr(
-        capture, "rows_of", lambda q, k, m, s, rows, first: true_rows(q, k, m, s * 1.2, rows, first)
+        capture,
+        "rows_of",
+        lambda call, rows: true_rows(call._replace(scaling=1.2 * call.scaling), rows),
     )
     run = vs.record(
         loaded("crop"),

@@ -10,25 +10,29 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.engine.attention import add_mixed, mixed, row_of, rows_of, tapped
+from var_studio.engine.attention import Call, Tap, add_mixed, mixed, row_of, rows_of, tapped
 from var_studio.engine.errors import RunCancelled
+from var_studio.engine.fidelity import Fidelity, Sampler
 from var_studio.method import contribution, sinks
 
 if TYPE_CHECKING:
     import torch
 
-    from var_studio.engine.interventions import Redistributor
+    from var_studio.engine.interventions import Acts
     from var_studio.models.loaded import LoadedModel
 
 TOP_DIMS: Final = 16
 _CHUNK_BYTES: Final = 64 << 20
+# How sparsely rows are compared (`engine.fidelity`): rows of a prompt; one step in so many; and of
+# such a step one layer in so many with explicit attention, another one each time.
 _SAMPLED_ROWS: Final = 4
 _SAMPLED_STEPS: Final = 32
+_SAMPLED_LAYERS: Final = 4
 
 Floats = npt.NDArray[np.float32]
 
@@ -50,13 +54,18 @@ class Pass:
     rows: npt.NDArray[np.floating[Any]]
 
 
-@dataclass(slots=True)
-class Fidelity:
-    """How close explicit rows come to the kernel: worst |row @ v - output| over sampled rows."""
+class _Prompt(NamedTuple):
+    """What a prompt of n tokens leaves behind, on the device; shapes as in `Pass`.
 
-    worst_difference: float = 0.0
-    largest_output: float = 0.0
-    rows: int = 0
+    `local` (R,) int64 are the places of the recorded queries in the pass.
+    """
+
+    local: torch.Tensor
+    signed: torch.Tensor
+    dims: torch.Tensor
+    values: torch.Tensor
+    norms: torch.Tensor
+    rows: torch.Tensor
 
 
 class Capture:
@@ -70,7 +79,7 @@ class Capture:
         query_positions: Sequence[int] = (),
         prompt_length: int,
         half: bool = False,
-        redistributor: Redistributor | None = None,
+        redistributor: Acts | None = None,
         cancel: threading.Event | None = None,
         on_layer: Callable[[int], None] | None = None,
         rows_wanted: bool = True,
@@ -79,7 +88,6 @@ class Capture:
         rows are float16. `on_layer(layer)` is called as each layer of the prefill begins."""
         import torch
 
-        self.fidelity = Fidelity()
         self.fed = 0
         self._lmm = lmm
         self._n_layers, self._n_heads = lmm.n_layers, lmm.n_heads
@@ -94,31 +102,40 @@ class Capture:
         self._rows_wanted = rows_wanted
         self._muted = False
         self._steps = 0
+        self._device = lmm.device
+        self._several_devices = False
+        self._sampler = Sampler(lmm.device)
         self._clear()
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """How close the rows of this run came to the model's own so far."""
+        return self._sampler.fidelity
 
     def _clear(self) -> None:
         self._start = self._n = 0
         self._hidden: list[torch.Tensor] = []
-        self._signed: list[torch.Tensor] = []
-        self._top: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._values: list[torch.Tensor] = []
-        self._norms: list[torch.Tensor] = []
         self._rows: list[torch.Tensor] = []
-        self._row_block: torch.Tensor | None = None
+        self._prompt: _Prompt | None = None
         self._positions: tuple[int, ...] = ()
-        self._local: torch.Tensor | None = None
-        self._sampled: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._sampler.clear()
 
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Listen while the block runs; hooks, taps and attention are as before in any case."""
-        layers = self._lmm.decoder_layers
+        lmm = self._lmm
+        layers = lmm.decoder_layers
         with ExitStack() as stack:
+            decoder = lmm.hf_model.get_decoder()
+            handle = decoder.register_forward_pre_hook(_keep_all_queries, with_kwargs=True)
+            stack.callback(handle.remove)
             for index, layer in enumerate(layers):
                 handle = layer.register_forward_pre_hook(self._hook(index), with_kwargs=True)
                 stack.callback(handle.remove)
-            taps = {layer.self_attn: self._tap(i) for i, layer in enumerate(layers)}
-            stack.enter_context(tapped(self._lmm.hf_model, taps))
+            modules = [lmm.family.attention_module(layer) for layer in layers]
+            taps = {module: self._tap(i) for i, module in enumerate(modules)}
+            stack.enter_context(tapped(lmm.hf_model, taps, lmm.kernel))
             stack.callback(self._clear)
             yield
 
@@ -150,19 +167,20 @@ class Capture:
             self._pass_begins(hidden)
         if self._on_layer is not None and self._start == 0:
             self._on_layer(layer)
+        if hidden.device != self._device:
+            hidden, self._several_devices = hidden.to(self._device), True
         if self._redistributor is not None:
             self._redistributor.observe(layer, self._start, hidden)
         if self._n == 1:
             # A step has little to compute: all layers together at its end.
             self._hidden.append(hidden)
         else:
-            signed, top = self._measure(hidden)
-            self._signed.append(signed)
-            self._top.append(top)
+            assert self._prompt is not None
+            self._prompt.signed[layer], self._prompt.dims[layer], self._prompt.values[layer] = (
+                self._measure(hidden)
+            )
 
     def _pass_begins(self, hidden: torch.Tensor) -> None:
-        import torch
-
         self._clear()
         self._start, self._n = self.fed, hidden.shape[0]
         end = self._start + self._n
@@ -174,13 +192,32 @@ class Capture:
         generated = np.arange(max(self._start, self._prompt_length), end)
         self._positions = tuple(int(i) for i in np.concatenate([wanted, generated]))
         if self._n > 1:
-            local = np.asarray(self._positions, dtype=np.int64) - self._start
-            self._local = torch.from_numpy(local).to(hidden.device)
+            self._prompt = self._room(hidden.shape[-1])
 
-    def _measure(
-        self, hidden: torch.Tensor
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """Signed x[d]/rms of the sink dimensions and of the 16 largest, for (..., n, D)."""
+    def _room(self, size: int) -> _Prompt:
+        """Where a prompt leaves what it shows: small pieces kept between large blocks would cost
+        the allocator a fresh block for each."""
+        import torch
+
+        n_layers, n_heads, n, device = self._n_layers, self._n_heads, self._n, self._device
+        top = min(TOP_DIMS, size)
+        local = np.asarray(self._positions, dtype=np.int64) - self._start
+        n_rows, width = (len(local), self._start + n) if self._rows_wanted else (0, 0)
+        half = torch.float16 if self._half else torch.float32
+        return _Prompt(
+            local=torch.from_numpy(local).to(device),
+            signed=torch.empty((n_layers, n, len(self._sink_dims)), device=device),
+            dims=torch.empty((n_layers, n, top), dtype=torch.int32, device=device),
+            values=torch.empty((n_layers, n, top), device=device),
+            norms=torch.zeros((n_layers, n_heads, n if self._rows_wanted else 0), device=device),
+            rows=torch.zeros((n_layers, n_heads, n_rows, width), dtype=half, device=device),
+        )
+
+    def _measure(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Signed x[d]/rms of the sink dimensions; the 16 largest dimensions and their x[d]/rms.
+
+        For (..., n, D).
+        """
         import torch
 
         x = hidden.float()
@@ -188,108 +225,69 @@ class Capture:
         dims = x.abs().topk(min(TOP_DIMS, x.shape[-1]), dim=-1).indices
         values = torch.gather(x, -1, dims) / rms
         if self._n > 1:
-            return sinks.signed_values(x, self._sink_dims), (dims, values)
+            return sinks.signed_values(x, self._sink_dims), dims, values
         # The same for the few tokens of a step, in fewer calls.
-        return x[..., self._dims_index] / rms, (dims, values)
+        return x[..., self._dims_index] / rms, dims, values
 
-    def _tap(self, layer: int) -> Any:
-        def tap(
-            query: torch.Tensor,
-            key: torch.Tensor,
-            value: torch.Tensor,
-            mask: torch.Tensor | None,
-            scaling: float,
-            output: torch.Tensor,
-        ) -> torch.Tensor:
+    def _tap(self, layer: int) -> Tap:
+        def tap(call: Call) -> None:
             if self._muted or not self._rows_wanted:
-                return output
-            if self._n == 1:
-                self._values.append(value[0, :, -1:])
-            else:
-                gram = self._lmm.value_grams()[layer]
-                new = value[0, :, -self._n :]
-                self._norms.append(contribution.value_norm_from_gram(new, gram))
-            if self._n == 1 and self._positions:
-                return self._step_row(layer, query, key, value, mask, scaling, output)
-            return self._prompt_rows(layer, query, key, value, mask, scaling, output)
+                return
+            if self._prompt is not None:
+                new = call.value[:, -self._n :].to(self._device)
+                gram = self._lmm.value_grams().of(layer)
+                self._prompt.norms[layer] = contribution.value_norm_from_gram(new, gram)
+                self._prompt_rows(layer, call, self._prompt)
+                return
+            self._values.append(call.value[:, -1:])
+            if self._positions:
+                self._step_row(layer, call)
 
         return tap
 
-    def _step_row(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        scaling: float,
-        output: torch.Tensor,
-    ) -> torch.Tensor:
+    def _step_row(self, layer: int, call: Call) -> None:
         """Record the one row of a decode step, and redistribute it."""
-        rows = row_of(query[0], key[0], None if mask is None else mask[0], scaling)
-        self._rows.append(rows)
+        rows = row_of(call)
         if self._steps % _SAMPLED_STEPS == 0:
-            self._sample(rows, value[0], output[0])
+            self._sampler.compare_output(call, rows)
+            if (layer - self._steps // _SAMPLED_STEPS) % _SAMPLED_LAYERS == 0:
+                self._sampler.compare_weights(call, rows)
+        if self._several_devices:
+            rows = rows.to(self._device)
+        self._rows.append(rows)
         acts = self._redistributor
         if acts is None or not acts.active[layer]:
-            return output
+            return
         first_key = self._start + 1 - rows.shape[-1]
         change = acts.step_change(layer, rows, first_key, self._start)
-        if change is not None:
-            add_mixed(output, change, value[0])
-        return output
+        if change is None:
+            return
+        if self._several_devices:
+            change = change.to(call.output.device)
+        add_mixed(call.output, change, call.value)
 
-    def _prompt_rows(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        scaling: float,
-        output: torch.Tensor,
-    ) -> torch.Tensor:
+    def _prompt_rows(self, layer: int, call: Call, prompt: _Prompt) -> None:
         """Record the text rows of a prompt in chunks, and redistribute them."""
-        import torch
-
-        assert self._local is not None
-        n_heads, n_keys = query.shape[1], key.shape[2]
-        n_layers, n_rows = self._n_layers, len(self._local)
-        if n_rows == 0:
-            return output
-        end = self._start + self._n
-        if self._row_block is None:
-            dtype = torch.float16 if self._half else torch.float32
-            self._row_block = query.new_zeros((n_layers, n_heads, n_rows, end), dtype=dtype)
+        n_heads, n_keys = call.query.shape[0], call.key.shape[1]
+        n_rows, device = len(prompt.local), call.output.device
         step = max(1, _CHUNK_BYTES // (4 * n_heads * n_keys))
         sampled = set(np.linspace(0, n_rows - 1, min(n_rows, _SAMPLED_ROWS)).astype(int).tolist())
         acts = self._redistributor
-        first_key = end - n_keys
+        first_key = self._start + self._n - n_keys
+        local = prompt.local.to(device)
         for at in range(0, n_rows, step):
-            chosen = self._local[at : at + step]
-            rows = rows_of(
-                query[0],
-                key[0],
-                None if mask is None else mask[0],
-                scaling,
-                chosen,
-                self._start - first_key,
-            )
-            self._row_block[layer, :, at : at + step, first_key:] = rows
+            chosen = local[at : at + step]
+            rows = rows_of(call, chosen)
+            prompt.rows[layer, :, at : at + step, first_key:] = rows
             picked = sorted(i - at for i in sampled if at <= i < at + step)
             if picked:
-                self._sample(rows[:, picked], value[0], output[0][chosen[picked]])
+                self._sampler.compare_output(call, rows[:, picked], chosen[picked])
+                self._sampler.compare_weights(call, rows[:, picked[-1:]], chosen[picked[-1:]])
             if acts is not None and acts.active[layer]:
-                change = acts.change(layer, rows, first_key, chosen + self._start)
-                output[0].index_add_(0, chosen, mixed(change.to(value.dtype), value[0]))
-        return output
-
-    def _sample(self, rows: torch.Tensor, value: torch.Tensor, output: torch.Tensor) -> None:
-        """Compare explicit rows (H, R, K) with what the kernel made of them (R, H, d)."""
-        expected = mixed(rows, value.float())
-        worst = (expected - output.float()).abs().amax()
-        self._sampled.append((worst, output.abs().amax().float()))
-        self.fidelity.rows += rows.shape[0] * rows.shape[1]
+                here = prompt.local[at : at + step] + self._start
+                change = acts.change(layer, rows.to(self._device), first_key, here)
+                change = change.to(device, call.value.dtype)
+                call.output.index_add_(0, chosen, mixed(change, call.value))
 
     # --------------------------------------------------------------- at the end of one
 
@@ -297,29 +295,19 @@ class Capture:
         """End a pass: everything it left, and the tensors `more`, in one transfer."""
         import torch
 
-        if self._n == 1:
-            signed, (dims, values) = self._measure(torch.stack(self._hidden))
-            norms = self._step_norms() if self._values else None
-            rows = self._step_rows() if self._rows else None
+        if self._prompt is not None:
+            _, signed, dims, values, norms, rows = self._prompt
         else:
-            signed = torch.stack(self._signed)
-            dims = torch.stack([top[0] for top in self._top])
-            values = torch.stack([top[1] for top in self._top])
-            norms = torch.stack(self._norms) if self._norms else None
-            rows = self._row_block
-        n_layers, n_heads = self._n_layers, self._n_heads
-        if norms is None:
-            norms = torch.zeros((n_layers, n_heads, 0), device=signed.device)
-        if rows is None:
-            rows = torch.zeros((n_layers, n_heads, 0, 0), device=signed.device)
-        results = [signed, dims.int(), values, norms, rows, *more]
-        if self._sampled:
-            results.append(torch.stack([torch.stack(pair) for pair in self._sampled]).amax(0))
+            signed, dims, values = self._measure(torch.stack(self._hidden))
+            dims = dims.int()
+            norms, rows = self._step_norms(), self._step_rows()
+        results = [signed, dims, values, norms, rows, *(t.to(self._device) for t in more)]
+        parity = self._sampler.pending()
+        if parity is not None:
+            results.append(parity)
         host = to_host(results)
-        if self._sampled:
-            worst, largest = (float(x) for x in host.pop())
-            self.fidelity.worst_difference = max(self.fidelity.worst_difference, worst)
-            self.fidelity.largest_output = max(self.fidelity.largest_output, largest)
+        if parity is not None:
+            self._sampler.take(host.pop())
         record = Pass(self._start, host[0], host[1], host[2], host[3], self._positions, host[4])
         self.fed = self._start + self._n
         self._steps += self._n == 1
@@ -330,18 +318,25 @@ class Capture:
         """Value norms (L, H, 1) of the step's token."""
         import torch
 
-        v = torch.stack(self._values).float()
-        n_layers, n_kv, _, size = v.shape
-        gram = self._lmm.value_grams()
-        gram = gram.view(n_layers, n_kv, -1, size, size)
-        v = v[:, :, None]
-        squared = (torch.matmul(v, gram) * v).sum(-1).clamp_(min=0)
-        return squared.sqrt_().view(n_layers, -1, 1)
+        values = self._values
+        if not values:
+            return torch.zeros((self._n_layers, self._n_heads, 0), device=self._device)
+        if self._several_devices:
+            values = [value.to(self._device) for value in values]
+        groups = self._lmm.value_grams().groups
+        if len(groups) == 1 and len({len(value) for value in values}) == 1:
+            return _norms(torch.stack(values), groups[0].grams)
+        norms = torch.empty((self._n_layers, self._n_heads, 1), device=self._device)
+        for layer, value in enumerate(values):
+            norms[layer] = _norms(value[None], self._lmm.value_grams().of(layer)[None])[0]
+        return norms
 
     def _step_rows(self) -> torch.Tensor:
         """The step's rows of all layers, (L, H, 1, K); a short window is padded on the left."""
         import torch
 
+        if not self._rows:
+            return torch.zeros((self._n_layers, self._n_heads, 0, 0), device=self._device)
         end = self._start + 1
         rows = [
             row if row.shape[-1] == end else torch.nn.functional.pad(row, (end - row.shape[-1], 0))
@@ -349,6 +344,26 @@ class Capture:
         ]
         stacked = torch.stack(rows)
         return stacked.half() if self._half else stacked
+
+
+def _norms(value: torch.Tensor, grams: torch.Tensor) -> torch.Tensor:
+    """sqrt(v G vᵀ) of one token: `value` (L, Hkv, 1, d) and `grams` (L, H, d, d) -> (L, H, 1)."""
+    import torch
+
+    n_layers, n_kv, _, size = value.shape
+    v = value.float()[:, :, None]
+    squared = (torch.matmul(v, grams.view(n_layers, n_kv, -1, size, size)) * v).sum(-1)
+    return squared.clamp_(min=0).sqrt_().view(n_layers, -1, 1)
+
+
+def _keep_all_queries(
+    _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Decoders with layers that share keys (Gemma 4) run a prompt's last query alone through
+    these when no other logits are asked for; rows of the text and phi need all of them."""
+    if kwargs.get("logits_to_keep"):
+        return args, {**kwargs, "logits_to_keep": 0}
+    return None
 
 
 def to_host(tensors: Sequence[torch.Tensor]) -> list[npt.NDArray[Any]]:

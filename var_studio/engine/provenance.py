@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from var_studio.engine.attention import KERNEL
 from var_studio.recording.interventions import on_attention
 
 if TYPE_CHECKING:
-    from var_studio.engine.capture import Fidelity
+    from var_studio.engine.fidelity import Fidelity
     from var_studio.models.loaded import Encoded, LoadedModel
     from var_studio.recording.settings import Generation, Interventions
 
@@ -36,7 +36,7 @@ def provenance(
         "family": lmm.family.name,
         "dtype": str(lmm.dtype).removeprefix("torch."),
         "device": device_name(lmm),
-        "kernel": KERNEL,
+        "kernel": lmm.kernel,
         "sink_dims_origin": "given by the user" if given else lmm.sink_dims_origin,
         "sink_dims_source": "" if given else lmm.sink_dims_source,
         "prompt": prompt,
@@ -53,12 +53,10 @@ def provenance(
 
 
 def fidelity_json(fidelity: Fidelity, lmm: LoadedModel) -> dict[str, Any]:
-    """The measured parity of explicit rows with the kernel: worst |row @ v - output|."""
+    """The measured parity of the recorded rows with the model: see `engine.fidelity`."""
     return {
-        "worst_difference": fidelity.worst_difference,
-        "largest_output": fidelity.largest_output,
-        "rows": fidelity.rows,
-        "kernel": KERNEL,
+        **asdict(fidelity),
+        "kernel": lmm.kernel,
         "dtype": str(lmm.dtype).removeprefix("torch."),
         "device": device_name(lmm),
     }

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from var_studio.models.catalog import Origin
+from var_studio.models.encoded_images import EncodedImages
 from var_studio.models.errors import ModelBusyError, NotLoadedError, PromptError
 from var_studio.models.families import Encoded, Family, check_prompt, encode
 from var_studio.models.quantization import Quantization
+from var_studio.models.value_grams import ValueGrams
 from var_studio.recording.images import ImageError, StoredImage, decode, load_image
 
 if TYPE_CHECKING:
     import torch
 
+    from var_studio.models.families.base import Kernel
     from var_studio.recording.images import ImageSource
     from var_studio.recording.tokens import Exchange
 
@@ -46,8 +49,9 @@ class LoadedModel:
     rho_default: float = 0.8
     quantization: Quantization | None = None
     description: str = ""
+    encoded_images: EncodedImages = field(default_factory=EncodedImages)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _value_grams: torch.Tensor | None = None
+    _value_grams: ValueGrams | None = None
 
     def __repr__(self) -> str:
         if self.hf_model is None:
@@ -85,6 +89,12 @@ class LoadedModel:
     def hidden_size(self) -> int:
         """Size D of the residual stream."""
         return int(self.text_config.hidden_size)
+
+    @property
+    def kernel(self) -> Kernel:
+        """The attention kernel that runs of this model use."""
+        self._check_loaded()
+        return self.family.kernel(self.hf_model)
 
     @property
     def context_length(self) -> int:
@@ -147,22 +157,11 @@ class LoadedModel:
         if self.hf_model is None:
             raise NotLoadedError(f"{self.name} was released.", "Load the model again.")
 
-    def value_grams(self) -> torch.Tensor:
-        """W_O W_Oᵀ per layer and head, (L, H, d, d) float32: see `method.contribution`.
-
-        Computed at the first call and kept: 64 MiB for a 7B model.
-        """
+    def value_grams(self) -> ValueGrams:
+        """W_O W_Oᵀ per layer and head. Computed at the first call and kept."""
         if self._value_grams is None:
-            import torch
-
-            from var_studio.method.contribution import head_output_weights, output_gram
-
-            with torch.inference_mode():
-                grams = [
-                    output_gram(head_output_weights(layer.self_attn.o_proj.weight, self.n_heads))
-                    for layer in self.decoder_layers
-                ]
-                self._value_grams = torch.stack(grams)
+            modules = [self.family.attention_module(layer) for layer in self.decoder_layers]
+            self._value_grams = ValueGrams(modules, self.n_heads, self.device)
         return self._value_grams
 
     def release(self) -> None:
@@ -173,6 +172,7 @@ class LoadedModel:
 
         with self.in_use():
             self.hf_model = self.processor = self._value_grams = None
+            self.encoded_images.clear()
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

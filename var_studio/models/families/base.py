@@ -66,9 +66,14 @@ class Family:
         """Fill what old checkpoints leave out of their processor. Raises UnsupportedModelError."""
 
     def kernel(self, hf_model: Any) -> Kernel:
-        """The attention kernel that is exact for the language model: SDPA knows no softcap."""
+        """The attention kernel that is exact for the language model.
+
+        SDPA knows no softcap and no score beside the keys (`s_aux`); transformers itself loads
+        the classes that need these as "eager".
+        """
         config = hf_model.config.get_text_config()
-        return "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
+        explicit = config._attn_implementation == "eager"
+        return "eager" if explicit or getattr(config, "attn_logit_softcapping", None) else "sdpa"
 
     def attention_module(self, layer: Any) -> Any:
         """The module of a decoder layer whose attention is recorded."""
