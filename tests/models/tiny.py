@@ -27,10 +27,12 @@ def build_tokenizer(
     template: str | None = TEMPLATE,
     named: Mapping[str, str] = MappingProxyType({"image_token": "<image>"}),
     special: Sequence[str] = (),
+    bos: bool = True,
 ) -> Any:
     """Byte-level BPE over a few words: anything else falls apart into bytes.
 
     `named`: special tokens by the attribute that a processor looks for; `special`: further ones.
+    Token 0 pads, 1 begins a text (only with `bos`), 2 ends it.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
