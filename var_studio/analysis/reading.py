@@ -157,12 +157,13 @@ class Reading:
 
         def compute() -> Bools:
             assert self.settings.tau is not None
-            return sink_masks(
+            masks = sink_masks(
                 self.phi,
                 self.settings.tau,
                 prompt_length=self.run.prompt_length,
                 convention=self.settings.convention,
             )
+            return np.asarray(masks, dtype=bool)
 
         return self._remember("sinks", self._sink_key, compute)
 

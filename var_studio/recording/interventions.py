@@ -119,4 +119,5 @@ def _one(given: Any) -> Intervention:
             f"There is no intervention of the kind {kind!r}.",
             f"Choose {', '.join(map(repr, KINDS))}.",
         )
-    return settled(KINDS[kind], given, "intervention")
+    found: Intervention = settled(KINDS[kind], given, "intervention")
+    return found
