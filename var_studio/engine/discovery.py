@@ -44,7 +44,8 @@ def measure(
         on_layer=on_layer,
     )
     with torch.inference_mode(), capture.attached():
-        lmm.hf_model(**encoded.inputs, use_cache=False, logits_to_keep=1)
+        inputs = lmm.encoded_images.inputs(lmm.hf_model, encoded.inputs)
+        lmm.hf_model(**inputs, use_cache=False, logits_to_keep=1)
         seen, _ = capture.collect()
     return find_sink_dims(seen.top_dims, seen.top_values, lmm.hidden_size)
 

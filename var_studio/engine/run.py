@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from var_studio.engine import discovery
 from var_studio.engine.capture import Capture, Pass
+from var_studio.engine.contrast import Contrasting
 from var_studio.engine.decoding import Forced, Watch, end_tokens, generate_arguments, seeded
 from var_studio.engine.errors import RunCancelled
 from var_studio.engine.events import (
@@ -34,9 +35,9 @@ from var_studio.engine.question import answer_of
 from var_studio.errors import VarStudioError
 from var_studio.models.pieces import PieceDecoder
 from var_studio.recording.failures import StorageError, storage_error
-from var_studio.recording.interventions import on_attention
+from var_studio.recording.interventions import of_kind, on_attention
 from var_studio.recording.recording import Recording
-from var_studio.recording.settings import Generation, Interventions, RecordingOptions
+from var_studio.recording.settings import Contrast, Generation, Interventions, RecordingOptions
 from var_studio.recording.store import RunWriter
 from var_studio.recording.tokens import Alternative, Exchange, Token
 
@@ -66,6 +67,7 @@ class Run:
         self._cancel = cancel or threading.Event()
         self._teacher = teacher
         self._answer: list[int] = []
+        self._contrasting: Contrasting | None = None
         self._produced = 0
         self._n_queries = 0
         self._ended = False
@@ -207,11 +209,14 @@ class Run:
         if self._teacher is not None:
             generation = generation.model_copy(update={"temperature": 0.0})
             processors.append(Forced(self._answer, encoded.length))
-        hook = lmm.hf_model.register_forward_hook(self._pass_ended)
+        contrast = of_kind(self._interventions, Contrast)
+        if contrast is not None:
+            self._contrasting = Contrasting(lmm, contrast, encoded.inputs, capture)
+        hook = lmm.hf_model.register_forward_hook(self._pass_ended, with_kwargs=True)
         try:
             with torch.inference_mode(), capture.attached(), seeded(lmm, generation):
                 output = lmm.hf_model.generate(
-                    **encoded.inputs,
+                    **lmm.encoded_images.inputs(lmm.hf_model, encoded.inputs),
                     **generate_arguments(lmm, generation, self._max_new),
                     logits_processor=processors,
                     stopping_criteria=StoppingCriteriaList([criterion]),
@@ -220,6 +225,7 @@ class Run:
                 if self._cancel.is_set():
                     return "cancelled"
                 self._emit(Progress("closing", 0, 1))
+                self._contrasting = None
                 last = output.sequences[:, -1:]
                 lmm.hf_model(
                     input_ids=last,
@@ -231,20 +237,28 @@ class Run:
             return "cancelled"
         finally:
             hook.remove()
+            self._contrasting = None
         ends = end_tokens(lmm)
         return "end" if int(last[0, 0]) in ends else "length"
 
-    def _pass_ended(self, _: Any, __: Any, output: Any) -> None:
+    def _pass_ended(self, _: Any, __: Any, arguments: dict[str, Any], output: Any) -> None:
         """After each call of the model: write its keys and rows, keep its candidates."""
         import torch
 
-        logprobs = torch.log_softmax(output.logits[0, -1].float(), dim=-1)
+        logits = output.logits[0, -1]
+        if self._contrasting is not None:
+            if self._contrasting.at_work:
+                return
+            logits = self._contrasting.logits(arguments, logits)
+            output.logits = logits[None, None]  # what `generate` chooses from
+        logprobs = torch.log_softmax(logits.float(), dim=-1)
         best = logprobs.topk(min(self._options.top, len(logprobs)))
         record, host = self._capture_in_use.collect(best.values, best.indices)
         if not math.isfinite(host[0][0]):  # NaN sorts before every number
             raise non_finite(self._lmm)
         self._logprobs = logprobs
-        self._best = list(zip(host[1].tolist(), host[0].tolist(), strict=True))
+        best_of = zip(host[1].tolist(), host[0].tolist(), strict=True)
+        self._best = [(token, logprob) for token, logprob in best_of if logprob > -math.inf]
         self._write(record)
 
     def _write(self, record: Pass) -> None:
