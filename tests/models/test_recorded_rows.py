@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,11 @@ import pytest
 import torch
 
 import var_studio as vs
+from tests.models.families import kit
 from tests.models.tiny import QUESTION, noise
 
 MODELS = ["crop", "gqa", "pad", "mistral", "softcap", "gpt-oss", "demo"]
 DIMS = (5, 17)
-
-
-@contextmanager
-def eager(hf_model: Any) -> Iterator[None]:
-    """The whole model on its eager attention, as `output_attentions` needs it."""
-    hf_model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        hf_model.set_attn_implementation("sdpa")
 
 
 def rerun(lmm: Any, encoded: Any, run: Any, **options: Any) -> Any:
@@ -42,6 +31,7 @@ def rerun(lmm: Any, encoded: Any, run: Any, **options: Any) -> Any:
 def test_rows_are_those_of_eager_attention(loaded: Any, tmp_path: Path, name: str) -> None:
     """Every recorded row, of the prompt and of every step, to 1e-5."""
     lmm = loaded(name)
+    assert lmm.kernel == ("eager" if name in ("softcap", "gpt-oss") else "sdpa")
     image = noise(90, 70)
     run = vs.record(
         lmm,
@@ -51,7 +41,7 @@ def test_rows_are_those_of_eager_attention(loaded: Any, tmp_path: Path, name: st
         generation=vs.Generation(max_new_tokens=9, temperature=1.0, seed=3),
     )
     encoded = lmm.encode(image, QUESTION)
-    with eager(lmm.hf_model):
+    with kit.kernel(lmm.hf_model, "eager"):
         attentions = rerun(lmm, encoded, run, output_attentions=True).attentions
     expected = np.stack([a[0].numpy() for a in attentions])
 
@@ -62,8 +52,11 @@ def test_rows_are_those_of_eager_attention(loaded: Any, tmp_path: Path, name: st
     for query, position in enumerate(text):
         recorded = run.attention(query)
         np.testing.assert_allclose(recorded, expected[:, :, position], atol=1e-5)
-        np.testing.assert_allclose(recorded.sum(-1), 1, atol=1e-5)
         assert (recorded[..., position + 1 :] == 0).all()
+        if name == "gpt-oss":  # a score beside the keys takes its part
+            assert (recorded.sum(-1) < 1).all()
+        else:
+            np.testing.assert_allclose(recorded.sum(-1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -206,7 +199,7 @@ def test_left_padding_is_honoured(loaded: Any) -> None:
         plain = lmm.hf_model(
             input_ids=ids, attention_mask=mask, pixel_values=pixels, use_cache=False
         ).logits
-        with eager(lmm.hf_model):
+        with kit.kernel(lmm.hf_model, "eager"):
             attentions = lmm.hf_model(
                 input_ids=ids,
                 attention_mask=mask,
@@ -218,43 +211,6 @@ def test_left_padding_is_honoured(loaded: Any) -> None:
     assert torch.equal(recorded_logits, plain)
     assert (rows[..., :pad] == 0).all()
     np.testing.assert_allclose(rows, expected[:, :, queries], atol=1e-5)
-
-
-def test_the_fidelity_of_the_rows_is_in_the_provenance(loaded: Any, tmp_path: Path) -> None:
-    run = vs.record(
-        loaded("crop"),
-        noise(60, 60),
-        QUESTION,
-        directory=tmp_path / "run",
-        generation=vs.Generation(max_new_tokens=4),
-    )
-    fidelity = run.provenance["fidelity"]
-    assert fidelity["kernel"] == "sdpa"
-    assert (fidelity["dtype"], fidelity["device"]) == ("float32", "cpu")
-    assert fidelity["rows"] > 0 and fidelity["largest_output"] > 0
-    assert fidelity["worst_difference"] < 1e-5 * max(1.0, fidelity["largest_output"])
-
-
-def test_the_fidelity_notices_wrong_rows(
-    loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Negative control: rows that are not the kernel's show in the figure."""
-    from var_studio.engine import capture
-
-    true_rows = capture.rows_of
-    monkeypatch.setattr(
-        capture,
-        "rows_of",
-        lambda call, rows: true_rows(call._replace(scaling=1.2 * call.scaling), rows),
-    )
-    run = vs.record(
-        loaded("crop"),
-        noise(60, 60),
-        QUESTION,
-        directory=tmp_path / "run",
-        generation=vs.Generation(max_new_tokens=2),
-    )
-    assert run.provenance["fidelity"]["worst_difference"] > 1e-3
 
 
 def test_half_precision_rows_are_close(loaded: Any, tmp_path: Path) -> None:

@@ -135,7 +135,6 @@ def _load_weights(plan: _Plan) -> Any:
     model, report = transformers.AutoModelForImageTextToText.from_pretrained(
         folder,
         dtype=plan.precision,
-        attn_implementation="sdpa",
         local_files_only=True,
         trust_remote_code=plan.run_its_code,
         use_safetensors=True,

@@ -24,7 +24,6 @@ def build_skeleton(folder: Path, dtype: torch.dtype, *, trust_remote_code: bool 
         skeleton = transformers.AutoModelForImageTextToText.from_config(
             config,
             dtype=dtype,
-            attn_implementation="sdpa",
             trust_remote_code=trust_remote_code,
         )
     skeleton.tie_weights()
