@@ -27,14 +27,24 @@ if TYPE_CHECKING:
     from var_studio.models.loading import load_model
     from var_studio.recording.recording import Recording
     from var_studio.recording.session import Session, open_session, save_session
-    from var_studio.recording.settings import Generation, RecordingOptions, Redistribution
+    from var_studio.recording.settings import (
+        Contrast,
+        Generation,
+        HeadAblation,
+        Knockout,
+        RecordingOptions,
+        Redistribution,
+    )
     from var_studio.recording.tokens import Exchange
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Contrast",
     "Exchange",
     "Generation",
+    "HeadAblation",
+    "Knockout",
     "Recording",
     "RecordingOptions",
     "Redistribution",
@@ -51,8 +61,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "Contrast": "var_studio.recording.settings",
     "Exchange": "var_studio.recording.tokens",
     "Generation": "var_studio.recording.settings",
+    "HeadAblation": "var_studio.recording.settings",
+    "Knockout": "var_studio.recording.settings",
     "Recording": "var_studio.recording.recording",
     "RecordingOptions": "var_studio.recording.settings",
     "Redistribution": "var_studio.recording.settings",

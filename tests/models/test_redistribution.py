@@ -10,7 +10,12 @@ import pytest
 import torch
 
 import var_studio as vs
-from tests.models import slow_loop
+from tests.models.against_slow_loop import (
+    assert_same,
+    recorded_logits,
+    slow_logits,
+    slow_method,
+)
 from tests.models.tiny import QUESTION, noise
 
 # A random model has no massive values: two dimensions and a low tau make about a third of the
@@ -27,52 +32,14 @@ CASES = [
     ("crop", {**TINY, "target": "both", "heads": "all"}),
     ("crop", {**TINY, "first_layer": 1, "last_layer": 1}),
     ("crop", {**TINY, "last_layer": 3}),
+    ("gqa", {**TINY, "source": "visual"}),
+    ("crop", {**TINY, "source": "text", "heads": "all"}),
+    ("crop", {**TINY, "source": "visual", "target": "both"}),
+    ("gqa", {**TINY, "target": "region", "region": tuple(range(3, 20))}),
+    ("mistral", {**TINY, "target": "region", "region": (8, 30), "heads": "all"}),
     ("demo", DEMO),
     ("demo", {**DEMO, "convention": "released-code", "p": 0.4, "tau": 1.5}),
 ]
-
-
-def recorded_logits(
-    lmm: Any, image: Any, settings: Any, directory: Path, steps: int = 5
-) -> tuple[Any, np.ndarray]:
-    """A run under an intervention, and its raw logits (steps + closing, V)."""
-    seen: list[torch.Tensor] = []
-    hook = lmm.hf_model.register_forward_hook(
-        lambda module, args, output: seen.append(output.logits[0, -1].float().clone())
-    )
-    try:
-        run = vs.record(
-            lmm,
-            image,
-            QUESTION,
-            intervention=settings,
-            generation=vs.Generation(max_new_tokens=steps),
-            directory=directory,
-        )
-    finally:
-        hook.remove()
-    # A first run of a model discovers its sink dimensions, with one pass before the others.
-    n_passes = len(run.generated_positions) + 1
-    return run, torch.stack(seen[-n_passes:]).numpy()
-
-
-def slow_method(lmm: Any, run: Any, settings: vs.Redistribution) -> slow_loop.Method:
-    return slow_loop.Method(
-        visual=run.layout.positions.tolist(),
-        text=[t.position for t in run.tokens if t.role in ("prompt", "generated")],
-        prompt_length=run.prompt_length,
-        n_layers=lmm.n_layers,
-        sink_dims=settings.sink_dims or lmm.sink_dims,
-        tau=lmm.tau_default if settings.tau is None else settings.tau,
-        rho=settings.rho,
-        p=settings.p,
-        mass_min=settings.mass_min,
-        released=settings.convention == "released-code",
-        target=settings.target,
-        all_heads=settings.heads == "all",
-        first_layer=settings.first_layer,
-        last_layer=settings.last_layer,
-    )
 
 
 @pytest.mark.parametrize(("name", "fields"), CASES)
@@ -84,24 +51,14 @@ def test_the_engine_agrees_with_the_slow_loop(
     settings = vs.Redistribution(**fields)
     run, logits = recorded_logits(lmm, image, settings, tmp_path / "run")
 
-    method = slow_method(lmm, run, settings)
-    ids = torch.tensor([[token.id for token in run.tokens]])
-    pixels = lmm.encode(image, QUESTION).inputs["pixel_values"]
-    inputs = {"input_ids": ids, "pixel_values": pixels, "attention_mask": torch.ones_like(ids)}
-    expected = slow_loop.logits_after(lmm.hf_model, inputs, method).numpy()
-
+    method = slow_method(lmm, run)
+    expected = slow_logits(lmm, run, image, method)
     assert method.rows_changed > 0, "nothing was redistributed: the test would show nothing"
     if not method.all_heads:
         assert method.rows_kept > 0, "every head was selected: the test would show little"
-    # One pass over the whole sequence gives every step's logits: nothing looks ahead.
-    steps = expected[run.prompt_length - 1 :]
-    assert len(steps) == len(logits)
-    np.testing.assert_allclose(logits, steps, atol=1e-5 * max(1.0, np.abs(steps).max()))
-
-    with torch.inference_mode():
-        plain = lmm.hf_model(**inputs, use_cache=False).logits[0, run.prompt_length - 1 :]
+    assert_same(logits, expected)
     # Negative control: without the method the logits are clearly others.
-    assert np.abs(plain.numpy() - logits).max() > 1e-2
+    assert np.abs(slow_logits(lmm, run, image, None) - logits).max() > 1e-2
 
 
 @pytest.mark.parametrize(
