@@ -51,7 +51,7 @@ def download(name: str, on_bytes: OnBytes | None = None, *, code: bool = False) 
                 on_bytes(bytes_seen.done, bytes_seen.total)
     except BaseException:
         bytes_seen.stopped = True
-        _abort_xet()
+        _hang_up()
         thread.join(_PATIENCE)
         raise
     result = outcome[0]
@@ -109,8 +109,11 @@ def _snapshot(name: str, bytes_seen: _Bytes, code: bool) -> Path:
     )
 
 
-def _abort_xet() -> None:
-    """End transfers of the hub's own protocol, which ask nobody whether they should go on."""
+def _hang_up() -> None:
+    """End transfers that are under way: they ask only now and then whether to go on."""
+    import huggingface_hub
+
+    huggingface_hub.close_session()
     with contextlib.suppress(ImportError):
         from huggingface_hub.utils._xet import abort_xet_session
 
