@@ -11,6 +11,7 @@ import torch
 import var_studio as vs
 from tests.models import slow_loop
 from tests.models.tiny import QUESTION
+from var_studio.recording.interventions import on_attention
 
 
 def recorded_logits(
@@ -51,7 +52,7 @@ def slow_method(lmm: Any, run: Any) -> slow_loop.Method:
     parts: dict[str, Any] = {
         "hide": None, "ablate": None, "redistributes": False, "tau": 0.0, "rho": 0.0, "p": 0.0,
     }  # fmt: skip
-    for settings in run.interventions:
+    for settings in on_attention(run.interventions):
         rule = {
             "tau": lmm.tau_default if settings.tau is None else settings.tau,
             "released": settings.convention == "released-code",

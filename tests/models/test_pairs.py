@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import var_studio as vs
-from tests.models import slow_loop
-from tests.models.test_redistribution import DEMO, TINY, slow_method
+from tests.models.against_slow_loop import slow_logits, slow_method
+from tests.models.test_redistribution import DEMO, TINY
 from tests.models.tiny import QUESTION, noise
 from var_studio.engine.events import TokenProduced
 from var_studio.engine.pairs import Pair, record_pair
@@ -45,18 +44,14 @@ def test_forced_log_probabilities_agree_with_one_plain_pass(
     baseline, forced = pair.baseline, pair.forced
     assert forced is not None and answer(forced) == answer(baseline)
 
-    method = slow_method(lmm, baseline, settings)
-    ids = torch.tensor([[token.id for token in baseline.tokens]])
-    pixels = lmm.encode(image, QUESTION).inputs["pixel_values"]
-    inputs = {"input_ids": ids, "pixel_values": pixels, "attention_mask": torch.ones_like(ids)}
-    changed = slow_loop.logits_after(lmm.hf_model, inputs, method).numpy()
+    method = slow_method(lmm, forced)
+    changed = slow_logits(lmm, baseline, image, method)
     assert method.rows_changed > 0
-    with torch.inference_mode():
-        plain = lmm.hf_model(**inputs, use_cache=False).logits[0].numpy()
+    plain = slow_logits(lmm, baseline, image, None)
 
     scores = pair.compare().scores
     assert scores is not None and len(scores.tokens) == len(answer(baseline))
-    before, after = (log_softmax(x[baseline.prompt_length - 1 :]) for x in (plain, changed))
+    before, after = log_softmax(plain), log_softmax(changed)
     tolerance = 1e-5
     for step, scored in enumerate(scores.tokens):
         chosen = scored.token.id
