@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.models.families import case_llava
+from tests.models.families import case_gemma3, case_llava
 from tests.models.families.kit import Case
 
 CASES: dict[str, Case] = {
     case.name: case
     for module in [
+        case_gemma3,
         case_llava,
     ]
     for case in module.CASES
