@@ -227,9 +227,9 @@ class Run:
                 self._emit(Progress("closing", 0, 1))
                 self._contrasting = None
                 last = output.sequences[:, -1:]
+                # With a mask as long as the sequence, Qwen-VL would count its positions off that.
                 lmm.hf_model(
                     input_ids=last,
-                    attention_mask=torch.ones_like(output.sequences),
                     past_key_values=output.past_key_values,
                     use_cache=True,
                 )
