@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from var_studio.analysis.parity import parity
 from var_studio.figures.words import interventions_line
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import open_session
@@ -88,6 +89,10 @@ def _print_run(index: int, run: Recording) -> None:
             where = f"image {view.image + 1}, {view.name}, {view.rows} × {view.cols}"
             print(f"    view {number:<4} {where}")
     print(f"    rows      {len(run.query_positions)} of {run.length} tokens, {run.precision}")
+    found = parity(run.provenance)
+    if found is not None:
+        facts = ", ".join(str(run.provenance.get(key, "?")) for key in ("kernel", "dtype"))
+        print(f"    parity    {found[1]} ({facts})")
     print("    tokens    position, name, text; * has a row")
     for line in _token_lines(run):
         print(f"      {line}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QStatusBar, QWidget
 
+from var_studio.analysis.parity import parity
+
 if TYPE_CHECKING:
     from var_studio.gui.models.run_controller import ModelSummary
     from var_studio.recording.recording import Recording
@@ -74,14 +76,10 @@ def facts_of_run(provenance: dict[str, Any]) -> tuple[list[str], str]:
         for key in ("model", "checkpoint", "revision", "device", "kernel", "dtype", "seed")
         if provenance.get(key) not in (None, "")
     ]
-    parity = provenance.get("fidelity")
-    if isinstance(parity, dict) and isinstance(parity.get("worst_difference"), int | float):
-        worst = parity["worst_difference"]
-        facts.append(f"parity {worst:.0e}")
-        tip.append(
-            "parity: recorded rows times values differ from the kernel's own output by at most "
-            f"{worst:.1e} (largest output {parity.get('largest_output', 0):.2g})"
-        )
+    found = parity(provenance)
+    if found is not None:
+        facts.append(found[0])
+        tip.append(f"parity: {found[1]}")
     speed = provenance.get("tokens_per_second")
     if isinstance(speed, int | float) and speed > 0:
         facts.append(f"{speed:.0f} tokens/s")
