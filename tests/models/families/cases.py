@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from tests.models.families import case_gemma3, case_llava
+from tests.models.families import (
+    case_gemma3,
+    case_internvl,
+    case_llava,
+    case_qwen_vl,
+)
 from tests.models.families.kit import Case
 
 CASES: dict[str, Case] = {
     case.name: case
     for module in [
         case_gemma3,
+        case_internvl,
         case_llava,
+        case_qwen_vl,
     ]
     for case in module.CASES
 }

@@ -8,14 +8,18 @@ from typing import Any, Final
 from var_studio.models.errors import UnsupportedModelError
 from var_studio.models.families.base import Encoded, Family, check_prompt, encode
 from var_studio.models.families.gemma3 import Gemma3
+from var_studio.models.families.internvl import InternVL
 from var_studio.models.families.llava import Llava
+from var_studio.models.families.qwen_vl import QwenVL
 
 __all__ = ["FAMILIES", "Encoded", "Family", "check_prompt", "encode", "family_of"]
 
 FAMILIES: Final[tuple[type[Family], ...]] = (
     # One line each.
     Gemma3,
+    InternVL,
     Llava,
+    QwenVL,
 )
 
 
