@@ -1,0 +1,72 @@
+"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: pictures of any size, two by two patches in one token.
+
+Geometry: the whole image is resized to a multiple of the cell (patch times merge, 28 or 32 px),
+its shape nearly kept, and cut into cells in raster order: one view, nothing unseen. Qwen2.5-VL
+reorders patches for its windowed attention, and puts them back before the language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from var_studio.models.families.base import Family
+from var_studio.models.families.geometry import check_count, laid_out, raster
+from var_studio.recording.images import ImageError
+from var_studio.recording.layout import View, VisualLayout
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+LARGEST_RATIO: Final = 200
+"""Longer shapes are refused by `smart_resize` of these families' image processors."""
+
+
+class QwenVL(Family):
+    """`Qwen2VLFor...`, `Qwen2_5_VLFor...` and `Qwen3VLForConditionalGeneration`."""
+
+    name = "qwen-vl"
+    model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+    fallback_image = "<|vision_start|>{image}<|vision_end|>"
+    fallback = "<|im_start|>user\n{images}{prompt}<|im_end|>\n<|im_start|>assistant\n"
+    fallback_answer = "{answer}<|im_end|>\n"
+
+    def separator_ids(self, hf_model: Any, processor: Any) -> frozenset[int]:
+        """The marks before and after each image."""
+        config = hf_model.config
+        return frozenset({int(config.vision_start_token_id), int(config.vision_end_token_id)})
+
+    def inputs(self, processor: Any, images: Sequence[Image], text: str) -> dict[str, torch.Tensor]:
+        """As ever, with `mm_token_type_ids`: positions count rows and columns of each image."""
+        for image in images:
+            if max(image.size) > LARGEST_RATIO * min(image.size):
+                raise ImageError(
+                    f"An image of {image.width} × {image.height} pixels is too long and thin: the "
+                    f"model takes one side at most {LARGEST_RATIO} times the other.",
+                    "Cut it into pieces, or make it wider.",
+                )
+        return super().inputs(processor, images, text)
+
+    def layout(
+        self,
+        hf_model: Any,
+        processor: Any,
+        sizes: Sequence[tuple[int, int]],
+        inputs: dict[str, torch.Tensor],
+        positions: Sequence[int],
+    ) -> VisualLayout:
+        """One raster per image over all of it."""
+        tower = hf_model.config.vision_config
+        merge = int(tower.spatial_merge_size)
+        pixels = tower.in_channels * tower.temporal_patch_size * (tower.patch_size * merge) ** 2
+        check_count(positions, inputs["pixel_values"].numel() // int(pixels))
+        views = []
+        first = 0
+        for image, (frames, height, width) in enumerate(inputs["image_grid_thw"].tolist()):
+            rows, cols = frames * height // merge, width // merge
+            box = (0.0, 0.0, float(sizes[image][0]), float(sizes[image][1]))
+            views.append(View("image", image, box, raster(rows, cols, first)))
+            first += rows * cols
+        check_count(positions, first)
+        return laid_out(sizes, positions, views)
