@@ -6,6 +6,7 @@ from tests.models.families import (
     case_gemma3,
     case_internvl,
     case_llava,
+    case_llava_next,
     case_qwen_vl,
 )
 from tests.models.families.kit import Case
@@ -16,6 +17,7 @@ CASES: dict[str, Case] = {
         case_gemma3,
         case_internvl,
         case_llava,
+        case_llava_next,
         case_qwen_vl,
     ]
     for case in module.CASES

@@ -10,6 +10,7 @@ from var_studio.models.families.base import Encoded, Family, check_prompt, encod
 from var_studio.models.families.gemma3 import Gemma3
 from var_studio.models.families.internvl import InternVL
 from var_studio.models.families.llava import Llava
+from var_studio.models.families.llava_next import LlavaNext
 from var_studio.models.families.qwen_vl import QwenVL
 
 __all__ = ["FAMILIES", "Encoded", "Family", "check_prompt", "encode", "family_of"]
@@ -19,6 +20,7 @@ FAMILIES: Final[tuple[type[Family], ...]] = (
     Gemma3,
     InternVL,
     Llava,
+    LlavaNext,
     QwenVL,
 )
 

@@ -102,11 +102,33 @@ def outside(boxes: Sequence[Box], size: tuple[int, int]) -> tuple[Box, ...]:
     return tuple(s for s in strips if s[2] - s[0] > 1e-6 and s[3] - s[1] > 1e-6)
 
 
+def uncovered(boxes: Sequence[Box], size: tuple[int, int]) -> tuple[Box, ...]:
+    """What no box of an image covers, in boxes that do not overlap: one for each run of a row."""
+    x, y = (
+        # To a millionth of a pixel: rounding leaves slivers.
+        np.unique(np.round(np.clip([0, end, *(v for b in boxes for v in b[i::2])], 0, end), 6))
+        for i, end in enumerate(size)
+    )
+    middle_x, middle_y = (x[1:] + x[:-1]) / 2, (y[1:] + y[:-1]) / 2
+    free = np.ones((len(middle_y), len(middle_x)), dtype=bool)
+    for left, top, right, bottom in boxes:
+        inside_x = (left < middle_x) & (middle_x < right)
+        free &= ~(((top < middle_y) & (middle_y < bottom))[:, None] & inside_x)
+    found: list[Box] = []
+    for row, line in enumerate(free):
+        steps = np.flatnonzero(np.diff([False, *line, False]))
+        found += [
+            (float(x[begin]), float(y[row]), float(x[end]), float(y[row + 1]))
+            for begin, end in steps.reshape(-1, 2)
+        ]
+    return tuple(found)
+
+
 def _fill_boxes(boxes: npt.NDArray[np.float64], view: View, size: tuple[int, int]) -> None:
     """Boxes of a view's tokens, clipped to the image; NaN stays where one sees none of it."""
     x, y = view.edges()
-    for (row, col), token in np.ndenumerate(view.tokens):
-        left, right = np.clip(x[[col, col + 1]], 0, size[0])
-        top, bottom = np.clip(y[[row, row + 1]], 0, size[1])
-        if token >= 0 and right > left and bottom > top:
-            boxes[token] = left, top, right, bottom
+    x, y = np.clip(x, 0, size[0]), np.clip(y, 0, size[1])
+    edges = np.broadcast_arrays(x[None, :-1], y[:-1, None], x[None, 1:], y[1:, None])
+    cells = np.stack(edges, axis=-1)
+    sees = (view.tokens >= 0) & (cells[..., 2] > cells[..., 0]) & (cells[..., 3] > cells[..., 1])
+    boxes[view.tokens[sees]] = cells[sees]

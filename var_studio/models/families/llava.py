@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from var_studio.models.errors import UnsupportedModelError
 from var_studio.models.families.base import Family
@@ -51,13 +51,14 @@ class Llava(Family):
 
     name = "llava"
     model_types = ("llava",)
+    architecture: ClassVar[str] = "LlavaForConditional"
 
     def check_config(self, config: Mapping[str, Any]) -> None:
         """Tell the transformers conversion from the original repositories of the same type."""
         architectures = config.get("architectures") or []
-        if not any("LlavaForConditional" in name for name in architectures):
+        if not any(self.architecture in name for name in architectures):
             raise UnsupportedModelError(
-                f"This is not a LlavaForConditionalGeneration checkpoint "
+                f"This is not a {self.architecture}Generation checkpoint "
                 f"({architectures or 'none'}).",
                 "Use the transformers conversion of the model (for LLaVA-1.5: llava-hf on the "
                 "hub).",
