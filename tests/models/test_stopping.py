@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from var_studio.engine.errors import NonFiniteError
 from var_studio.models.errors import ModelBusyError, ModelMemoryError
 from var_studio.recording.failures import StorageError
 
+LONG = vs.Generation(max_new_tokens=400)
 TEN = vs.Generation(max_new_tokens=10)
 VAR = vs.Redistribution(sink_dims=(5, 17), tau=1.6, rho=0.6)
 
@@ -224,11 +226,34 @@ def test_a_second_run_is_refused(lmm: Any, as_it_was: Any, tmp_path: Path) -> No
     assert "busy with another run" in str(errors[0]) and not (tmp_path / "second").exists()
 
 
-@pytest.mark.parametrize("call", [1, 4])
+@pytest.fixture
+def endless(lmm: Any) -> Iterator[None]:
+    """The model never ends its answer by itself."""
+    config = lmm.hf_model.generation_config
+    former, config.eos_token_id = config.eos_token_id, None
+    yield
+    config.eos_token_id = former
+
+
+def test_stopped_at_step_300(lmm: Any, as_it_was: Any, endless: None, tmp_path: Path) -> None:
+    cancel = threading.Event()
+    log = Log(
+        lambda e: isinstance(e, events.TokenProduced) and len(log.of(type(e))) == 300, cancel.set
+    )
+    run = vs.record(
+        lmm, noise(60, 60), QUESTION, generation=LONG,
+        directory=tmp_path / "run", on_event=log, cancel=cancel,
+    )  # fmt: skip
+    assert run.reason == "cancelled" and len(run.generated_positions) == 300
+    last = run.attention(len(run.query_positions) - 1)
+    assert run.query_positions[-1] == run.length - 2 and last.sum(-1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("call", [1, 4, 301])
 def test_out_of_memory_keeps_what_there_is(
-    lmm: Any, as_it_was: Any, tmp_path: Path, call: int
+    lmm: Any, as_it_was: Any, endless: None, tmp_path: Path, call: int
 ) -> None:
-    """In the prefill, and at the third step."""
+    """In the prefill, at the third step, and at step 300."""
     calls: list[int] = []
 
     def fail(*_: Any) -> None:
@@ -241,7 +266,7 @@ def test_out_of_memory_keeps_what_there_is(
     try:
         with pytest.raises(ModelMemoryError, match=r"more memory than cpu has.*Use fewer"):
             vs.record(
-                lmm, noise(60, 60), QUESTION, generation=TEN,
+                lmm, noise(60, 60), QUESTION, generation=LONG,
                 directory=tmp_path / "run", on_event=log,
             )  # fmt: skip
     finally:
@@ -251,6 +276,45 @@ def test_out_of_memory_keeps_what_there_is(
     kept = vs.Recording.open(failed.path)
     assert len(kept.generated_positions) == call - 1
     assert kept.reason.startswith("failed:") and kept.prompt_length > 36
+
+
+def test_out_of_memory_while_the_image_is_encoded(lmm: Any, as_it_was: Any, tmp_path: Path) -> None:
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    image = noise(60, 60, seed=77)
+    handle = lmm.hf_model.model.vision_tower.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(ModelMemoryError):
+            vs.record(lmm, image, QUESTION, generation=TEN, directory=tmp_path / "run")
+    finally:
+        handle.remove()
+    kept = vs.Recording.open(tmp_path / "run")
+    assert kept.reason.startswith("failed:") and kept.prompt_length > 36
+    # Nothing half done is taken for the image's features.
+    run = vs.record(lmm, image, QUESTION, generation=TEN, directory=tmp_path / "again")
+    assert run.reason in ("end", "length")
+
+
+def test_an_error_that_is_kept_holds_no_memory_of_the_pass(
+    lmm: Any, as_it_was: Any, tmp_path: Path
+) -> None:
+    """A window shows the error for as long as its reader likes."""
+    held: list[weakref.ref[Any]] = []
+
+    def fail(*_: Any) -> None:
+        activations = torch.zeros(1000)
+        held.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    handle = lmm.decoder_layers[2].register_forward_hook(fail)
+    try:
+        with pytest.raises(ModelMemoryError) as caught:
+            vs.record(lmm, noise(60, 60), QUESTION, generation=TEN, directory=tmp_path / "run")
+    finally:
+        handle.remove()
+    assert caught.value.__cause__ is not None
+    assert held[0]() is None
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

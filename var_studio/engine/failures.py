@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 from var_studio.engine.errors import NonFiniteError
@@ -31,6 +32,8 @@ def explained(error: Exception, lmm: LoadedModel) -> VarStudioError | None:
     if isinstance(error, VarStudioError):
         return error
     if is_out_of_memory(error):
+        # The error is kept to be shown: what the failed pass had in memory shall not be, with it.
+        traceback.clear_frames(error.__traceback__)
         _free_cache(lmm)
         return ModelMemoryError(
             f"The run needs more memory than {lmm.device} has.",
