@@ -8,8 +8,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 import var_studio
-from var_studio.cli.terminal import examples, option_help
-from var_studio.recording.settings import Generation, Redistribution
+from var_studio.cli.terminal import described, examples, option_help
+from var_studio.recording.settings import (
+    Contrast,
+    Generation,
+    HeadAblation,
+    Knockout,
+    Redistribution,
+)
 
 app = typer.Typer(
     name="var-studio",
@@ -29,6 +35,8 @@ app = typer.Typer(
     ),
 )
 
+_LIST = " Like 0,5-9."
+
 SessionFile = Annotated[Path, typer.Argument(metavar="S.vars", help="Session file.")]
 Tau = Annotated[float | None, typer.Option(help=option_help(Redistribution, "tau"))]
 Rho = Annotated[float | None, typer.Option(help=option_help(Redistribution, "rho"))]
@@ -37,6 +45,33 @@ MassMin = Annotated[float | None, typer.Option(help=option_help(Redistribution, 
 ConventionOption = Annotated[
     Literal["paper", "released-code"] | None,
     typer.Option(help=option_help(Redistribution, "convention")),
+]
+Heads = Annotated[
+    Literal["selected", "all"] | None, typer.Option(help=option_help(Redistribution, "heads"))
+]
+Source = Annotated[
+    Literal["all", "visual", "text"] | None,
+    typer.Option(help=option_help(Redistribution, "source")),
+]
+Target = Annotated[
+    Literal["visual", "text", "both", "region"] | None,
+    typer.Option(help=option_help(Redistribution, "target")),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(metavar="LIST", help=described(Redistribution, "region") + _LIST),
+]
+FirstLayer = Annotated[int | None, typer.Option(help=option_help(Redistribution, "first_layer"))]
+LastLayer = Annotated[
+    int | None,
+    typer.Option(
+        help="Last layer changed. [default: redistribution: all but the model's last; else its "
+        "last]"
+    ),
+]
+SinkDims = Annotated[
+    str | None,
+    typer.Option(metavar="LIST", help=option_help(Redistribution, "sink_dims") + _LIST),
 ]
 SettingsFile = Annotated[
     Path | None,
@@ -83,6 +118,8 @@ def gui(
         'var-studio record --model demo --image cup.png --prompt "What is this?" --out cup.vars',
         "var-studio record --model ~/models/llava-1.5-7b --image a.jpg --prompt Describe. \\",
         "    --out a.vars --var --rho 0.5 --max-new-tokens 64",
+        "var-studio record --image cup.png --prompt Describe. --out b.vars \\",
+        "    --knockout random-visual --intervention-seed 1",
     )
     + "Ctrl-C stops within a token: what was recorded is saved. A second Ctrl-C stops at once."
 )
@@ -101,11 +138,45 @@ def record(
             "[default: where one of its settings is given]",
         ),
     ] = None,
+    knockout: Annotated[
+        Literal["visual-sinks", "random-visual", "chosen"] | None,
+        typer.Option(help="Knockout in the second run. " + described(Knockout, "tokens")),
+    ] = None,
+    positions: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help=described(Knockout, "positions") + _LIST),
+    ] = None,
+    ablate_heads: Annotated[
+        Literal["image-centric", "random", "complement"] | None,
+        typer.Option(help="Head ablation in the second run. " + described(HeadAblation, "heads")),
+    ] = None,
+    contrast: Annotated[
+        float | None,
+        typer.Option(
+            metavar="A",
+            help="Contrastive decoding in the second run. " + described(Contrast, "strength"),
+        ),
+    ] = None,
+    cutoff: Annotated[float | None, typer.Option(help=option_help(Contrast, "cutoff"))] = None,
+    noise_step: Annotated[
+        int | None, typer.Option(help=option_help(Contrast, "noise_step"))
+    ] = None,
+    intervention_seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of what an intervention draws: tokens, heads, noise. [default: 0]"),
+    ] = None,
     tau: Tau = None,
     rho: Rho = None,
     p: P = None,
     mass_min: MassMin = None,
     convention: ConventionOption = None,
+    heads: Heads = None,
+    source: Source = None,
+    target: Target = None,
+    region: Region = None,
+    first_layer: FirstLayer = None,
+    last_layer: LastLayer = None,
+    sink_dims: SinkDims = None,
     settings: SettingsFile = None,
     max_new_tokens: Annotated[
         int | None, typer.Option(help=option_help(Generation, "max_new_tokens"))
@@ -125,12 +196,34 @@ def record(
 ) -> None:
     """Ask a model about a picture and record its attention.
 
-    The baseline is always recorded; --var adds a run with redistribution. Prints the answers and
-    the file.
+    The baseline is always recorded; --var adds a run with redistribution, --knockout,
+    --ablate-heads and --contrast one with these. --knockout goes with --var, --contrast with
+    everything. Prints the answers and the file.
     """
     from var_studio.cli import record as recording
+    from var_studio.cli.interventions import interventions_of, numbers
 
-    method = {"tau": tau, "rho": rho, "p": p, "mass_min": mass_min, "convention": convention}
+    method = {
+        "knockout": knockout,
+        "positions": numbers("--positions", positions),
+        "ablate_heads": ablate_heads,
+        "contrast": contrast,
+        "cutoff": cutoff,
+        "noise_step": noise_step,
+        "intervention_seed": intervention_seed,
+        "tau": tau,
+        "rho": rho,
+        "p": p,
+        "mass_min": mass_min,
+        "convention": convention,
+        "heads": heads,
+        "source": source,
+        "target": target,
+        "region": numbers("--region", region),
+        "first_layer": first_layer,
+        "last_layer": last_layer,
+        "sink_dims": numbers("--sink-dims", sink_dims),
+    }
     decoding = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -140,7 +233,7 @@ def record(
     recording.record(
         recording.Task(model, image, prompt, out, device, dtype, overwrite),
         recording.generation(**decoding),
-        recording.intervention(var, settings, **method),
+        interventions_of(var, settings, method),
     )
 
 

@@ -78,8 +78,8 @@ def _print_run(index: int, run: Recording) -> None:
     print(f"[{index}] {run.name} ({state})")
     print(f"    model     {model}: {run.n_layers} layers × {run.n_heads} heads, ", end="")
     print(f"D = {run.hidden_size}, sink dimensions {dims}, τ = {run.tau_default:.4g}")
-    for line in map(interventions_line, zip(run.interventions)):
-        print(f"    changed   {line}")
+    for each in run.interventions:
+        print(f"    changed   {interventions_line([each])}")
     prompt = run.provenance.get("prompt")
     if isinstance(prompt, str):
         print(f"    question  {' '.join(prompt.split())}")

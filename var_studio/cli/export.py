@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from var_studio.cli.record import changed_settings
+from var_studio.cli.interventions import changed_settings
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import MapOptions
 from var_studio.figures.choice import RowOf

@@ -1,4 +1,4 @@
-"""``var-studio record``: the baseline, on request a run with redistribution, one session file."""
+"""``var-studio record``: the baseline, on request a changed run, one session file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from var_studio.analysis.compare import compare
 from var_studio.cli.terminal import Progress, complain, settings_of, stopped
 from var_studio.errors import VarStudioError
 from var_studio.recording.images import load_image
+from var_studio.recording.interventions import run_name_for
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import save_session
-from var_studio.recording.settings import Generation, Redistribution
+from var_studio.recording.settings import Generation, Interventions
 
 if TYPE_CHECKING:
     from var_studio.engine.events import Event
@@ -46,35 +47,7 @@ def generation(**given: Any) -> Generation:
     return settings_of(Generation, given)
 
 
-def intervention(var: bool | None, file: Path | None, **given: Any) -> Redistribution | None:
-    """Settings of the second run; None where it is not wanted. Raises VarStudioError."""
-    settings = changed_settings(None, file, given)
-    if var is False and settings is not None:
-        raise VarStudioError(
-            "--no-var records no redistribution, so its settings change nothing.",
-            "Leave out --no-var, or the settings.",
-        )
-    if settings is None and var:
-        return Redistribution()
-    return settings
-
-
-def changed_settings(
-    base: Redistribution | None, file: Path | None, given: dict[str, Any]
-) -> Redistribution | None:
-    """`base`, or what the file says, with the given values put in; None where nothing is said."""
-    if file is not None:
-        from var_studio.figures.data import load_settings
-
-        base = load_settings(file)
-    if file is None and all(value is None for value in given.values()):
-        return None
-    before = {} if base is None else base.model_dump()
-    changes = {name: value for name, value in given.items() if value is not None}
-    return settings_of(Redistribution, {**before, **changes})
-
-
-def record(task: Task, generation: Generation, intervention: Redistribution | None) -> None:
+def record(task: Task, generation: Generation, interventions: Interventions) -> None:
     """Record, save, print the answers and the file. Raises VarStudioError; Exit after Ctrl-C."""
     check_place(task.out, task.overwrite)
     if not task.prompt.strip():
@@ -85,7 +58,7 @@ def record(task: Task, generation: Generation, intervention: Redistribution | No
     folders: list[Path] = []
     with stoppable() as cancel:
         try:
-            record_runs(task, generation, intervention, runs, folders, progress, cancel)
+            record_runs(task, generation, interventions, runs, folders, progress, cancel)
         except KeyboardInterrupt:
             progress.end()
             where = " and ".join(map(str, folders))
@@ -124,7 +97,7 @@ def record(task: Task, generation: Generation, intervention: Redistribution | No
 def record_runs(
     task: Task,
     generation: Generation,
-    intervention: Redistribution | None,
+    interventions: Interventions,
     runs: list[Recording],
     folders: list[Path],
     progress: Progress,
@@ -145,10 +118,10 @@ def record_runs(
         on_event=lambda event: tell_loading(progress, event),
         cancel=cancel,
     )
-    wanted: list[Redistribution | None] = [None]
-    wanted += [intervention] if intervention is not None else []
+    wanted: list[Interventions] = [()]
+    wanted += [interventions] if interventions else []
     for settings in wanted:
-        name = "baseline" if settings is None else "VAR"
+        name = run_name_for(settings)
         if cancel.is_set():
             return
         run = record_run(
@@ -156,7 +129,7 @@ def record_runs(
             str(task.image),
             task.prompt,
             generation=generation,
-            intervention=settings,
+            intervention=settings or None,
             name=name,
             on_event=teller(progress, name, folders),
             cancel=cancel,

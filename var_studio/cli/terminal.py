@@ -58,16 +58,20 @@ class Progress:
         self._stage = ""
 
 
-def settings_of(kind: type[T], given: Mapping[str, Any]) -> T:
+def settings_of(
+    kind: type[T], given: Mapping[str, Any], options: Mapping[str, str] | None = None
+) -> T:
     """Settings from options; those that are None keep their default.
 
-    Raises VarStudioError naming the option that is out of range.
+    `options`: the options of fields that are called otherwise. Raises VarStudioError naming the
+    option that is out of range.
     """
     try:
         return kind.model_validate({n: value for n, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
+        field = "-".join(str(part) for part in first["loc"][:1])
+        option = "--" + (options or {}).get(field, field).replace("_", "-")
         said = first["msg"].removeprefix("Input should be ")
         raise VarStudioError(f"{option} is {first['input']}: it must be {said}.") from error
 
@@ -75,10 +79,15 @@ def settings_of(kind: type[T], given: Mapping[str, Any]) -> T:
 def option_help(kind: type[Settings], name: str) -> str:
     """The help of an option is the description of the setting, and its default."""
     field = kind.model_fields[name]
-    description, _, empty = (field.description or "").partition(" Empty: ")
+    empty = (field.description or "").partition(" Empty: ")[2]
     default = f"{field.default:g}" if isinstance(field.default, float) else field.default
     shown = empty.rstrip(".") if field.default is None else default
-    return f"{field.title}: {description} [default: {shown}]"
+    return f"{field.title}: {described(kind, name)} [default: {shown}]"
+
+
+def described(kind: type[Settings], name: str) -> str:
+    """The description of a setting, without what an empty one means."""
+    return (kind.model_fields[name].description or "").partition(" Empty: ")[0]
 
 
 def examples(*lines: str) -> str:

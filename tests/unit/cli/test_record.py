@@ -15,6 +15,7 @@ from tests.unit.cli.test_export_and_info import assert_refused
 from var_studio import assets
 from var_studio.cli.record import divergence
 from var_studio.errors import VarStudioError
+from var_studio.recording.interventions import interventions_from
 from var_studio.recording.paths import kept_runs
 from var_studio.recording.session import open_session
 from var_studio.recording.tokens import Token
@@ -376,3 +377,96 @@ def test_a_stopped_answer_is_not_called_a_divergence(left, right, said):
         return Answer(tokens, reason, name)
 
     assert said in divergence(run(*left, "baseline"), run(*right, "VAR"))
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "interventions"),
+    [
+        (
+            ["--knockout", "visual-sinks", "--tau", 2.5],
+            "knockout",
+            [{"kind": "knockout", "tau": 2.5}],
+        ),
+        (
+            ["--positions", "0,40-42", "--first-layer", 1],
+            "knockout",
+            [
+                {
+                    "kind": "knockout",
+                    "tokens": "chosen",
+                    "positions": (0, 40, 41, 42),
+                    "first_layer": 1,
+                }
+            ],
+        ),
+        (
+            [
+                "--knockout",
+                "random-visual",
+                "--intervention-seed",
+                7,
+                "--var",
+                "--tau",
+                2,
+                "--rho",
+                0.5,
+            ],
+            "knockout + VAR",
+            [
+                {"kind": "knockout", "tokens": "random-visual", "seed": 7, "tau": 2.0},
+                {"tau": 2.0, "rho": 0.5},
+            ],
+        ),
+        (
+            ["--ablate-heads", "random", "--rho", 0.5, "--last-layer", 2],
+            "head ablation",
+            [{"kind": "head-ablation", "heads": "random", "rho": 0.5, "last_layer": 2}],
+        ),
+        (
+            ["--region", "3,5", "--heads", "all", "--source", "text"],
+            "VAR",
+            [{"target": "region", "region": (3, 5), "heads": "all", "source": "text"}],
+        ),
+    ],
+    ids=str,
+)
+def test_the_second_run_is_made_with_what_is_asked_for(ask, tmp_path, options, name, interventions):
+    outcome = ask("--max-new-tokens", 1, *options)
+    assert outcome.code == 0, outcome.err
+    with open_session(tmp_path / "s.vars") as session:
+        assert session.runs.names == ["baseline", name]
+        assert session.runs[1].interventions == interventions_from(interventions)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--knockout", "eyes"], "--knockout"),
+        (["--knockout", "chosen"], "positions"),
+        (["--positions", "5-x"], "--positions is 5-x"),
+        (["--positions", "9-5"], "range 9-5"),
+        (["--knockout", "visual-sinks", "--positions", "3"], "only for tokens='chosen'"),
+        (["--knockout", "visual-sinks", "--rho", "0.5"], "--rho belongs to nothing"),
+        (["--intervention-seed", "3"], "--intervention-seed belongs to nothing"),
+        (["--contrast", "-1"], "--contrast is -1"),
+        (["--ablate-heads", "random", "--var"], "does not go with redistribution"),
+        (["--ablate-heads", "random", "--intervention-seed", "-1"], "--intervention-seed is -1"),
+        (["--no-var", "--source", "text"], "--no-var"),
+    ],
+)
+def test_an_intervention_that_makes_no_sense_is_refused(ask, options, said):
+    assert_refused(ask("--max-new-tokens", 1, *options), said)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--region", "99999"], "visual token 99999"),
+        (["--positions", "99999"], "position 99999"),
+        (["--var", "--last-layer", "99"], "layer 99"),
+    ],
+)
+def test_what_does_not_fit_the_question_leaves_the_baseline(ask, options, said):
+    outcome = ask("--max-new-tokens", 1, *options)
+    assert outcome.code == 2 and "Traceback" not in outcome.err
+    assert said in outcome.err and "The baseline is kept in" in outcome.err
