@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.models.families import (
     case_gemma3,
+    case_glm4v,
+    case_idefics3,
     case_internvl,
     case_llava,
     case_llava_next,
@@ -14,7 +16,9 @@ from tests.models.families.kit import Case
 CASES: dict[str, Case] = {
     case.name: case
     for module in [
+        case_idefics3,
         case_gemma3,
+        case_glm4v,
         case_internvl,
         case_llava,
         case_llava_next,

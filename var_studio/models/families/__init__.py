@@ -8,6 +8,8 @@ from typing import Any, Final
 from var_studio.models.errors import UnsupportedModelError
 from var_studio.models.families.base import Encoded, Family, check_prompt, encode
 from var_studio.models.families.gemma3 import Gemma3
+from var_studio.models.families.glm4v import Glm4v
+from var_studio.models.families.idefics3 import Idefics3
 from var_studio.models.families.internvl import InternVL
 from var_studio.models.families.llava import Llava
 from var_studio.models.families.llava_next import LlavaNext
@@ -17,7 +19,9 @@ __all__ = ["FAMILIES", "Encoded", "Family", "check_prompt", "encode", "family_of
 
 FAMILIES: Final[tuple[type[Family], ...]] = (
     # One line each.
+    Idefics3,
     Gemma3,
+    Glm4v,
     InternVL,
     Llava,
     LlavaNext,
