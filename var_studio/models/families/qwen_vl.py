@@ -8,8 +8,9 @@ reorders patches for its windowed attention, and puts them back before the langu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from var_studio.models.errors import one_line
 from var_studio.models.families.base import Family
 from var_studio.models.families.geometry import check_count, laid_out, raster
 from var_studio.recording.images import ImageError
@@ -18,9 +19,6 @@ from var_studio.recording.layout import View, VisualLayout
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
-
-LARGEST_RATIO: Final = 200
-"""Longer shapes are refused by `smart_resize` of these families' image processors."""
 
 
 class QwenVL(Family):
@@ -38,15 +36,21 @@ class QwenVL(Family):
         return frozenset({int(config.vision_start_token_id), int(config.vision_end_token_id)})
 
     def inputs(self, processor: Any, images: Sequence[Image], text: str) -> dict[str, torch.Tensor]:
-        """As ever, with `mm_token_type_ids`: positions count rows and columns of each image."""
-        for image in images:
-            if max(image.size) > LARGEST_RATIO * min(image.size):
-                raise ImageError(
-                    f"An image of {image.width} × {image.height} pixels is too long and thin: the "
-                    f"model takes one side at most {LARGEST_RATIO} times the other.",
-                    "Cut it into pieces, or make it wider.",
-                )
-        return super().inputs(processor, images, text)
+        """As ever; of the processor's own, `mm_token_type_ids` gives cells their row and column.
+
+        Raises ImageError for shapes that the image processor refuses (longer than 200 : 1).
+        """
+        try:
+            return super().inputs(processor, images, text)
+        except ValueError as error:
+            if "aspect ratio" not in str(error):
+                raise
+            sizes = ", ".join(f"{image.width} × {image.height}" for image in images)
+            raise ImageError(
+                f"The model takes no image as long and thin as this ({sizes} pixels): "
+                f"{one_line(error)}",
+                "Cut it into pieces, or make it wider.",
+            ) from error
 
     def layout(
         self,
