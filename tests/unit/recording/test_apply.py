@@ -5,12 +5,14 @@ import pytest
 
 from tests.synthetic import make_run
 from var_studio.recording.apply import active_layers
-from var_studio.recording.settings import Redistribution
+from var_studio.recording.settings import HeadAblation, Knockout, Redistribution
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("run"), layers=5, heads=4, rows=6, cols=7, queries=16)
+    folder = tmp_path_factory.mktemp("run")
+    shape = {"layers": 5, "heads": 4, "rows": 6, "cols": 7, "queries": 16}
+    return make_run(folder, **shape, precision="float32")
 
 
 def slow_redistribution(run, query, tau, rho, p, mass_min=0.2, target="visual", every=False):
@@ -96,6 +98,94 @@ def test_which_layers_are_active():
     # Named, the last layer is meant.
     assert layers(last_layer=5) == [0, 1, 2, 3, 4, 5]
     assert layers(convention="released-code") == [2, 3, 4, 5]
+
+
+def test_which_layers_are_active_without_heads_or_sinks():
+    def layers(settings):
+        return np.flatnonzero(active_layers(settings, 6)).tolist()
+
+    assert layers(Knockout()) == layers(HeadAblation()) == [0, 1, 2, 3, 4, 5]
+    assert layers(Knockout(first_layer=1, last_layer=3)) == [1, 2, 3]
+    # Heads are chosen by their sinks, which the released code looks for from layer 2 on.
+    assert layers(HeadAblation(convention="released-code")) == [2, 3, 4, 5]
+    chosen = Knockout(convention="released-code", tokens="chosen", positions=(0,))
+    assert layers(chosen) == [0, 1, 2, 3, 4, 5]
+
+
+def test_hidden_keys_get_nothing_and_the_rest_grows_alike(run):
+    before = run.attention(9)
+    sinks = run.sinks()
+    after = run.intervened(9, Knockout())
+    hidden = np.broadcast_to((sinks & run.visual)[:, None], before.shape)
+    assert hidden.any() and (after[hidden] == 0).all() and (before[hidden] > 0).any()
+    np.testing.assert_allclose(after.sum(-1), 1, atol=1e-5)
+    left = 1 / np.where(hidden, 0, before).sum(-1, keepdims=True)
+    np.testing.assert_allclose(after[~hidden], (before * left)[~hidden], rtol=1e-5)
+
+
+def test_random_tokens_are_as_many_visual_ones_and_others_in_each_layer(run):
+    before, sinks = run.attention(9), run.sinks()
+    drawn = {}
+    for seed in (0, 1):
+        settings = Knockout(tokens="random-visual", seed=seed)
+        after = run.intervened(9, settings)
+        gone = ((after == 0) & (before > 0)).all(axis=1)
+        assert not gone[:, ~run.visual].any()
+        assert gone.sum(-1).tolist() == (sinks & run.visual).sum(-1).tolist()
+        assert len({tuple(layer) for layer in gone}) > 1
+        drawn[seed] = gone
+    assert (drawn[0] != drawn[1]).any()
+    # A token draws the same for every query of a run.
+    again = run.intervened(12, Knockout(tokens="random-visual"))
+    assert (again[np.broadcast_to(drawn[0][:, None], again.shape)] == 0).all()
+
+
+def test_heads_lose_the_image(run):
+    settings = HeadAblation(rho=0.7)
+    before, centric = run.attention(5), run.image_centric(5, Redistribution(rho=0.7))
+    assert 0 < centric.sum() < centric.size
+
+    def blind(**changes):
+        after = run.intervened(5, settings.model_copy(update=changes))
+        np.testing.assert_allclose(after.sum(-1), 1, atol=1e-5)
+        lost = (after[..., run.visual] == 0).all(-1)
+        assert np.array_equal(after[~lost], before[~lost])
+        return lost
+
+    assert np.array_equal(blind(), centric)
+    assert np.array_equal(blind(heads="complement"), ~centric)
+    random = blind(heads="random")
+    assert random.sum(-1).tolist() == centric.sum(-1).tolist()
+    assert (random != centric).any() and (random != blind(heads="random", seed=1)).any()
+    assert not blind(first_layer=2)[:2].any()
+
+
+def test_what_is_hidden_is_not_redistributed(run):
+    var, knockout = Redistribution(rho=0.3, last_layer=4), Knockout()
+    both = run.intervened(9, [var, knockout])
+    hidden = np.broadcast_to((run.sinks() & run.visual)[:, None], both.shape)
+    assert (both[hidden] == 0).all()
+    np.testing.assert_allclose(both.sum(-1), 1, atol=1e-5)
+    assert not np.allclose(both, run.intervened(9, knockout), atol=1e-3)
+    # With the visual sinks hidden every visual key left is a non-sink: text sinks give.
+    alone = run.intervened(9, knockout)
+    text = run.sinks() & ~run.visual
+    gave = np.broadcast_to(text[:, None], both.shape) & (both < alone - 1e-6)
+    np.testing.assert_allclose(both[gave], 0.4 * alone[gave], rtol=1e-4)
+    assert gave.any()
+
+
+def test_a_region_receives_and_one_kind_of_sink_gives(run):
+    region = tuple(range(10, 20))
+    before, sinks = run.attention(9), run.sinks()
+    for source, gives in (("visual", sinks & run.visual), ("text", sinks & ~run.visual)):
+        settings = Redistribution(target="region", region=region, source=source, heads="all")
+        after = run.redistributed(9, settings)
+        np.testing.assert_allclose(after.sum(-1), 1, atol=1e-5)
+        takes = np.zeros(run.length, bool)
+        takes[run.layout.positions[list(region)]] = True
+        changed = (np.abs(after - before) > 1e-6).any(axis=1)
+        assert not (changed & ~(gives | (takes & ~sinks))).any() and changed[gives].any()
 
 
 def test_released_code_looks_for_sinks_in_the_prompt_from_layer_2_on(run):
