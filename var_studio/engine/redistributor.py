@@ -27,6 +27,11 @@ _LITTLE: Final = 1e-30
 _TINY: Final = 1e-37
 
 
+def steps_in_numpy(device: torch.device) -> bool:
+    """Whether decode steps on this device are computed with NumPy."""
+    return device.type == "cpu"
+
+
 class Redistributor:
     """Applies one `Redistribution` in every active layer and step of a run."""
 
@@ -65,7 +70,7 @@ class Redistributor:
         self._sinks = torch.zeros((n_layers, length), dtype=torch.bool, device=device)
         self._masks = torch.zeros((n_layers, 4, length), device=device)
         self._may_select = torch.ones((n_layers, 1), dtype=torch.bool, device=device)
-        if device.type == "cpu" if numpy_steps is None else numpy_steps:
+        if steps_in_numpy(device) if numpy_steps is None else numpy_steps:
             # The same memory, seen by NumPy.
             self._xp: Any = np
             # A Python float would make NumPy's products with bool float64.
@@ -106,7 +111,7 @@ class Redistributor:
             largest: Any = max(float(x[d]) ** 2 for d in self._sink_dims)
         else:
             x = x.float()
-            largest = x[self._dims_index].square().amax()
+            largest = x.index_select(0, self._dims_index).square().amax()
         is_sink = largest * len(x) >= x.dot(x) * self._tau**2
         if self._settings.source != "visual":
             masks[_GIVES, position] = is_sink

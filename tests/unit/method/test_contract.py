@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -197,31 +196,8 @@ def test_everything_works_on_a_device_that_holds_no_numbers() -> None:
 def test_nothing_is_read_back_nor_copied_to_the_device() -> None:
     """No operation that makes the host wait for an accelerator, in any function."""
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
 
-    waits = (
-        "_local_scalar_dense",  # .item(), bool(), float()
-        "lift_fresh",  # a Python number or list made a tensor: a copy from host memory
-        "index.Tensor",  # boolean masks
-        "masked_select",
-        "nonzero",
-        "_unique",
-    )
-
-    class Operations(TorchDispatchMode):
-        def __init__(self) -> None:
-            super().__init__()
-            self.names: list[str] = []
-
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
-            self.names.append(str(func))
-            return func(*args, **(kwargs or {}))
-
-    def waiting(call: Callable[[], Any]) -> list[str]:
-        with Operations() as operations:
-            call()
-        assert operations.names
-        return [name for name in operations.names if any(wait in name for wait in waits)]
+    from tests.device_waits import waiting
 
     arrays = {name: torch.from_numpy(array) for name, array in inputs().items()}
     assert waiting(lambda: everything(arrays)) == []
