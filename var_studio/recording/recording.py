@@ -19,24 +19,23 @@ from var_studio.method import sinks as sinks_method
 from var_studio.recording import apply
 from var_studio.recording.arrays import Array
 from var_studio.recording.document import ImageEntry
+from var_studio.recording.facts import RunFacts
 from var_studio.recording.failures import RecordingError, storage_error
 from var_studio.recording.files import Files, FilesBelow, FolderFiles
 from var_studio.recording.halves import widen
 from var_studio.recording.images import StoredImage, decode
-from var_studio.recording.interventions import interventions_from, of_kind
+from var_studio.recording.interventions import interventions_from
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.questions import check_sinks, checked_dims, checked_index, phi_under
 from var_studio.recording.reader import RunReader
 from var_studio.recording.settings import (
     AttentionIntervention,
     Convention,
-    Generation,
     Intervention,
-    Interventions,
     Redistribution,
     settled,
 )
-from var_studio.recording.store import GROUP, being_written
+from var_studio.recording.store import GROUP
 from var_studio.recording.tokens import Exchange, Token
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ ImageBytes = Callable[[int, ImageEntry], bytes | None]
 """How a recording finds the encoded bytes of its image number i."""
 
 
-class Recording:
+class Recording(RunFacts):
     """A run: read-only, lazy, from a directory (even while it grows) or from a session file.
 
     Indices count from 0: layer, head, position in the sequence, and `query`, which indexes
@@ -142,102 +141,6 @@ class Recording:
             f"{self.n_layers} layers × {self.n_heads} heads, {state}>"
         )
 
-    # ------------------------------------------------------------------ what the run was
-
-    @property
-    def path(self) -> Path:
-        """The run's directory, or the session file it is in."""
-        return self._reader.files.place
-
-    @property
-    def in_directory(self) -> bool:
-        """Whether the run lies in a directory of its own, not in a session file."""
-        return isinstance(self._reader.files, FolderFiles)
-
-    @property
-    def id(self) -> str:
-        return self._reader.document.id
-
-    @property
-    def name(self) -> str:
-        return self._reader.document.name
-
-    @property
-    def n_layers(self) -> int:
-        return self._reader.document.n_layers
-
-    @property
-    def n_heads(self) -> int:
-        return self._reader.document.n_heads
-
-    @property
-    def hidden_size(self) -> int:
-        """D: phi is at most its square root."""
-        return self._reader.document.hidden_size
-
-    @property
-    def sink_dims(self) -> tuple[int, ...]:
-        return self._reader.document.sink_dims
-
-    @property
-    def tau_default(self) -> float:
-        return self._reader.document.tau_default
-
-    @property
-    def precision(self) -> str:
-        """Data type in which attention is stored."""
-        return self._reader.document.precision
-
-    @property
-    def generation(self) -> Generation:
-        return self._reader.document.generation
-
-    @property
-    def interventions(self) -> Interventions:
-        """What was done to the model during the run, in order; empty for a baseline."""
-        return self._reader.document.interventions
-
-    @property
-    def redistribution(self) -> Redistribution | None:
-        """The redistribution among `interventions`; None where there was none."""
-        return of_kind(self.interventions, Redistribution)
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        return dict(self._reader.document.provenance)
-
-    @property
-    def exchanges(self) -> tuple[Exchange, ...]:
-        """The questions up to this one with their answers, this one's last: for `history`."""
-        document = self._reader.document
-        earlier = [Exchange(question, answer) for question, answer in document.history]
-        return (*earlier, Exchange(str(document.provenance.get("prompt", "")), self.text))
-
-    @property
-    def teacher(self) -> str | None:
-        """Id of the run whose answer this one was made to give; None for a free-running one."""
-        return self._reader.document.teacher
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run came to its end; False while it grows and after a crash."""
-        return self._reader.document.finished
-
-    @property
-    def growing(self) -> bool:
-        """Whether `refresh` may find more: a run that goes on, or that a crash cut off."""
-        return self._reader.growing
-
-    @property
-    def live(self) -> bool:
-        """Whether a program is writing this run now; asks the system."""
-        return self.growing and being_written(self.path)
-
-    @property
-    def reason(self) -> str | None:
-        """Why it ended: "end", "length" or "cancelled"; None where it did not."""
-        return self._reader.document.reason
-
     # ------------------------------------------------------------------------- sequence
 
     @property
@@ -281,6 +184,13 @@ class Recording:
         return "".join(
             t.text for t in self._reader.tokens if t.role == "generated" and not t.special
         )
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The questions up to this one with their answers, this one's last: for `history`."""
+        document = self._reader.document
+        earlier = [Exchange(question, answer) for question, answer in document.history]
+        return (*earlier, Exchange(str(document.provenance.get("prompt", "")), self.text))
 
     @property
     def query_positions(self) -> npt.NDArray[np.int64]:
