@@ -120,16 +120,32 @@ def gui(
         "    --out a.vars --var --rho 0.5 --max-new-tokens 64",
         "var-studio record --image cup.png --prompt Describe. --out b.vars \\",
         "    --knockout random-visual --intervention-seed 1",
+        'var-studio record --follow-up cup.vars --prompt "Is it full?" --out more.vars --pair',
     )
     + "Ctrl-C stops within a token: what was recorded is saved. A second Ctrl-C stops at once."
 )
 def record(
-    image: Annotated[Path, typer.Option(metavar="FILE", help="The picture.")],
     prompt: Annotated[str, typer.Option(help="The question.")],
     out: Annotated[Path, typer.Option(metavar="S.vars", help="Session file to write.")],
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="The picture; give it again for each further one."),
+    ] = None,
+    follow_up: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S.vars[#RUN]",
+            help="Ask on about the pictures of a run, by name or number. [default run: the first]",
+        ),
+    ] = None,
     model: Annotated[
-        str, typer.Option(metavar="NAME", help="demo, a checkpoint folder, or a hub id.")
-    ] = "demo",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="demo, a checkpoint folder, or a hub id. "
+            "[default: demo; for a follow-up the model of its run]",
+        ),
+    ] = None,
     var: Annotated[
         bool | None,
         typer.Option(
@@ -138,6 +154,14 @@ def record(
             "[default: where one of its settings is given]",
         ),
     ] = None,
+    pair: Annotated[
+        bool,
+        typer.Option(
+            "--pair",
+            help="Also score the baseline's own answer under the intervention "
+            "(teacher-forced); see `var-studio compare`. Alone, it records redistribution.",
+        ),
+    ] = False,
     knockout: Annotated[
         Literal["visual-sinks", "random-visual", "chosen"] | None,
         typer.Option(help="Knockout in the second run. " + described(Knockout, "tokens")),
@@ -230,10 +254,14 @@ def record(
         "top_p": top_p,
         "seed": seed,
     }
+    changes = interventions_of(var, settings, method)
+    if pair and not changes:
+        changes = interventions_of(var is not False, settings, method)
     recording.record(
-        recording.Task(model, image, prompt, out, device, dtype, overwrite),
+        recording.Task(prompt, out, tuple(image or ()), follow_up, model, device, dtype, overwrite),
         recording.generation(**decoding),
-        interventions_of(var, settings, method),
+        changes,
+        pair=pair,
     )
 
 
@@ -246,6 +274,43 @@ def info(
     from var_studio.cli import contents
 
     contents.show(session, as_json)
+
+
+@app.command(
+    epilog=examples(
+        "var-studio compare cup.vars",
+        "var-studio compare cup.vars --run VAR --token g3",
+        "var-studio compare cup.vars --json",
+    )
+)
+def compare(
+    session: SessionFile,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name or number. [default: all with that question]"),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name or number. [default: the first without an intervention]"
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(metavar="N|gN", help="Show what the model would say there, before and after."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For a script, with the candidates of every token.")
+    ] = False,
+) -> None:
+    """Compare answers of a session: where they part, and how likely the baseline's own still is.
+
+    Scores need a teacher-forced run: `var-studio record --pair`. They are log-probabilities in
+    nats, before temperature.
+    """
+    from var_studio.cli import compare as comparing
+
+    comparing.show(session, baseline, run, token, as_json)
 
 
 @app.command(

@@ -55,6 +55,8 @@ def _document(run: Recording) -> dict[str, Any]:
         "precision": run.precision,
         "generation": run.generation.model_dump(mode="json"),
         "interventions": [each.model_dump(mode="json") for each in run.interventions],
+        "teacher": run.teacher,
+        "exchanges": [[said.question, said.answer] for said in run.exchanges],
         "provenance": run.provenance,
         "query_positions": run.query_positions.tolist(),
         "tokens": [
@@ -63,6 +65,7 @@ def _document(run: Recording) -> dict[str, Any]:
                 "id": token.id,
                 "text": token.text,
                 "role": token.role,
+                "turn": token.turn,
                 "logprob": token.logprob,
                 "row": run.query_of(token.position) is not None,
             }
@@ -80,6 +83,11 @@ def _print_run(index: int, run: Recording) -> None:
     print(f"D = {run.hidden_size}, sink dimensions {dims}, τ = {run.tau_default:.4g}")
     for each in run.interventions:
         print(f"    changed   {interventions_line([each])}")
+    if run.teacher is not None:
+        print(f"    scores    the answer of run {run.teacher} (teacher-forced)")
+    for said in run.exchanges[:-1]:
+        print(f"    before    {' '.join(said.question.split())}")
+        print(f"              {' '.join(said.answer.split())}")
     prompt = run.provenance.get("prompt")
     if isinstance(prompt, str):
         print(f"    question  {' '.join(prompt.split())}")

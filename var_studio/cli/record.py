@@ -13,10 +13,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from var_studio.analysis.compare import compare
+from var_studio.analysis.scores import Scores, score
+from var_studio.cli.question import Subject, subject
 from var_studio.cli.terminal import Progress, complain, settings_of, stopped
 from var_studio.errors import VarStudioError
-from var_studio.recording.images import load_image
-from var_studio.recording.interventions import run_name_for
+from var_studio.recording.interventions import FORCED, run_name_for
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import save_session
 from var_studio.recording.settings import Generation, Interventions
@@ -33,10 +34,11 @@ NOTHING = "Stopped before anything was recorded."
 class Task:
     """What to ask, and where to keep it."""
 
-    model: str
-    image: Path
     prompt: str
     out: Path
+    images: tuple[Path, ...] = ()
+    follow_up: str | None = None
+    model: str | None = None
     device: str = "auto"
     dtype: str = "auto"
     overwrite: bool = False
@@ -47,18 +49,29 @@ def generation(**given: Any) -> Generation:
     return settings_of(Generation, given)
 
 
-def record(task: Task, generation: Generation, interventions: Interventions) -> None:
-    """Record, save, print the answers and the file. Raises VarStudioError; Exit after Ctrl-C."""
+def record(
+    task: Task, generation: Generation, interventions: Interventions, *, pair: bool = False
+) -> None:
+    """Record, save, print the answers and the file. Raises VarStudioError; Exit after Ctrl-C.
+
+    `pair`: score the baseline's answer under the interventions too.
+    """
     check_place(task.out, task.overwrite)
     if not task.prompt.strip():
         raise VarStudioError("--prompt is empty.", "Ask something about the picture.")
-    load_image(task.image)  # a bad picture is known before the model is loaded
+    # A bad picture is known before the model is loaded.
+    asked = subject(task.model, task.images, task.follow_up)
+    if pair and not interventions:
+        raise VarStudioError("--pair needs an intervention.", "Leave out --no-var.")
+    wanted: list[tuple[Interventions, bool]] = [((), False)]
+    wanted += [(interventions, False)] if interventions else []
+    wanted += [(interventions, True)] if pair else []
     progress = Progress()
     runs: list[Recording] = []
     folders: list[Path] = []
     with stoppable() as cancel:
         try:
-            record_runs(task, generation, interventions, runs, folders, progress, cancel)
+            record_runs(task, asked, generation, wanted, runs, folders, progress, cancel)
         except KeyboardInterrupt:
             progress.end()
             where = " and ".join(map(str, folders))
@@ -84,10 +97,12 @@ def record(task: Task, generation: Generation, interventions: Interventions) -> 
             raise
         progress.end()
         keep(runs, task.out)
-    for run in runs:
+    for run in runs[:2]:
         print(f"{run.name}: {run.text}")
-    if len(runs) == 2:
-        print(divergence(*runs))
+    if len(runs) >= 2:
+        print(divergence(runs[0], runs[1]))
+    if len(runs) == 3:
+        print(change_in_words(runs[0], runs[1], score(runs[0].tokens, runs[2].tokens)))
     print(task.out)
     if cancel.is_set():
         print_stopped(runs, task.out)
@@ -96,8 +111,9 @@ def record(task: Task, generation: Generation, interventions: Interventions) -> 
 
 def record_runs(
     task: Task,
+    asked: Subject,
     generation: Generation,
-    interventions: Interventions,
+    wanted: list[tuple[Interventions, bool]],
     runs: list[Recording],
     folders: list[Path],
     progress: Progress,
@@ -105,6 +121,7 @@ def record_runs(
 ) -> None:
     """Load the model and append the runs, as far as they get before `cancel` is set.
 
+    `wanted`: what is done in each run, and whether it is forced to the first run's answer.
     `folders` gets the place of each run as soon as it begins.
     """
     progress.say("Loading the libraries")
@@ -112,27 +129,27 @@ def record_runs(
     from var_studio.models.loading import load_model
 
     lmm = load_model(
-        task.model,
+        asked.model,
         device=task.device,
         dtype=task.dtype,
         on_event=lambda event: tell_loading(progress, event),
         cancel=cancel,
     )
-    wanted: list[Interventions] = [()]
-    wanted += [interventions] if interventions else []
-    for settings in wanted:
-        name = run_name_for(settings)
+    for settings, forced in wanted:
+        name = run_name_for(settings) + (FORCED if forced else "")
         if cancel.is_set():
             return
         run = record_run(
             lmm,
-            str(task.image),
+            asked.images,
             task.prompt,
+            history=asked.history,
             generation=generation,
             intervention=settings or None,
             name=name,
             on_event=teller(progress, name, folders),
             cancel=cancel,
+            teacher=runs[0] if forced else None,
         )
         runs.append(run)
 
@@ -199,6 +216,14 @@ def check_writable(folder: Path) -> None:
             f"Nothing can be written in {folder}: {error.strerror or error}.",
             "Choose another folder with --out.",
         ) from error
+
+
+def change_in_words(baseline: Recording, run: Recording, scores: Scores) -> str:
+    """How likely the baseline's answer is under an intervention, in one line."""
+    return (
+        f"The answer of {baseline.name} under {run.name}: log-probability "
+        f"{scores.total_change:+.4f} in all, {scores.mean_change:+.4f} a token (nats)."
+    )
 
 
 def divergence(baseline: Recording, other: Recording) -> str:

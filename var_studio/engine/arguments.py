@@ -10,15 +10,13 @@ from var_studio.models.errors import NotLoadedError
 from var_studio.models.loaded import LoadedModel
 from var_studio.recording.apply import check_layers
 from var_studio.recording.failures import SettingsError, StorageError
-from var_studio.recording.interventions import on_attention, run_name_for
+from var_studio.recording.interventions import FORCED, on_attention, run_name_for
 from var_studio.recording.settings import Knockout
 from var_studio.recording.store import GROUP
 
 if TYPE_CHECKING:
     from var_studio.recording.settings import AttentionIntervention, Interventions
 
-FORCED: Final = ", teacher-forced"
-"""Ends the name of a run whose answer was given."""
 _LONGEST_NAME: Final = 200
 
 
@@ -56,6 +54,12 @@ def run_name(name: Any, interventions: Interventions, *, forced: bool = False) -
 
 def check_interventions(interventions: Interventions, lmm: LoadedModel) -> None:
     """Raise SettingsError for an intervention that does not fit the model, or changes nothing."""
+    undefined = lmm.family.phi_undefined
+    if undefined and on_attention(interventions):
+        raise SettingsError(
+            f"Nothing can be done to the attention of {lmm.name}: {undefined}.",
+            "Record the plain model; its maps can be read.",
+        )
     for settings in on_attention(interventions):
         _check_on_attention(settings, lmm)
 

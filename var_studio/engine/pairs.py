@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from var_studio.analysis.compare import Comparison, compare
 from var_studio.engine.arguments import (
-    FORCED,
     check_interventions,
     check_model,
     run_directory,
@@ -19,7 +18,7 @@ from var_studio.engine.arguments import (
 from var_studio.engine.events import OnEvent
 from var_studio.engine.generation import record
 from var_studio.recording.failures import RecordingError, SettingsError
-from var_studio.recording.interventions import interventions_from
+from var_studio.recording.interventions import FORCED, interventions_from
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import (
     Generation,

@@ -79,6 +79,10 @@ def check_combination(interventions: Sequence[Intervention]) -> Interventions:
     return tuple(sorted(interventions, key=lambda each: order.index(each.kind)))
 
 
+FORCED: Final = ", teacher-forced"
+"""Ends the name of a run whose answer was given to it."""
+
+
 def on_attention(interventions: Sequence[Intervention]) -> tuple[AttentionIntervention, ...]:
     """Those that act inside attention, in order."""
     return tuple(each for each in interventions if not isinstance(each, Contrast))
