@@ -91,14 +91,14 @@ class Run:
         self._max_new = min(wanted, lmm.context_length - encoded.length)
         self._prompt_length = encoded.length
         self._turn = len(history)
-        facts = {"max_new_tokens": self._max_new}
+        facts: dict[str, Any] = {"max_new_tokens": self._max_new}
         try:
             if lmm.sink_dims is None and self._named_dims() is None:
                 found = discovery.measure(
                     lmm, encoded, cancel=self._cancel, on_layer=self._on_layer("discovering")
                 )
                 discovery.adopt(lmm, found)
-                facts["discovery"] = found.to_json()  # type: ignore[assignment]
+                facts["discovery"] = found.to_json()
         except RunCancelled:
             pass  # the prefill below stops at once, and leaves a recording that says so
         dims = self._sink_dims()
