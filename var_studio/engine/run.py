@@ -270,7 +270,7 @@ class Run:
             record.value_norm,
         )
         for index, position in enumerate(record.positions):
-            rows = record.rows[:, :, index, : position + 1]
+            rows = record.rows[:, :, index]  # a prefix is seen in both directions
             self._writer.append_query(position, rows)
             self._n_queries += 1
         if record.positions:

@@ -56,8 +56,8 @@ class Recording(RunFacts):
     """A run: read-only, lazy, from a directory (even while it grows) or from a session file.
 
     Indices count from 0: layer, head, position in the sequence, and `query`, which indexes
-    `query_positions`. T is `length`; keys after a query have attention 0. A token that was never
-    fed back into the model has NaN phi, and no query. Arrays that are returned are read-only.
+    `query_positions`. T is `length`; keys that a query does not see have attention 0. A token that
+    was never fed back into the model has NaN phi, and no query. Returned arrays are read-only.
     Methods may be called from several threads; `refresh` and `close` from the one that owns it.
     As a context manager it closes at the end.
 
