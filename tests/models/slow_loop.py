@@ -323,10 +323,13 @@ def _at_work(hf_model: Any, method: Method) -> Iterator[None]:
     handles = [
         layer.register_forward_pre_hook(keep(i), with_kwargs=True) for i, layer in enumerate(layers)
     ]
-    hf_model.set_attn_implementation({"text_config": NAME, "vision_config": "sdpa"})
+    config = hf_model.config
+    parts = [name for name in config.sub_configs if getattr(config, name, None) is not None]
+    former = {name: getattr(config, name)._attn_implementation for name in parts}
+    hf_model.set_attn_implementation({**former, "text_config": NAME})
     try:
         yield
     finally:
-        hf_model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
+        hf_model.set_attn_implementation(former)
         for handle in handles:
             handle.remove()
