@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,8 +26,10 @@ from tests.gui.fixtures import (
 )
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
+from var_studio.gui.panels.image import ImagePanel
+from var_studio.recording.interventions import run_name_for
 from var_studio.recording.session import open_session
-from var_studio.recording.settings import Redistribution
+from var_studio.recording.settings import Contrast, HeadAblation, Knockout, Redistribution
 
 pytestmark = IGNORE_QT
 Key = QtCore.Qt.Key
@@ -209,6 +212,48 @@ def test_each_answer_with_var_can_be_chosen_again(
     assert (workspace.baseline, workspace.paired, workspace.run) == (baseline, mild, baseline)
     assert window.transcript.second.tokens.run is mild
     assert "p 0.2" in parting.choice.currentText()
+
+
+def test_a_run_made_with_another_intervention_is_shown_in_words(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    workspace, transcript = window.workspace, window.transcript
+    image = window.area.panel("image")
+    assert isinstance(image, ImagePanel)
+    baseline = make_run(tmp_path / "a")
+    made_with: list[list[Any]] = [
+        [Knockout(tokens="random-visual", seed=3)],
+        [HeadAblation(heads="complement")],
+        [Contrast()],
+        [Knockout(), Redistribution(p=0.3)],
+    ]
+    workspace.add_run(baseline)
+    said = []
+    for number, interventions in enumerate(made_with):
+        run = make_run(tmp_path / f"b{number}", intervention=interventions)
+        workspace.add_run(run)
+        for looked_at in (run, baseline):
+            workspace.look_at(looked_at)
+            for compare in ("local", "run"):
+                for shown in ("before", "after", "difference", "all"):
+                    workspace.view.set(compare=compare, shown=shown)
+                    settle(qtbot)
+        assert workspace.paired is run and transcript.second.isVisible()
+        said.append((transcript.second_label.text(), image.note.text()))
+        assert f"run again with {run_name_for(run.interventions)}" in said[-1][1]
+    assert [label for label, _ in said] == [
+        "With knockout",
+        "With head ablation",
+        "With contrast",
+        "With knockout + VAR",
+    ]
+    listed = [transcript.parting.choice.itemText(n) for n in range(len(made_with))]
+    assert listed[0].startswith("knockout of as many random visual tokens")
+    assert listed[1].startswith("image hidden from all but the image-centric heads")
+    assert listed[2].startswith("contrastive decoding") and "p 0.3" in listed[3]
+    assert notices(window) == []
 
 
 def _choose(combo: QtWidgets.QComboBox, key: str, qtbot: QtBot) -> None:

@@ -23,6 +23,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     [
         Redistribution(),
         Redistribution(rho=0.3, p=0.9, target="both"),
+        Redistribution(rho=0.3, source="visual"),
+        Redistribution(heads="all", source="text", target="text"),
+        Redistribution(heads="all", target="region", region=(0, 1, 2, 20)),
         Redistribution(convention="released-code", rho=0.4),
         Redistribution(heads="all", first_layer=1, last_layer=5),
     ],

@@ -26,11 +26,16 @@ from var_studio.figures import (
     read,
 )
 from var_studio.figures.geometry import finest_views, unseen_and_padding
-from var_studio.figures.words import settings_line, visible
+from var_studio.figures.words import interventions_line, settings_line, visible
 from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import save_session
-from var_studio.recording.settings import Redistribution
+from var_studio.recording.settings import (
+    Contrast,
+    HeadAblation,
+    Knockout,
+    Redistribution,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -106,6 +111,51 @@ def test_the_settings_of_an_intervened_run_are_the_default(tmp_path):
     other = make_run(tmp_path / "r", rows=3, cols=3, queries=6, intervention=settings)
     assert read(other).settings.rho == 0.35
     assert read(other, settings=Redistribution()).settings.rho == 0.8
+
+
+@pytest.mark.parametrize(
+    ("interventions", "said"),
+    [
+        (
+            [Knockout(tau=5, tokens="random-visual", seed=3, first_layer=1)],
+            "knockout of as many random visual tokens as there are visual sinks: τ = 5, "
+            "paper convention, seed 3, layers from 1.",
+        ),
+        (
+            [Knockout(tokens="chosen", positions=(1, 7), last_layer=2)],
+            "knockout of 2 chosen tokens, layers 0–2.",
+        ),
+        (
+            [HeadAblation(rho=0.5, heads="complement")],
+            "image hidden from all but the image-centric heads: τ of the model, ρ = 0.5, "
+            "visual mass ≥ 0.2, paper convention.",
+        ),
+        (
+            [Knockout(), Redistribution(rho=0.3)],
+            "knockout of visual sinks: τ of the model, paper convention; redistribution: "
+            "τ of the model, ρ = 0.3, p = 0.6, visual mass ≥ 0.2, paper convention.",
+        ),
+    ],
+    ids=["random", "chosen", "heads", "both"],
+)
+def test_a_figure_of_an_intervened_run_says_what_was_done(tmp_path, interventions, said):
+    from tests.synthetic import make_run
+
+    run = make_run(tmp_path / "r", rows=3, cols=3, queries=6, intervention=interventions)
+    reading = read(run)
+    for figure in ("map", "heads"):
+        built = build(figure, reading)
+        assert any(note.endswith(said) for note in built.notes), built.notes
+        kinds = [each["kind"] for each in built.metadata["interventions"]]
+        assert kinds == [each.kind for each in interventions]
+    assert any("heads changed." in note for note in build("map", reading).notes)
+
+
+def test_contrast_is_said_in_words():
+    settings = Contrast(strength=0.5, cutoff=0.2, noise_step=300, seed=9)
+    line = "contrastive decoding: a = 0.5, β = 0.2, noise step 300, seed 9"
+    assert interventions_line([settings]) == line
+    assert interventions_line([]) == ""
 
 
 def test_an_unknown_figure_is_refused(run):
@@ -300,6 +350,8 @@ def test_the_caption_tells_what_lies_beyond_the_scale_of_the_change(run):
         ({"sink_dims": (5, 90)}, "sink dimensions 5, 90"),
         ({"heads": "all"}, "all heads"),
         ({"target": "both"}, "target both"),
+        ({"target": "region", "region": (3, 4)}, "target a region of 2 tokens"),
+        ({"source": "text"}, "from text sinks"),
     ],
 )
 def test_the_line_of_settings_names_whatever_is_not_the_default(changes, said):
