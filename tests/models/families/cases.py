@@ -9,6 +9,7 @@ from tests.models.families import (
     case_internvl,
     case_llava,
     case_llava_next,
+    case_paligemma,
     case_qwen_vl,
 )
 from tests.models.families.kit import Case
@@ -16,6 +17,7 @@ from tests.models.families.kit import Case
 CASES: dict[str, Case] = {
     case.name: case
     for module in [
+        case_paligemma,
         case_idefics3,
         case_gemma3,
         case_glm4v,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from var_studio.models.errors import UnsupportedModelError
+
 from var_studio.models.families.base import Encoded, Family, check_prompt, encode
 from var_studio.models.families.gemma3 import Gemma3
 from var_studio.models.families.glm4v import Glm4v
@@ -13,12 +14,14 @@ from var_studio.models.families.idefics3 import Idefics3
 from var_studio.models.families.internvl import InternVL
 from var_studio.models.families.llava import Llava
 from var_studio.models.families.llava_next import LlavaNext
+from var_studio.models.families.paligemma import PaliGemma
 from var_studio.models.families.qwen_vl import QwenVL
 
 __all__ = ["FAMILIES", "Encoded", "Family", "check_prompt", "encode", "family_of"]
 
 FAMILIES: Final[tuple[type[Family], ...]] = (
     # One line each.
+    PaliGemma,
     Idefics3,
     Gemma3,
     Glm4v,
