@@ -59,18 +59,18 @@ def means(lmm: Any, picture: Image.Image) -> tuple[kit.Array, kit.Array]:
 
     The vision part reorders and merges them with its own code. Nothing of these is padding.
     """
-    encoded = lmm.encode(picture, "?")
-    with _carrying(lmm):
-        carried = kit.embedded(lmm, encoded)[:, 0]
+    inputs = lmm.encode(picture, "?").inputs
+    tower = lmm.hf_model.model.visual
+    with _carrying(tower), torch.inference_mode():
+        features = tower(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"]).pooler_output
     processor = lmm.processor.image_processor
-    red = carried * processor.image_std[0] + processor.image_mean[0]
+    red = features[:, 0].numpy() * processor.image_std[0] + processor.image_mean[0]
     return red, np.ones(len(red), dtype=bool)
 
 
 @contextmanager
-def _carrying(lmm: Any) -> Iterator[None]:
+def _carrying(tower: Any) -> Iterator[None]:
     """Let the first channel of a patch be the mean of its red, and each module keep it."""
-    tower = lmm.hf_model.model.visual
     channels = tower.config.in_channels
 
     def first(module: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
