@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.engine.attention import Call, Tap, add_mixed, mixed, row_of, rows_of, tapped
+from var_studio.engine.cross_attention import expanded
 from var_studio.engine.errors import RunCancelled
 from var_studio.engine.fidelity import Fidelity, Sampler
 from var_studio.method import contribution, sinks
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from var_studio.engine.interventions import Acts
+    from var_studio.models.families.cross import CrossKeys
     from var_studio.models.loaded import LoadedModel
 
 TOP_DIMS: Final = 16
@@ -83,9 +85,11 @@ class Capture:
         cancel: threading.Event | None = None,
         on_layer: Callable[[int], None] | None = None,
         rows_wanted: bool = True,
+        cross: CrossKeys | None = None,
     ) -> None:
         """`query_positions` are the prompt's; later positions are all recorded. With `half`,
-        rows are float16. `on_layer(layer)` is called as each layer of the prefill begins."""
+        rows are float16. `on_layer(layer)` is called as each layer of the prefill begins.
+        With `cross`, positions and passes are those of the recording, not of the model."""
         import torch
 
         self.fed = 0
@@ -95,6 +99,10 @@ class Capture:
         self._dims_index = torch.tensor(self._sink_dims, dtype=torch.int64, device=lmm.device)
         self._query_positions = np.asarray(query_positions, dtype=np.int64)
         self._prompt_length = prompt_length
+        self._cross = cross
+        if cross is not None:
+            self._query_positions = cross.of_model(query_positions)
+            self._prompt_length = int(cross.of_model([prompt_length])[0])
         self._half = half
         self._redistributor = redistributor
         self._cancel = cancel
@@ -202,14 +210,18 @@ class Capture:
         n_layers, n_heads, n, device = self._n_layers, self._n_heads, self._n, self._device
         top = min(TOP_DIMS, size)
         local = np.asarray(self._positions, dtype=np.int64) - self._start
-        n_rows, width = (len(local), self._start + n) if self._rows_wanted else (0, 0)
+        n_rows, n_keys, width = len(local), n, self._start + n
+        if not self._rows_wanted:
+            n_rows = n_keys = width = 0
+        elif self._cross is not None:
+            n_keys = width = max(width, len(self._cross.keys))
         half = torch.float16 if self._half else torch.float32
         return _Prompt(
             local=torch.from_numpy(local).to(device),
             signed=torch.empty((n_layers, n, len(self._sink_dims)), device=device),
             dims=torch.empty((n_layers, n, top), dtype=torch.int32, device=device),
             values=torch.empty((n_layers, n, top), device=device),
-            norms=torch.zeros((n_layers, n_heads, n if self._rows_wanted else 0), device=device),
+            norms=torch.zeros((n_layers, n_heads, n_keys), device=device),
             rows=torch.zeros((n_layers, n_heads, n_rows, width), dtype=half, device=device),
         )
 
@@ -230,13 +242,16 @@ class Capture:
         return x[..., self._dims_index] / rms, dims, values
 
     def _tap(self, layer: int) -> Tap:
+        is_cross = self._cross is not None and layer in self._cross.layers
+
         def tap(call: Call) -> None:
             if self._muted or not self._rows_wanted:
                 return
             if self._prompt is not None:
-                new = call.value[:, -self._n :].to(self._device)
+                new = call.value if is_cross else call.value[:, -self._n :]
                 gram = self._lmm.value_grams().of(layer)
-                self._prompt.norms[layer] = contribution.value_norm_from_gram(new, gram)
+                norms = contribution.value_norm_from_gram(new.to(self._device), gram)
+                self._prompt.norms[layer, :, : norms.shape[-1]] = norms
                 self._prompt_rows(layer, call, self._prompt)
                 return
             self._values.append(call.value[:, -1:])
@@ -273,12 +288,12 @@ class Capture:
         step = max(1, _CHUNK_BYTES // (4 * n_heads * n_keys))
         sampled = set(np.linspace(0, n_rows - 1, min(n_rows, _SAMPLED_ROWS)).astype(int).tolist())
         acts = self._redistributor
-        first_key = self._start + self._n - n_keys
+        first_key = 0 if self._cross is not None else self._start + self._n - n_keys
         local = prompt.local.to(device)
         for at in range(0, n_rows, step):
             chosen = local[at : at + step]
             rows = rows_of(call, chosen)
-            prompt.rows[layer, :, at : at + step, first_key:] = rows
+            prompt.rows[layer, :, at : at + step, first_key : first_key + n_keys] = rows
             picked = sorted(i - at for i in sampled if at <= i < at + step)
             if picked:
                 self._sampler.compare_output(call, rows[:, picked], chosen[picked])
@@ -309,6 +324,8 @@ class Capture:
         if parity is not None:
             self._sampler.take(host.pop())
         record = Pass(self._start, host[0], host[1], host[2], host[3], self._positions, host[4])
+        if self._cross is not None:
+            record = expanded(record, self._cross)
         self.fed = self._start + self._n
         self._steps += self._n == 1
         self._clear()
@@ -332,16 +349,17 @@ class Capture:
         return norms
 
     def _step_rows(self) -> torch.Tensor:
-        """The step's rows of all layers, (L, H, 1, K); a short window is padded on the left."""
+        """The step's rows of all layers, (L, H, 1, K); a short window is padded on the left, in
+        models with cross-attention a short row on the right."""
         import torch
 
         if not self._rows:
             return torch.zeros((self._n_layers, self._n_heads, 0, 0), device=self._device)
-        end = self._start + 1
-        rows = [
-            row if row.shape[-1] == end else torch.nn.functional.pad(row, (end - row.shape[-1], 0))
-            for row in self._rows
-        ]
+        pad, end, rows = torch.nn.functional.pad, self._start + 1, self._rows
+        if self._cross is not None:
+            end = max(end, len(self._cross.keys))
+            rows = [pad(row, (0, end - row.shape[-1])) for row in rows]
+        rows = [row if row.shape[-1] == end else pad(row, (end - row.shape[-1], 0)) for row in rows]
         stacked = torch.stack(rows)
         return stacked.half() if self._half else stacked
 

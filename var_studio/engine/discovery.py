@@ -42,6 +42,7 @@ def measure(
         rows_wanted=False,
         cancel=cancel,
         on_layer=on_layer,
+        cross=encoded.cross,
     )
     with torch.inference_mode(), capture.attached():
         inputs = lmm.encoded_images.inputs(lmm.hf_model, encoded.inputs)

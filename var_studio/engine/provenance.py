@@ -39,6 +39,7 @@ def provenance(
         "kernel": lmm.kernel,
         "sink_dims_origin": "given by the user" if given else lmm.sink_dims_origin,
         "sink_dims_source": "" if given else lmm.sink_dims_source,
+        "phi_undefined": lmm.family.phi_undefined,
         "prompt": prompt,
         "prompt_length": encoded.length,
         "images": [image.sha256 for image in encoded.images],

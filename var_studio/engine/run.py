@@ -88,7 +88,7 @@ class Run:
         if self._teacher is not None:
             self._answer = answer_of(self._teacher, encoded)
             wanted = len(self._answer)
-        self._max_new = min(wanted, lmm.context_length - encoded.length)
+        self._max_new = min(wanted, lmm.context_length - encoded.input_length)
         self._prompt_length = encoded.length
         self._turn = len(history)
         facts: dict[str, Any] = {"max_new_tokens": self._max_new}
@@ -187,6 +187,7 @@ class Run:
             redistributor=acts,
             cancel=self._cancel,
             on_layer=self._on_layer("prefill"),
+            cross=encoded.cross,
         )
 
     def _on_layer(self, stage: Stage) -> Callable[[int], None]:
@@ -208,7 +209,7 @@ class Run:
         generation, processors = self._generation, LogitsProcessorList()
         if self._teacher is not None:
             generation = generation.model_copy(update={"temperature": 0.0})
-            processors.append(Forced(self._answer, encoded.length))
+            processors.append(Forced(self._answer, encoded.input_length))
         contrast = of_kind(self._interventions, Contrast)
         if contrast is not None:
             self._contrasting = Contrasting(lmm, contrast, encoded.inputs, capture)
@@ -232,6 +233,7 @@ class Run:
                     input_ids=last,
                     past_key_values=output.past_key_values,
                     use_cache=True,
+                    **_last_of_mask(encoded),
                 )
         except RunCancelled:
             return "cancelled"
@@ -326,6 +328,12 @@ class Run:
                 except VarStudioError:
                     pass  # the first error is the one to tell; the directory opens as it is
             raise
+
+
+def _last_of_mask(encoded: Encoded) -> dict[str, Any]:
+    """Which images a token after the prompt sees, in models with cross-attention."""
+    mask = encoded.inputs.get("cross_attention_mask")
+    return {} if mask is None else {"cross_attention_mask": mask[:, -1:]}
 
 
 def _made(directory: Path | None) -> Path:

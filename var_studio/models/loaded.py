@@ -119,7 +119,7 @@ class LoadedModel:
         for text in (*earlier, prompt):
             check_prompt(self.family, self.processor, text)
         images = _stored(image)
-        inputs, tokens, layout = encode(
+        inputs, tokens, layout, cross = encode(
             self.family,
             self.hf_model,
             self.processor,
@@ -127,7 +127,7 @@ class LoadedModel:
             prompt.strip(),
             history,
         )
-        if len(tokens) >= self.context_length:
+        if inputs["input_ids"].shape[1] >= self.context_length:
             raise PromptError(
                 f"The prompt has {len(tokens)} tokens, {layout.count} of them visual; the model "
                 f"takes {self.context_length} with the answer.",
@@ -137,7 +137,7 @@ class LoadedModel:
             key: value.to(self.device, self.dtype if value.is_floating_point() else value.dtype)
             for key, value in inputs.items()
         }
-        return Encoded(placed, tokens, layout, images)
+        return Encoded(placed, tokens, layout, images, cross)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from tests.models.families import (
+    case_deepseek_vl,
     case_gemma3,
     case_glm4v,
     case_idefics3,
     case_internvl,
     case_llava,
     case_llava_next,
+    case_mllama,
     case_paligemma,
     case_qwen_vl,
 )
@@ -17,13 +19,15 @@ from tests.models.families.kit import Case
 CASES: dict[str, Case] = {
     case.name: case
     for module in [
-        case_paligemma,
-        case_idefics3,
+        case_deepseek_vl,
         case_gemma3,
         case_glm4v,
+        case_idefics3,
         case_internvl,
         case_llava,
         case_llava_next,
+        case_mllama,
+        case_paligemma,
         case_qwen_vl,
     ]
     for case in module.CASES

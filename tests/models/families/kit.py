@@ -61,6 +61,12 @@ class Case:
         }
     )  # fmt: skip
     """Settings under which some heads are redistributed and others are not."""
+    embedded: Callable[[Any, Any], Array] | None = None
+    """(lmm, encoded) -> visual tokens (V, D) as the decoder reads them; None: as they enter its
+    first layer."""
+    cross: Callable[[Any, Any], tuple[list[int], Array]] | None = None
+    """(lmm, encoded) -> the cross-attention layers, and which of their keys, in order, are visual
+    tokens. For one image: in a recording they stand right after its placeholder."""
     phi: bool = True
     multi_image: bool = True
 
@@ -113,8 +119,10 @@ class _Enough(Exception):
     pass
 
 
-def embedded(lmm: Any, encoded: Any) -> Array:
-    """Visual tokens (V, D) as they enter the first decoder layer."""
+def embedded(case: Case, lmm: Any, encoded: Any) -> Array:
+    """Visual tokens (V, D) as they enter the decoder."""
+    if case.embedded is not None:
+        return case.embedded(lmm, encoded)
     found: list[torch.Tensor] = []
 
     def hook(module: Any, args: Any, kwargs: Any) -> None:
@@ -149,10 +157,17 @@ def well_inside(layout: Any, view: Any) -> list[int]:
 
 
 def dye_hit(
-    lmm: Any, pixels: Picture, before: Array, layout: Any, view: Any, token: int, box: Any
+    case: Case,
+    lmm: Any,
+    pixels: Picture,
+    before: Array,
+    layout: Any,
+    view: Any,
+    token: int,
+    box: Any,
 ) -> bool:
     """Whether, in its view, `token` changes most when `box` of the picture is painted."""
-    after = embedded(lmm, lmm.encode(Image.fromarray(painted(pixels, box)), "?"))
+    after = embedded(case, lmm, lmm.encode(Image.fromarray(painted(pixels, box)), "?"))
     change = np.abs(after - before).sum(-1)
     own = view.tokens[view.tokens >= 0]
     return int(own[change[own].argmax()]) == token
@@ -237,8 +252,9 @@ def kernel(hf_model: Any, name: str) -> Iterator[None]:
 
 
 def plain_generate(lmm: Any, encoded: Any, steps: int, **options: Any) -> Any:
-    """transformers' own greedy `generate`, scores and all."""
-    return lmm.hf_model.generate(
+    """The model class' own greedy `generate`, scores and all."""
+    return type(lmm.hf_model).generate(
+        lmm.hf_model,
         **encoded.inputs,
         max_new_tokens=steps,
         do_sample=False,
@@ -246,3 +262,33 @@ def plain_generate(lmm: Any, encoded: Any, steps: int, **options: Any) -> Any:
         return_dict_in_generate=True,
         **options,
     )
+
+
+class Rows:
+    """Where the weights of plain attention stand in a recording of one image and question."""
+
+    def __init__(self, case: Case, lmm: Any, encoded: Any) -> None:
+        ids = encoded.inputs["input_ids"][0].tolist()
+        self.prompt_length = len(ids)
+        self._layers: list[int] = []
+        self._keys = np.zeros(0, dtype=np.int64)
+        self._first = len(ids)
+        if case.cross is not None:
+            self._layers, self._keys = case.cross(lmm, encoded)
+            self._first = ids.index(lmm.hf_model.config.image_token_id) + 1
+
+    def of_model(self, position: int) -> int:
+        """Position of the model of a position in the recording behind the images."""
+        return position - len(self._keys)
+
+    def recorded(self, layer: int, row: Array, end: int, length: int) -> Array:
+        """A row (H, K), whose last key is position end - 1 of the model, as (H, length)."""
+        expected = np.zeros((len(row), length), dtype=row.dtype)
+        visual = self._first + np.arange(len(self._keys))
+        if layer in self._layers:
+            expected[:, visual] = row[:, self._keys]
+            return expected
+        # A window keeps the last keys; the prefill has them all.
+        keys = np.arange(end - row.shape[1], end)
+        expected[:, keys + len(self._keys) * (keys >= self._first)] = row
+        return expected

@@ -55,11 +55,12 @@ def test_rows_are_those_of_eager_attention(family: Get, tmp_path: Path, name: st
     lmm = family(name)
     run, _ = recorded(lmm, tmp_path / "run")
     encoded = lmm.encode(PICTURE, QUESTION)
+    rows = kit.Rows(CASES[name], lmm, encoded)
     with kit.kernel(lmm.hf_model, "eager"), torch.inference_mode():
         plain = kit.plain_generate(
             lmm, encoded, len(run.generated_positions), output_attentions=True
         )
-    said = plain.sequences[0, run.prompt_length :].tolist()
+    said = plain.sequences[0, rows.prompt_length :].tolist()
     assert said == [run.tokens[p].id for p in run.generated_positions]
 
     checked = 0
@@ -70,11 +71,10 @@ def test_rows_are_those_of_eager_attention(family: Get, tmp_path: Path, name: st
         ours = run.attention(query)
         assert ours.shape[0] == len(plain.attentions[step])
         for layer, weights in enumerate(plain.attentions[step]):
-            row = weights[0, :, position if step == 0 else 0].float().numpy()
-            expected = np.zeros_like(ours[layer])
-            # A window keeps the last keys; the prefill has them all.
-            end = run.prompt_length if step == 0 else position + 1
-            expected[:, end - row.shape[1] : end] = row
+            here = rows.of_model(position)
+            row = weights[0, :, here if step == 0 else 0].float().numpy()
+            end = rows.prompt_length if step == 0 else here + 1
+            expected = rows.recorded(layer, row, end, ours.shape[-1])
             np.testing.assert_allclose(ours[layer], expected, atol=1e-5)
             np.testing.assert_allclose(ours[layer].sum(-1), 1, atol=1e-5)
         checked += 1
@@ -91,14 +91,17 @@ def test_recording_changes_nothing(family: Get, tmp_path: Path, name: str) -> No
     lmm = family(name)
     run, logits = recorded(lmm, tmp_path / "run")
     with torch.inference_mode():
-        plain = kit.plain_generate(lmm, lmm.encode(PICTURE, QUESTION), STEPS + 1)
+        encoded = lmm.encode(PICTURE, QUESTION)
+        plain = kit.plain_generate(lmm, encoded, STEPS + 1)
     said = [t.id for t in run.tokens if t.role == "generated"]
-    assert said == plain.sequences[0, run.prompt_length :].tolist()[: len(said)]
+    assert said == plain.sequences[0, encoded.input_length :].tolist()[: len(said)]
     assert len(logits) == len(said) + 1
     # One step more than ours: the closing pass is the step that would come next.
     for ours, theirs in zip(logits, plain.logits, strict=False):
         assert torch.equal(ours, theirs[0].float())
-    assert run.provenance["fidelity"]["worst_difference"] < 1e-4
+    fidelity = run.provenance["fidelity"]
+    assert fidelity["worst_difference"] < 1e-4
+    assert fidelity["worst_attention_difference"] < 1e-5
 
 
 @with_phi
@@ -180,14 +183,16 @@ def test_painting_a_box_changes_its_token_most(family: Get, name: str) -> None:
             assert layout.known
             if case.views is not None:
                 assert len(layout.views) == case.views(lmm, size)
-            before = kit.embedded(lmm, encoded)
+            before = kit.embedded(case, lmm, encoded)
             picked = rng.permutation(len(layout.views))[:3]
             for view in [layout.views[i] for i in sorted(picked)]:
                 whole = kit.well_inside(layout, view)
                 chosen = rng.permutation(whole)[:4].tolist()
                 assert chosen, (size, view.name)
                 for token in chosen:
-                    hit = kit.dye_hit(lmm, pixels, before, layout, view, token, layout.boxes[token])
+                    hit = kit.dye_hit(
+                        case, lmm, pixels, before, layout, view, token, layout.boxes[token]
+                    )
                     assert hit, (size, view.name, layout.cell_of(token))
                 grid = view.tokens
                 wrong = {
@@ -202,7 +207,7 @@ def test_painting_a_box_changes_its_token_most(family: Get, name: str) -> None:
                             continue
                         controls[kind][0] += 1
                         controls[kind][1] += kit.dye_hit(
-                            lmm, pixels, before, layout, view, token, box
+                            case, lmm, pixels, before, layout, view, token, box
                         )
     for kind, (tried, hits) in controls.items():
         assert tried >= 2 and hits == 0, (kind, tried, hits)

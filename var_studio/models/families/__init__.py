@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from var_studio.models.errors import UnsupportedModelError
-
 from var_studio.models.families.base import Encoded, Family, check_prompt, encode
+from var_studio.models.families.deepseek_vl import DeepseekVL
 from var_studio.models.families.gemma3 import Gemma3
 from var_studio.models.families.glm4v import Glm4v
 from var_studio.models.families.idefics3 import Idefics3
 from var_studio.models.families.internvl import InternVL
+from var_studio.models.families.janus import Janus
 from var_studio.models.families.llava import Llava
 from var_studio.models.families.llava_next import LlavaNext
+from var_studio.models.families.mllama import Mllama
 from var_studio.models.families.paligemma import PaliGemma
 from var_studio.models.families.qwen_vl import QwenVL
 
@@ -21,13 +23,16 @@ __all__ = ["FAMILIES", "Encoded", "Family", "check_prompt", "encode", "family_of
 
 FAMILIES: Final[tuple[type[Family], ...]] = (
     # One line each.
-    PaliGemma,
-    Idefics3,
+    DeepseekVL,
     Gemma3,
     Glm4v,
+    Idefics3,
     InternVL,
+    Janus,
     Llava,
     LlavaNext,
+    Mllama,
+    PaliGemma,
     QwenVL,
 )
 

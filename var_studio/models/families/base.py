@@ -8,6 +8,7 @@ from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from var_studio.models.errors import PromptError
+from var_studio.models.families.cross import CrossKeys
 from var_studio.models.pieces import PieceDecoder
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.tokens import Exchange, Role, Token
@@ -27,18 +28,26 @@ class Encoded:
     """A prompt, ready for the model.
 
     `inputs` go to `hf_model` or `hf_model.generate` as they are, on the model's device; batch 1.
-    `tokens` has one entry per position of `inputs["input_ids"]`.
+    `tokens` has one entry per position of `inputs["input_ids"]`, and with `cross` one per visual
+    key.
     """
 
     inputs: dict[str, torch.Tensor]
     tokens: tuple[Token, ...]
     layout: VisualLayout
     images: tuple[StoredImage, ...]
+    cross: CrossKeys | None = None
+    """Where visual tokens stand that are keys of cross-attention layers alone."""
 
     @property
     def length(self) -> int:
         """Number T of positions."""
         return len(self.tokens)
+
+    @property
+    def input_length(self) -> int:
+        """Number of positions that the model reads: fewer than T with `cross`."""
+        return int(self.inputs["input_ids"].shape[1])
 
 
 class Family:
@@ -65,6 +74,9 @@ class Family:
     def prepare(self, hf_model: Any, processor: Any) -> None:
         """Fill what old checkpoints leave out of their processor. Raises UnsupportedModelError."""
 
+    phi_undefined: ClassVar[str] = ""
+    """Why visual tokens have no phi, in families where they have none."""
+
     def kernel(self, hf_model: Any) -> Kernel:
         """The attention kernel that is exact for the language model.
 
@@ -78,6 +90,15 @@ class Family:
     def attention_module(self, layer: Any) -> Any:
         """The module of a decoder layer whose attention is recorded."""
         return layer.self_attn
+
+    def cross_keys(
+        self, hf_model: Any, inputs: Mapping[str, torch.Tensor], positions: Sequence[int]
+    ) -> CrossKeys | None:
+        """Where the keys of cross-attention layers stand; None in families without such layers.
+
+        `positions` are those of the placeholders. `layout` is given the keys' own then.
+        """
+        return None
 
     def placeholder(self, processor: Any) -> str:
         """What stands for one image in the chat text, before it is expanded to its tokens."""
@@ -200,7 +221,7 @@ def encode(
     images: Sequence[Image],
     prompt: str,
     history: Sequence[Exchange] = (),
-) -> tuple[dict[str, torch.Tensor], tuple[Token, ...], VisualLayout]:
+) -> tuple[dict[str, torch.Tensor], tuple[Token, ...], VisualLayout, CrossKeys | None]:
     """Tokenise a question about images and lay its visual tokens out. Inputs stay on the CPU.
 
     `history`: what was asked and answered before; the images belong to its first question.
@@ -218,12 +239,16 @@ def encode(
             "The encoded prompt holds no visual token.",
             "The processor and the model of this checkpoint do not fit: check its files.",
         )
-    layout = family.layout(hf_model, processor, [i.size for i in images], inputs, positions)
+    cross = family.cross_keys(hf_model, inputs, positions)
+    placed = positions if cross is None else cross.visual.tolist()
+    layout = family.layout(hf_model, processor, [i.size for i in images], inputs, placed)
     visual = _visual_block(family, hf_model, processor, ids, positions)
     tokens = _tokens(processor.tokenizer, ids, visual)
     if history:
         tokens = _with_turns(family, processor, messages, text, tokens)
-    return inputs, tokens, layout
+    if cross is not None:
+        tokens = cross.inserted(tokens)
+    return inputs, tokens, layout, cross
 
 
 def _messages(prompt: str, n_images: int, history: Sequence[Exchange]) -> list[Message]:
