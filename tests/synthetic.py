@@ -60,6 +60,7 @@ def make_run(
     image_size: tuple[int, int] = (320, 240),
     name: str = "baseline",
     intervention: Any = None,
+    teacher: str | None = None,
     finish: bool = True,
 ) -> Recording:
     """Write a run into a directory and open it. The same arguments give the same run."""
@@ -85,6 +86,7 @@ def make_run(
         precision=precision,
         generation=Generation(max_new_tokens=max(1, queries - len(prompt))),
         interventions=interventions_from(intervention),
+        teacher=teacher,
         provenance={"checkpoint": "synthetic", "family": "synthetic", "seed": seed},
         images=[make_image(image_size, seed)],
     )

@@ -16,6 +16,7 @@ from var_studio.gui.models.method_settings import MethodModel
 from var_studio.gui.models.selection import SelectionModel
 from var_studio.gui.models.token_list import TokenListModel, TokenRole, surprise
 from var_studio.gui.models.workspace import Workspace
+from var_studio.gui.panels.answer_variants import interventions_text
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
 from var_studio.recording.tokens import Token
@@ -168,6 +169,22 @@ def test_runs_of_the_same_question_are_paired(tmp_path: Path, qtbot: QtBot) -> N
     assert (workspace.baseline, workspace.paired, workspace.run) == (baseline, var, baseline)
     workspace.remove_run(var)
     assert workspace.runs == [baseline, other] and workspace.paired is None
+    settle(qtbot)
+
+
+def test_a_forced_answer_is_no_second_answer_unless_looked_at(tmp_path: Path, qtbot: QtBot) -> None:
+    workspace = Workspace()
+    baseline = make_run(tmp_path / "a")
+    var = make_run(tmp_path / "b", name="VAR", intervention=Redistribution())
+    forced = make_run(
+        tmp_path / "c", name="forced", intervention=Redistribution(), teacher=baseline.id
+    )
+    workspace.replace_all([baseline, var, forced])
+    assert (workspace.baseline, workspace.paired) == (baseline, var)
+    assert workspace.answers_with_var(baseline) == [var, forced]
+    workspace.look_at(forced)
+    assert (workspace.baseline, workspace.paired) == (baseline, forced)
+    assert interventions_text(forced) == f"{interventions_text(var)}; teacher-forced"
     settle(qtbot)
 
 

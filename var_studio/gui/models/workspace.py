@@ -230,7 +230,8 @@ class Workspace(QObject):
         self.selection.select_all()
         if self.runs:
             for run in self.runs:
-                self._pair(run)
+                if run.teacher is None:
+                    self._pair(run)
             self.look_at(self.baseline or self.runs[-1])
         else:
             self.run_changed.emit()
@@ -255,10 +256,14 @@ class Workspace(QObject):
             self.baseline, self.paired = self._partner(run, with_intervention=False), run
 
     def _partner(self, run: Recording, *, with_intervention: bool) -> Recording | None:
-        """The latest run on the same image, question and sampling, with or without VAR."""
+        """The latest run on the same image, question and sampling, with or without VAR.
+
+        None that was forced to an answer: that is no answer of its own.
+        """
         for other in reversed(self.runs):
             if (
                 other is not run
+                and other.teacher is None
                 and bool(other.interventions) == with_intervention
                 and same_question(other, run)
             ):

@@ -40,12 +40,13 @@ def settings_text(settings: Redistribution, tau_default: float) -> str:
 
 def interventions_text(run: Recording) -> str:
     """What a run was made with, in words; a redistribution by its settings alone."""
-    return "; ".join(
+    words = [
         settings_text(each, run.tau_default)
         if isinstance(each, Redistribution)
         else interventions_line([each])
         for each in run.interventions
-    )
+    ]
+    return "; ".join([*words, "teacher-forced"] if run.teacher is not None else words)
 
 
 class AnswerVariants(QWidget):

@@ -195,13 +195,21 @@ class TranscriptPanel(Panel):
             return
         self.parting.show_runs(self._workspace().answers_with_var(baseline), other)
         from var_studio.analysis.compare import compare, generated
+        from var_studio.analysis.scores import score
 
         compared = compare(baseline, other)
         first = compared.first_divergence
         for strip, run in ((self.answer, baseline), (self.second, other)):
             rest = [] if first is None else generated(run.tokens)[first:]
             strip.tokens.set_divergence(rest[0].position if rest else None)
-        if not (baseline.finished and other.finished):
+        same_as_far = first is None and compared.n_other <= compared.n_baseline
+        if other.teacher == baseline.id and same_as_far:
+            scores = score(baseline.tokens, other.tokens)
+            self.parting.say(
+                "The baseline's own answer, scored: its log-probability changes by "
+                f"{scores.total_change:+.3g}, {scores.mean_change:+.2g} a token (nats)."
+            )
+        elif not (baseline.finished and other.finished):
             self.parting.say("The second answer is being written.")
         elif compared.undecided and not compared.identical:
             self.parting.say("One answer was cut short; up to there both are the same.")
