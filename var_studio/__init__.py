@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from var_studio.engine.generation import record
     from var_studio.engine.pairs import record_pair
     from var_studio.figures.export import export_figure
+    from var_studio.models.convert_internvl2 import convert
     from var_studio.models.loading import load_model
     from var_studio.recording.recording import Recording
     from var_studio.recording.session import Session, open_session, save_session
@@ -51,6 +52,7 @@ __all__ = [
     "Session",
     "VarStudioError",
     "compare",
+    "convert",
     "discover",
     "export_figure",
     "load_model",
@@ -71,6 +73,7 @@ _HOME = {
     "Redistribution": "var_studio.recording.settings",
     "Session": "var_studio.recording.session",
     "compare": "var_studio.analysis.compare",
+    "convert": "var_studio.models.convert_internvl2",
     "discover": "var_studio.engine.discovery",
     "export_figure": "var_studio.figures.export",
     "load_model": "var_studio.models.loading",
