@@ -19,7 +19,6 @@ import numpy as np
 
 from tests.synthetic import make_run
 from var_studio.analysis.reading import Focus, Reading
-from var_studio.recording import apply
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
 
@@ -44,11 +43,8 @@ def everything(reading: Reading) -> None:
 
 def from_nothing(run: Recording, query: int, settings: Redistribution) -> None:
     """The same without memory, on whole rows."""
-    rows = run.attention(query)[:, :, None]
-    sinks = run.sinks(tau=settings.tau)
-    apply.image_centric_heads(rows, run.visual, sinks, settings)
-    moved = apply.redistribute_rows(rows, run.visual, sinks, settings, run.n_layers)
-    for block in (rows, moved):
+    run.image_centric(query, settings)
+    for block in (run.attention(query), run.redistributed(query, settings)):
         block[..., run.layout.positions].mean(axis=(0, 1))
 
 

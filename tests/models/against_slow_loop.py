@@ -15,7 +15,12 @@ from var_studio.recording.interventions import on_attention
 
 
 def recorded_logits(
-    lmm: Any, image: Any, intervention: Any, directory: Path, steps: int = 5
+    lmm: Any,
+    image: Any,
+    intervention: Any,
+    directory: Path,
+    steps: int = 5,
+    question: str = QUESTION,
 ) -> tuple[Any, np.ndarray]:
     """A run under an intervention, and its raw logits (steps + closing, V)."""
     seen: list[torch.Tensor] = []
@@ -26,7 +31,7 @@ def recorded_logits(
         run = vs.record(
             lmm,
             image,
-            QUESTION,
+            question,
             intervention=intervention,
             generation=vs.Generation(max_new_tokens=steps),
             directory=directory,
