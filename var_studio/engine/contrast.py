@@ -42,7 +42,9 @@ def kept_shares(noise_step: int) -> tuple[float, float]:
 
 
 def noised(inputs: Mapping[str, torch.Tensor], settings: Contrast) -> dict[str, torch.Tensor]:
-    """The pixels among the inputs of a prompt, noised: each floating tensor named pixel_values...
+    """The pixels among the inputs of a prompt, noised: each floating tensor named "pixel_values".
+
+    More names than one hold that word where a model takes an image at two resolutions.
 
     The noise is drawn on the CPU in float32, so that a seed means the same on every device.
     Raises SettingsError for a prompt without pixels.
@@ -54,7 +56,7 @@ def noised(inputs: Mapping[str, torch.Tensor], settings: Contrast) -> dict[str, 
     found = {}
     for name in sorted(inputs):
         pixels = inputs[name]
-        if name.startswith(_PIXELS) and pixels.is_floating_point():
+        if _PIXELS in name and pixels.is_floating_point():
             drawn = torch.randn(pixels.shape, generator=generator)
             mixed = image * pixels.float() + noise * drawn.to(pixels.device)
             found[name] = mixed.to(pixels.dtype)
