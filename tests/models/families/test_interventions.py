@@ -56,3 +56,15 @@ def test_interventions_are_the_slow_loop(
     assert drawn is not None
     drawn.seed = 3
     assert np.abs(slow(other) - logits[: len(said)]).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.phi])
+@pytest.mark.parametrize("made_with", [vs.Redistribution(), vs.Knockout(), vs.HeadAblation()])
+def test_without_phi_they_are_refused_with_the_reason(
+    family: Callable[[str], Any], tmp_path: Path, name: str, made_with: Any
+) -> None:
+    with pytest.raises(vs.VarStudioError, match="φ is undefined"):
+        vs.record(
+            family(name), PICTURE, QUESTION, intervention=made_with, directory=tmp_path / "run"
+        )
+    assert not (tmp_path / "run").exists()
