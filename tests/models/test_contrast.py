@@ -192,6 +192,23 @@ def test_a_pair_scores_the_baseline_under_contrast(loaded: Any, tmp_path: Path) 
         assert scored.logprob_after == pytest.approx(expected[step, scored.token.id], abs=2e-5)
 
 
+def test_a_forced_token_may_be_forbidden(loaded: Any, tmp_path: Path) -> None:
+    lmm, image = loaded("gqa"), noise(60, 60)
+    hot = vs.Generation(max_new_tokens=6, temperature=5.0, seed=1)
+    pair = record_pair(
+        lmm, image, QUESTION, intervention=Contrast(cutoff=1.0), generation=hot,
+        directory=tmp_path,
+    )  # fmt: skip
+    saved = vs.save_session(tmp_path / "s.vars", pair.runs)
+    with vs.open_session(saved) as session:
+        scores = vs.compare(*session.runs).scores
+    assert scores is not None and len(scores.tokens) == 6
+    for scored in scores.tokens:
+        assert len(scored.top_after) == 1
+        assert scored.logprob_after == (0.0 if scored.still_first else -math.inf)
+    assert scores.total_change == -math.inf and scores.first_departure is not None
+
+
 def test_the_noised_image_is_not_kept_as_the_image(loaded: Any, tmp_path: Path) -> None:
     lmm, image = loaded("crop"), noise(60, 60, seed=8)
     lmm.encoded_images.clear()

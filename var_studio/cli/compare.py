@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from var_studio.analysis.compare import Comparison, compare
 from var_studio.analysis.scores import ScoredToken, Scores, score
 from var_studio.cli.export import find_run, position_of
 from var_studio.cli.record import change_in_words, divergence
+from var_studio.cli.terminal import number
 from var_studio.errors import VarStudioError
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session, open_session
@@ -133,10 +133,10 @@ def _print_all(first: Recording, compared: Sequence[Compared]) -> None:
 def _print_scores(first: Recording, run: Recording, scores: Scores) -> None:
     print(change_in_words(first, run, scores))
     print("  token    before     after    change  text, and what is now likelier")
-    for number, scored in enumerate(scores.tokens):
+    for index, scored in enumerate(scores.tokens):
         likelier = "" if scored.still_first else f"  -> {_quoted(scored.top_after[0])}"
         print(
-            f"  g{number:<5}{scored.logprob_before:10.4f}{scored.logprob_after:10.4f}"
+            f"  g{index:<5}{scored.logprob_before:10.4f}{scored.logprob_after:10.4f}"
             f"{scored.change:+10.4f}  {_quoted(scored.token)}{likelier}"
         )
 
@@ -199,8 +199,8 @@ def _document(each: Compared) -> dict[str, Any]:
     if each.forced is not None and each.scores is not None:
         document["forced"] = {
             "id": each.forced.id,
-            "total_change": _number(each.scores.total_change),
-            "mean_change": _number(each.scores.mean_change),
+            "total_change": number(each.scores.total_change),
+            "mean_change": number(each.scores.mean_change),
             "first_departure": each.scores.first_departure,
             "tokens": [_scored(scored) for scored in each.scores.tokens],
         }
@@ -212,9 +212,9 @@ def _scored(scored: ScoredToken) -> dict[str, Any]:
         "position": scored.token.position,
         "id": scored.token.id,
         "text": scored.token.text,
-        "logprob_before": _number(scored.logprob_before),
-        "logprob_after": _number(scored.logprob_after),
-        "change": _number(scored.change),
+        "logprob_before": number(scored.logprob_before),
+        "logprob_after": number(scored.logprob_after),
+        "change": number(scored.change),
         "still_first": scored.still_first,
         "top_before": [_candidate(a) for a in scored.top_before],
         "top_after": [_candidate(a) for a in scored.top_after],
@@ -225,10 +225,5 @@ def _candidate(candidate: Alternative) -> dict[str, Any]:
     return {
         "id": candidate.id,
         "text": candidate.text,
-        "logprob": _number(candidate.logprob),
+        "logprob": number(candidate.logprob),
     }
-
-
-def _number(value: float) -> float | str:
-    """JSON has no infinity: a token that contrastive decoding forbids."""
-    return value if math.isfinite(value) else str(value)

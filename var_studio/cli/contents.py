@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from var_studio.analysis.parity import parity
+from var_studio.cli.terminal import number
 from var_studio.figures.words import interventions_line
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import open_session
@@ -66,7 +67,7 @@ def _document(run: Recording) -> dict[str, Any]:
                 "text": token.text,
                 "role": token.role,
                 "turn": token.turn,
-                "logprob": token.logprob,
+                "logprob": None if token.logprob is None else number(token.logprob),
                 "row": run.query_of(token.position) is not None,
             }
             for token in run.tokens

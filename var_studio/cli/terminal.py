@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Mapping
@@ -74,6 +75,11 @@ def settings_of(
         option = "--" + (options or {}).get(field, field).replace("_", "-")
         said = first["msg"].removeprefix("Input should be ")
         raise VarStudioError(f"{option} is {first['input']}: it must be {said}.") from error
+
+
+def number(value: float) -> float | str:
+    """A number as JSON takes it: "-inf" for the log-probability of a forbidden token."""
+    return value if math.isfinite(value) else str(value)
 
 
 def option_help(kind: type[Settings], name: str) -> str:

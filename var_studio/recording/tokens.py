@@ -25,9 +25,11 @@ class Token:
     """One position of the sequence.
 
     `text` is what this token adds to the decoded text, spaces included; joined over the generated
-    tokens (special ones left out) it is the answer. `logprob` (nats) and `top` are the model's
-    own, before temperature and top-p, at the step that produced the token; None and empty for
-    tokens that were given. `turn` counts the questions from 0.
+    tokens (special ones left out) it is the answer. `logprob` (nats) and `top` are those of the
+    distribution that the token was chosen from, before temperature and top-p: the model's own,
+    after contrastive decoding where there was any. (A token that it forbids is not in `top`, and
+    has -inf where it was forced all the same.) None and empty for tokens that were given. `turn`
+    counts the questions from 0.
     """
 
     position: int
