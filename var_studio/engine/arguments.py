@@ -15,7 +15,6 @@ from var_studio.recording.settings import Knockout
 from var_studio.recording.store import GROUP
 
 if TYPE_CHECKING:
-    from var_studio.models.loaded import Encoded
     from var_studio.recording.settings import AttentionIntervention, Interventions
 
 _LONGEST_NAME: Final = 200
@@ -82,16 +81,6 @@ def _check_on_attention(settings: AttentionIntervention, lmm: LoadedModel) -> No
             "The intervention names no sink dimension (sink_dims is empty), so that no token "
             "would be a sink.",
             "Name at least one, or leave them to the model with None.",
-        )
-
-
-def check_phi_defined(encoded: Encoded) -> None:
-    """Raise SettingsError for interventions where visual tokens are no tokens of the sequence."""
-    if encoded.cross is not None:
-        raise SettingsError(
-            "This model reads images through cross-attention: its visual tokens pass through no "
-            "layer, so φ is undefined there, and with it visual sinks and image-centric heads.",
-            "Record a baseline, or choose a model whose images are part of the sequence.",
         )
 
 

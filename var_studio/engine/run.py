@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.engine import discovery
-from var_studio.engine.arguments import check_phi_defined
 from var_studio.engine.capture import Capture, Pass
 from var_studio.engine.contrast import Contrasting
 from var_studio.engine.decoding import Forced, Watch, end_tokens, generate_arguments, seeded
@@ -169,7 +168,6 @@ class Run:
         self._visual_keys = slice(first, last + 1) if whole else layout.positions
         acts = None
         if on_attention(self._interventions):
-            check_phi_defined(encoded)
             length = encoded.length + self._max_new
             acts = build(
                 self._interventions,

@@ -63,7 +63,7 @@ def test_interventions_are_the_slow_loop(
 def test_without_phi_they_are_refused_with_the_reason(
     family: Callable[[str], Any], tmp_path: Path, name: str, made_with: Any
 ) -> None:
-    with pytest.raises(vs.VarStudioError, match="φ is undefined"):
+    with pytest.raises(vs.VarStudioError, match="visual tokens are keys of cross-attention"):
         vs.record(
             family(name), PICTURE, QUESTION, intervention=made_with, directory=tmp_path / "run"
         )
