@@ -82,6 +82,22 @@ def test_what_moves_nothing_changes_no_score(loaded: Any, tmp_path: Path, model:
     assert found.scores.first_departure is None and found.scores.total_change == 0.0
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_rows_that_stay_change_no_score_in_half_precision(
+    checkpoint: Any, tmp_path: Path, dtype: str
+) -> None:
+    """Redistribution is at work in every layer and step, but no token reaches its threshold."""
+    lmm = vs.load_model(checkpoint("gqa"), dtype=dtype)
+    settings = vs.Redistribution(sink_dims=(5, 17), tau=1000.0, rho=0.0, mass_min=0.0)
+    pair = record_pair(
+        lmm, noise(60, 60), QUESTION, intervention=settings, generation=SIX, directory=tmp_path
+    )
+    scores = pair.compare().scores
+    assert scores is not None and [s.change for s in scores.tokens] == [0.0] * len(scores.tokens)
+    assert len(scores.tokens) > 0
+    lmm.release()
+
+
 def test_a_forced_run_says_so_and_records_as_any_other(loaded: Any, tmp_path: Path) -> None:
     lmm, image = loaded("gqa"), noise(60, 60)
     events: list[Any] = []
