@@ -91,25 +91,32 @@ def _save(
 
 
 def means(lmm: Any, picture: Image.Image) -> tuple[Array, Array]:
+    features, _ = packed(lmm, picture)
+    return features[:, 0], features[:, 1] > 0.999
+
+
+def packed(lmm: Any, picture: Image.Image) -> tuple[Array, Array]:
     """The model's own packing of features that carry the mean colours of their pixels.
 
-    It unpads, shrinks and adds newlines (NaN here) as it does with the real ones.
+    It unpads, shrinks and adds newlines (NaN here) as it does with the real ones. (V, 3): the
+    red of the picture, 1 where there is a picture and 0 where there is padding, and the number of
+    the tile: one of those returned beside, or a blend of several.
     """
     model, processor = lmm.hf_model.model, lmm.processor.image_processor
     patch = model.config.vision_config.patch_size
-    # Red is the picture; green is white where there is one, and black where there is padding.
     white = Image.new("L", picture.size, 255)
     batch = processor(
         images=Image.merge("RGB", (picture.getchannel(0), white, white)), return_tensors="pt"
     )
-    mean, std = (
-        torch.tensor(v)[:, None, None] for v in (processor.image_mean, processor.image_std)
-    )
-    colours = torch.nn.functional.avg_pool2d((batch["pixel_values"][0] * std + mean), patch)
+    std, mean = (torch.tensor(v) for v in (processor.image_std, processor.image_mean))
+    pixels = batch["pixel_values"][0] * std[:, None, None] + mean[:, None, None]
+    colours = torch.nn.functional.avg_pool2d(pixels, patch).flatten(2)
+    numbers = torch.rand(len(pixels), generator=torch.Generator().manual_seed(0))
+    colours[:, 2] = numbers[:, None]
 
     def carry(module: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
         carrying = output.clone()
-        carrying[..., :3] = colours.flatten(2).transpose(1, 2)
+        carrying[..., :3] = colours.transpose(1, 2)
         return carrying
 
     handle = model.multi_modal_projector.register_forward_hook(carry)
@@ -121,8 +128,7 @@ def means(lmm: Any, picture: Image.Image) -> tuple[Array, Array]:
     finally:
         model.image_newline.copy_(newline)
         handle.remove()
-    values = features[:, :2].double().numpy()
-    return values[:, 0], values[:, 1] > 0.999
+    return features[:, :3].double().numpy(), numbers.double().numpy()
 
 
 def _case(name: str, side: int, patch: int, real: tuple[int, int], **options: Any) -> Case:

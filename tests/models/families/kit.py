@@ -69,6 +69,8 @@ class Case:
     tokens. For one image: in a recording they stand right after its placeholder."""
     phi: bool = True
     multi_image: bool = True
+    alone: bool = True
+    """Whether each of several pictures is laid out as it is alone."""
 
 
 def noise(width: int, height: int, seed: int = 0) -> Picture:

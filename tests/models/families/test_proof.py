@@ -235,8 +235,12 @@ def test_several_images_have_views_of_their_own(family: Get, tmp_path: Path, nam
         return
     other = Image.fromarray(kit.noise(90, 130, seed=5))
     run, _ = recorded(lmm, tmp_path / "run", image=[PICTURE, other])
-    alone = [lmm.encode(image, QUESTION).layout for image in (PICTURE, other)]
+    np.testing.assert_allclose(run.attention(0).sum(-1), 1, atol=1e-5)
     assert run.layout.image_sizes == (PICTURE.size, other.size)
+    assert {view.image for view in run.layout.views} == {0, 1}
+    if not case.alone:
+        return
+    alone = [lmm.encode(image, QUESTION).layout for image in (PICTURE, other)]
     assert run.layout.count == sum(layout.count for layout in alone)
     for image, layout in enumerate(alone):
         views = [view for view in run.layout.views if view.image == image]
@@ -246,7 +250,6 @@ def test_several_images_have_views_of_their_own(family: Get, tmp_path: Path, nam
             assert ours.box == pytest.approx(theirs.box)
             shifted = np.where(theirs.tokens >= 0, theirs.tokens + offset, -1)
             np.testing.assert_array_equal(ours.tokens, shifted)
-    np.testing.assert_allclose(run.attention(0).sum(-1), 1, atol=1e-5)
 
 
 @every_case

@@ -15,6 +15,7 @@ from var_studio.models.families.internvl import InternVL
 from var_studio.models.families.janus import Janus
 from var_studio.models.families.llava import Llava
 from var_studio.models.families.llava_next import LlavaNext
+from var_studio.models.families.llava_onevision import LlavaOnevision
 from var_studio.models.families.mllama import Mllama
 from var_studio.models.families.paligemma import PaliGemma
 from var_studio.models.families.qwen_vl import QwenVL
@@ -31,6 +32,7 @@ FAMILIES: Final[tuple[type[Family], ...]] = (
     Janus,
     Llava,
     LlavaNext,
+    LlavaOnevision,
     Mllama,
     PaliGemma,
     QwenVL,

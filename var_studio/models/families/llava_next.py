@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from var_studio.models.errors import PromptError, UnsupportedModelError
+from var_studio.models.errors import UnsupportedModelError
 from var_studio.models.families.geometry import (
     check_count,
     edge,
@@ -27,7 +27,6 @@ from var_studio.recording.layout import Box, View, VisualLayout
 
 if TYPE_CHECKING:
     import torch
-    from PIL.Image import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +104,6 @@ class LlavaNext(Llava):
                 "Check image_grid_pinpoints in config.json and preprocessor_config.json.",
             )
 
-    def inputs(self, processor: Any, images: Sequence[Image], text: str) -> dict[str, torch.Tensor]:
-        """As every family, after a word on images that fit no grid."""
-        for image in images:
-            if best_grid(image.size, processor.image_processor.image_grid_pinpoints) is None:
-                raise PromptError(
-                    f"An image of {image.width} x {image.height} pixels is too narrow for this "
-                    "model: nothing would be left of its short side.",
-                    "Crop it, or cut it into several images.",
-                )
-        return super().inputs(processor, images, text)
-
     def shrunk(self, hf_model: Any, rows: int, cols: int) -> tuple[int, int]:
         """Rows and columns of tokens that the model makes of rows and columns of cells."""
         return rows, cols
@@ -153,10 +141,10 @@ class LlavaNext(Llava):
         self, hf_model: Any, size: tuple[int, int], side: int, cells: int, patch: int
     ) -> tuple[Axis, Axis]:
         """The canvas of an image, downwards and across."""
+        from transformers.image_processing_utils import select_best_resolution
+
         width, height = size
-        grid = best_grid(size, _pinpoints(hf_model))
-        assert grid is not None  # `inputs` has looked
-        canvas_height, canvas_width = grid
+        canvas_height, canvas_width = select_best_resolution((height, width), _pinpoints(hf_model))
         new_width, new_height = _fitted(width, height, canvas_width, canvas_height)
         rows, cols = canvas_height // side * cells, canvas_width // side * cells
         drop_rows, drop_cols = _padding(width, height, cols, rows)
@@ -171,14 +159,6 @@ class LlavaNext(Llava):
             side, cells, patch, drop_cols, kept_cols, token_cols,
         )  # fmt: skip
         return down, across
-
-
-def best_grid(size: tuple[int, int], pinpoints: Any) -> tuple[int, int] | None:
-    """(height, width) of the canvas for an image of (width, height); None if it fits none."""
-    from transformers.image_processing_utils import select_best_resolution
-
-    grid: tuple[int, int] | None = select_best_resolution((size[1], size[0]), pinpoints)
-    return grid
 
 
 def _pinpoints(hf_model: Any) -> Any:
