@@ -13,6 +13,10 @@ from PIL import Image
 import var_studio as vs
 from tests.models.families import case_mllama
 from tests.models.families.kit import QUESTION, noise
+from var_studio.cli.contents import show
+from var_studio.figures.choice import read
+from var_studio.figures.geometry import choose_views
+from var_studio.figures.words import sinks_by_kind, sinks_line
 from var_studio.models.families.cross import CrossKeys
 
 PICTURE = Image.fromarray(noise(60, 30))
@@ -85,7 +89,21 @@ def test_phi_is_undefined_for_visual_tokens_and_said_so(lmm: Any, tmp_path: Path
         expected = np.abs(x[:, DIMS]).max(-1) / np.sqrt((x**2).mean(-1))
         np.testing.assert_allclose(phi[text], expected, rtol=1e-4, atol=1e-4)
         assert not np.isnan(phi[encoded.length :]).any()
-    assert "no state in the decoder" in run.provenance["phi_undefined"]
+
+
+def test_what_is_undefined_is_said(
+    lmm: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the captions of figures and in `info`."""
+    run = record(lmm, tmp_path / "run")
+    reading = read(run, layer=1)
+    shown = choose_views(run.layout, 0)
+    assert "undefined: visual tokens are keys of cross-attention" in sinks_line(reading, shown)
+    assert "φ of visual tokens undefined" in sinks_by_kind(reading)
+    assert not reading.visual_sinks.any() and not reading.changed.any()
+    vs.save_session(tmp_path / "s.vars", run)
+    show(tmp_path / "s.vars", as_json=False)
+    assert "φ         undefined for visual tokens: visual tokens" in capsys.readouterr().out
 
 
 def test_value_norms_are_those_of_the_layers_own_keys(lmm: Any, tmp_path: Path) -> None:

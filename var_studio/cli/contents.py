@@ -98,6 +98,9 @@ def _print_run(index: int, run: Recording) -> None:
             where = f"image {view.image + 1}, {view.name}, {view.rows} × {view.cols}"
             print(f"    view {number:<4} {where}")
     print(f"    rows      {len(run.query_positions)} of {run.length} tokens, {run.precision}")
+    undefined = run.provenance.get("phi_undefined")
+    if undefined:
+        print(f"    φ         undefined for visual tokens: {undefined}")
     found = parity(run.provenance)
     if found is not None:
         facts = ", ".join(str(run.provenance.get(key, "?")) for key in ("kernel", "dtype"))

@@ -93,8 +93,8 @@ def _sdpa_forward(
         if attention_mask is not None:
             mask = attention_mask[0]
         elif query.shape[2] > 1:
-            causal = options.get("is_causal")
-            causal = getattr(module, "is_causal", True) if causal is None else causal
+            asked = options.get("is_causal")
+            causal = bool(getattr(module, "is_causal", True) if asked is None else asked)
         tap(Call(module, query[0], key[0], value[0], mask, scaling, causal, options, output[0]))
     return output, None
 

@@ -42,7 +42,13 @@ def sinks_by_kind(reading: Reading) -> str:
     first = int(reading.sinks[layer, 0] and not reading.visual[0])
     text = int(reading.n_sinks[layer]) - visual - first
     named = [(visual, "visual"), (text, "text"), (first, "BOS")]
-    return ", ".join(f"{n} {what}" for n, what in named if n) or "none"
+    found = ", ".join(f"{n} {what}" for n, what in named if n) or "none"
+    return found + (" (φ of visual tokens undefined)" if phi_undefined(reading) else "")
+
+
+def phi_undefined(reading: Reading) -> str:
+    """Why no visual token of the run has a φ; empty in models where each has."""
+    return str(reading.run.provenance.get("phi_undefined") or "")
 
 
 def settings_line(settings: Redistribution) -> str:
@@ -164,6 +170,9 @@ def sinks_line(reading: Reading, shown: ShownViews) -> str:
     """How many sinks the picture shows boxed, and how many lie outside it."""
     layer, sinks = reading.focus.layer, reading.visual_sinks
     total = int(sinks.sum())
+    undefined = phi_undefined(reading)
+    if undefined:
+        return f"φ of visual tokens is undefined: {undefined}."
     if not reading.run.layout.known:
         return f"{count(total, 'visual sink')} in layer {layer}."
     boxed = int((sinks & shown.tokens).sum())
