@@ -51,7 +51,12 @@ def mask() -> torch.Tensor:
 
 def go_through(acts: Acts, device: str) -> list[torch.Tensor]:
     """A prefill and a few steps; what is added to the rows."""
-    found = []
+    return list(changes(acts, device).values())
+
+
+def changes(acts: Acts, device: str = "cpu") -> dict[tuple[int, int], torch.Tensor]:
+    """The same by layer and position, the prompt's by -1."""
+    found = {}
     generator = torch.Generator().manual_seed(0)
 
     def drawn(*shape: int) -> torch.Tensor:
@@ -62,14 +67,15 @@ def go_through(acts: Acts, device: str) -> list[torch.Tensor]:
         acts.observe(layer, 0, drawn(PROMPT, D))
         if acts.active[layer]:
             rows = torch.softmax(3 * drawn(HEADS, len(positions), PROMPT), -1)
-            found.append(acts.change(layer, rows, 0, positions))
+            found[layer, -1] = acts.change(layer, rows, 0, positions)
     for position in range(PROMPT, LENGTH):
         for layer in range(LAYERS):
             acts.observe(layer, position, drawn(1, D))
             if acts.active[layer]:
                 rows = torch.softmax(3 * drawn(HEADS, 1, position + 1), -1)
                 change = acts.step_change(layer, rows, 0, position)
-                found += [] if change is None else [change]
+                if change is not None:
+                    found[layer, position] = change
     return found
 
 
@@ -82,12 +88,30 @@ def test_everything_works_on_a_device_that_holds_no_numbers(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_operation_waits(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from var_studio.engine import redistributor
+    from var_studio.engine import interventions, redistributor
 
     # As on an accelerator: steps in torch.
-    monkeypatch.setattr(redistributor, "steps_in_numpy", lambda device: False)
+    for module in (interventions, redistributor):
+        monkeypatch.setattr(module, "steps_in_numpy", lambda device: False)
     acts = built(case, mask())
     assert waiting(lambda: go_through(acts, "cpu")) == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_steps_in_numpy_are_those_in_torch(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from var_studio.engine import interventions, redistributor
+
+    by_number: list[dict[tuple[int, int], torch.Tensor]] = []
+    for in_numpy in (True, False):
+        for module in (interventions, redistributor):
+            monkeypatch.setattr(module, "steps_in_numpy", lambda device, use=in_numpy: use)
+        by_number.append(changes(built(case, mask())))
+    fast, plain = by_number
+    assert any((change != 0).any() for change in plain.values())
+    for step, change in plain.items():
+        # None: it is known for free that nothing changes.
+        found = fast.get(step, torch.zeros_like(change))
+        torch.testing.assert_close(found, change, atol=2e-7, rtol=1e-5)
 
 
 @pytest.mark.parametrize("case", CASES)

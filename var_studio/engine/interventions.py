@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from var_studio.engine.redistributor import Redistributor
+from var_studio.engine.redistributor import Redistributor, steps_in_numpy
 from var_studio.method import sinks
 from var_studio.recording.apply import (
     Where,
@@ -141,15 +141,7 @@ class Masker:
         self, layer: int, rows: torch.Tensor, first_key: int, positions: torch.Tensor
     ) -> torch.Tensor:
         """As `Acts.change`."""
-        keys = slice(first_key, first_key + rows.shape[-1])
-        marked = self._marked[layer]
-        where = Where(
-            self._visual[keys],
-            self._sinks[layer, keys],
-            None if marked is None else marked[keys],
-            layer,
-            positions,
-        )
+        where = self._where(layer, first_key, rows.shape[-1], positions)
         changed: torch.Tensor = after(rows, self._settings, where) - rows
         return changed
 
@@ -159,8 +151,30 @@ class Masker:
         """As `Acts.step_change`."""
         import torch
 
-        positions = torch.full((1,), position, dtype=torch.int64, device=rows.device)
-        return self.change(layer, rows, first_key, positions)
+        if not steps_in_numpy(rows.device):
+            positions = torch.full((1,), position, dtype=torch.int64, device=rows.device)
+            return self.change(layer, rows, first_key, positions)
+        found = self._where(layer, first_key, rows.shape[-1], torch.tensor([position]))
+        # The same memory, seen by NumPy, whose calls cost less.
+        where = Where(
+            found.visual.numpy(),
+            found.sinks.numpy(),
+            None if found.marked is None else found.marked.numpy(),
+            layer,
+            found.queries.numpy(),
+        )
+        row = rows.numpy()
+        return torch.from_numpy(after(row, self._settings, where) - row)
+
+    def _where(self, layer: int, first_key: int, n_keys: int, positions: torch.Tensor) -> Where:
+        keys, marked = slice(first_key, first_key + n_keys), self._marked[layer]
+        return Where(
+            self._visual[keys],
+            self._sinks[layer, keys],
+            None if marked is None else marked[keys],
+            layer,
+            positions,
+        )
 
 
 class OneAfterAnother:
