@@ -43,7 +43,7 @@ def family_of(config: Mapping[str, Any]) -> Family:
     """Return the family of a checkpoint's config. Raises UnsupportedModelError."""
     model_type = str(config.get("model_type"))
     for family in FAMILIES:
-        if model_type in family.model_types:
+        if family.claims(config):
             found = family()
             found.check_config(config)
             return found

@@ -68,6 +68,11 @@ class Family:
     fallback_answer: ClassVar[str] = " {answer}{eos}"
     """Format of an earlier answer."""
 
+    @classmethod
+    def claims(cls, config: Mapping[str, Any]) -> bool:
+        """Whether a config.json is of this family. No two families claim the same."""
+        return config.get("model_type") in cls.model_types
+
     def check_config(self, config: Mapping[str, Any]) -> None:
         """Look at config.json before anything is loaded. Raises UnsupportedModelError."""
 
