@@ -18,9 +18,6 @@ from var_studio.recording.layout import View, VisualLayout
 if TYPE_CHECKING:
     import torch
 
-# Towers whose patches are not one raster of a fixed square.
-_UNSUPPORTED_TOWERS = {"pixtral"}
-
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
@@ -53,6 +50,12 @@ class Llava(Family):
     model_types = ("llava",)
     architecture: ClassVar[str] = "LlavaForConditional"
 
+    @classmethod
+    def claims(cls, config: Mapping[str, Any]) -> bool:
+        """All but those with a Pixtral tower, whose patches are no fixed square."""
+        tower = config.get("vision_config") or {}
+        return super().claims(config) and tower.get("model_type") != "pixtral"
+
     def check_config(self, config: Mapping[str, Any]) -> None:
         """Tell the transformers conversion from the original repositories of the same type."""
         architectures = config.get("architectures") or []
@@ -68,11 +71,6 @@ class Llava(Family):
         """Fill patch size and feature strategy where an old processor has none."""
         config = hf_model.config
         tower = config.vision_config
-        if tower.model_type in _UNSUPPORTED_TOWERS:
-            raise UnsupportedModelError(
-                f"LLaVA with a {tower.model_type} vision tower is not supported yet.",
-                "Choose a checkpoint with a CLIP or SigLIP tower.",
-            )
         if not isinstance(tower.patch_size, int):
             raise UnsupportedModelError(
                 f"The vision tower has patches of {tower.patch_size!r}, not one square size.",
