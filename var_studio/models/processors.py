@@ -14,6 +14,7 @@ from typing import Any
 
 from var_studio.models.checkpoints import Checkpoint
 from var_studio.models.errors import CheckpointError, one_line
+from var_studio.models.pixtral_processor import pixtral_processor
 
 _VIDEO = "video_processor"
 
@@ -47,6 +48,9 @@ def _load(checkpoint: Checkpoint, trust_remote_code: bool) -> Any:
 
     if not is_torchvision_available():
         owner = _processor_class(checkpoint)
+        if owner is not None and owner.__name__ == "PixtralProcessor":
+            owner = pixtral_processor()
+            return owner.from_pretrained(checkpoint.folder, local_files_only=True)
         if owner is not None and _VIDEO in owner.get_attributes():
             return _without_video(owner, checkpoint.folder)
     return transformers.AutoProcessor.from_pretrained(
