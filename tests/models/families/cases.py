@@ -11,6 +11,7 @@ from tests.models.families import (
     case_llava,
     case_llava_next,
     case_llava_onevision,
+    case_mistral3,
     case_mllama,
     case_paligemma,
     case_qwen_vl,
@@ -20,6 +21,7 @@ from tests.models.families.kit import Case
 CASES: dict[str, Case] = {
     case.name: case
     for module in [
+        case_mistral3,
         case_deepseek_vl,
         case_gemma3,
         case_glm4v,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from var_studio.models.errors import UnsupportedModelError
+
 from var_studio.models.families.base import Encoded, Family, check_prompt, encode
 from var_studio.models.families.deepseek_vl import DeepseekVL
 from var_studio.models.families.gemma3 import Gemma3
@@ -16,6 +17,7 @@ from var_studio.models.families.janus import Janus
 from var_studio.models.families.llava import Llava
 from var_studio.models.families.llava_next import LlavaNext
 from var_studio.models.families.llava_onevision import LlavaOnevision
+from var_studio.models.families.mistral3 import Mistral3, Pixtral
 from var_studio.models.families.mllama import Mllama
 from var_studio.models.families.paligemma import PaliGemma
 from var_studio.models.families.qwen_vl import QwenVL
@@ -24,6 +26,8 @@ __all__ = ["FAMILIES", "Encoded", "Family", "check_prompt", "encode", "family_of
 
 FAMILIES: Final[tuple[type[Family], ...]] = (
     # One line each.
+    Pixtral,
+    Mistral3,
     DeepseekVL,
     Gemma3,
     Glm4v,
