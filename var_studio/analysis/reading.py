@@ -56,7 +56,7 @@ _FEW_HEADS = 64
 class Reading:
     """Every number of one row under one choice of settings. L layers, H heads, T keys.
 
-    `settings.tau` None means the run's default; `settings` of the reading has it filled in.
+    A tau of None means the run's default; `settings` and `acts` of the reading have it filled in.
     `acts`: what the row after went through; None: the redistribution that `settings` are. Then
     `settings` only say what a sink and an image-centric head is.
     Arrays are read-only. `previous`: a reading of the same run whose results are reused where
@@ -72,9 +72,14 @@ class Reading:
         previous: Reading | None = None,
         acts: Sequence[AttentionIntervention] | None = None,
     ) -> None:
+        tau = {"tau": run.tau_default}
         if settings.tau is None:
-            settings = settings.model_copy(update={"tau": run.tau_default})
-        self.acts = (settings,) if acts is None else tuple(acts)
+            settings = settings.model_copy(update=tau)
+        self.acts: tuple[AttentionIntervention, ...] = (settings,)
+        if acts is not None:
+            self.acts = tuple(
+                each.model_copy(update=tau) if each.tau is None else each for each in acts
+            )
         # Else what happens to a key depends on more than its group.
         self._grouped = acts is None and settings.target != "region"
         self.run = run

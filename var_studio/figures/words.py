@@ -127,7 +127,8 @@ def acts_line(reading: Reading) -> str:
     """What the row after went through, in one line."""
     if reading.acts == (reading.settings,):
         return settings_line(reading.settings)
-    return interventions_line(reading.acts)
+    line = interventions_line(reading.acts)
+    return line[0].upper() + line[1:] if line else "Attention was left as it is"
 
 
 def focus_line(reading: Reading) -> str:

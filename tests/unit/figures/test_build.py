@@ -118,22 +118,22 @@ def test_the_settings_of_an_intervened_run_are_the_default(tmp_path):
     [
         (
             [Knockout(tau=5, tokens="random-visual", seed=3, first_layer=1)],
-            "knockout of as many random visual tokens as there are visual sinks: τ = 5, "
+            "Knockout of as many random visual tokens as there are visual sinks: τ = 5, "
             "paper convention, seed 3, layers from 1.",
         ),
         (
             [Knockout(tokens="chosen", positions=(1, 7), last_layer=2)],
-            "knockout of 2 chosen tokens, layers 0–2.",
+            "Knockout of 2 chosen tokens, layers 0–2.",
         ),
         (
             [HeadAblation(rho=0.5, heads="complement")],
-            "image hidden from all but the image-centric heads: τ of the model, ρ = 0.5, "
+            "Image hidden from all but the image-centric heads: τ = {tau:.4g}, ρ = 0.5, "
             "visual mass ≥ 0.2, paper convention.",
         ),
         (
             [Knockout(), Redistribution(rho=0.3)],
-            "knockout of visual sinks: τ of the model, paper convention; redistribution: "
-            "τ of the model, ρ = 0.3, p = 0.6, visual mass ≥ 0.2, paper convention.",
+            "Knockout of visual sinks: τ = {tau:.4g}, paper convention; redistribution: "
+            "τ = {tau:.4g}, ρ = 0.3, p = 0.6, visual mass ≥ 0.2, paper convention.",
         ),
     ],
     ids=["random", "chosen", "heads", "both"],
@@ -145,7 +145,9 @@ def test_a_figure_of_an_intervened_run_says_what_was_done(tmp_path, intervention
     reading = read(run)
     for figure in ("map", "heads"):
         built = build(figure, reading)
-        assert any(note.endswith(said) for note in built.notes), built.notes
+        assert any(note.endswith(said.format(tau=run.tau_default)) for note in built.notes), (
+            built.notes
+        )
         kinds = [each["kind"] for each in built.metadata["interventions"]]
         assert kinds == [each.kind for each in interventions]
     assert any("heads changed." in note for note in build("map", reading).notes)
