@@ -35,7 +35,7 @@ class ValueGrams:
         with torch.inference_mode():
             for layer, module in enumerate(modules):
                 weight = output_weight(output_projection(module))
-                gram = output_gram(head_output_weights(weight, n_heads)).to(device)
+                gram = output_gram(head_output_weights(weight, n_heads)).to(device, torch.float32)
                 grams.append(gram)
                 by_size[gram.shape[-1]].append(layer)
             self.groups = tuple(
