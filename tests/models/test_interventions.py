@@ -218,6 +218,21 @@ def test_a_run_says_what_was_done_to_it(loaded: Any, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("settings", [knockout(), ablation()], ids=["knockout", "ablation"])
+def test_heads_that_attend_beside_the_tokens_cannot_lose_some(
+    loaded: Any, tmp_path: Path, settings: Any
+) -> None:
+    """A learned sink takes its share in every softmax; rows are not 1 over the tokens."""
+    lmm, image = loaded("gpt-oss"), noise(60, 60)
+    with pytest.raises(vs.VarStudioError, match="learned sink"):
+        vs.record(lmm, image, "what?", intervention=settings, directory=tmp_path / "r")
+    run, _ = recorded_logits(lmm, image, VAR, tmp_path / "var", steps=1)
+    before, after = run.attention(3), run.intervened(3)
+    assert before.sum(-1).min() < 0.99
+    np.testing.assert_allclose(after.sum(-1), before.sum(-1), atol=1e-5)
+    assert not np.allclose(before, after, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -11,7 +11,7 @@ from var_studio.models.loaded import LoadedModel
 from var_studio.recording.apply import check_layers
 from var_studio.recording.failures import SettingsError, StorageError
 from var_studio.recording.interventions import FORCED, on_attention, run_name_for
-from var_studio.recording.settings import Knockout
+from var_studio.recording.settings import Knockout, Redistribution
 from var_studio.recording.store import GROUP
 
 if TYPE_CHECKING:
@@ -62,6 +62,18 @@ def check_interventions(interventions: Interventions, lmm: LoadedModel) -> None:
         )
     for settings in on_attention(interventions):
         _check_on_attention(settings, lmm)
+        if not isinstance(settings, Redistribution) and _attends_beside_keys(lmm):
+            raise SettingsError(
+                f"The heads of {lmm.name} give a part of their attention to no token (a learned "
+                f"sink), which a {settings.kind} does not reckon with.",
+                "Redistribution works: it leaves that part alone.",
+            )
+
+
+def _attends_beside_keys(lmm: LoadedModel) -> bool:
+    """Whether rows sum to less than 1, as those of gpt-oss do (`s_aux` of transformers)."""
+    modules = map(lmm.family.attention_module, lmm.decoder_layers)
+    return any(getattr(module, "sinks", None) is not None for module in modules)
 
 
 def _check_on_attention(settings: AttentionIntervention, lmm: LoadedModel) -> None:
