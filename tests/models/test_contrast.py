@@ -24,14 +24,14 @@ from var_studio.recording.settings import Contrast
 FIVE = vs.Generation(max_new_tokens=5)
 
 
-def noised_pixels(pixels: torch.Tensor, step: int, seed: int) -> torch.Tensor:
+def noised_pixels(pixels: torch.Tensor, step: int, draw: torch.Generator) -> torch.Tensor:
     """The diffusion of VCD, one step after the other."""
     kept = 1.0
     for index in range(step + 1):
         at = -6 + 12 * index / 999
         beta = 1 / (1 + math.exp(-at)) * (0.5e-2 - 1e-5) + 1e-5
         kept *= 1 - beta
-    drawn = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(seed))
+    drawn = torch.randn(pixels.shape, generator=draw)
     return math.sqrt(kept) * pixels + math.sqrt(1 - kept) * drawn
 
 
@@ -40,7 +40,8 @@ def by_hand(lmm: Any, image: Any, contrast: Contrast, run: Any, steps: int, *, v
     encoded = lmm.encode(image, QUESTION)
     ids = encoded.inputs["input_ids"]
     pixels = encoded.inputs["pixel_values"]
-    other = noised_pixels(pixels, contrast.noise_step, contrast.seed)
+    draw = torch.Generator().manual_seed(contrast.seed)
+    other = noised_pixels(pixels, contrast.noise_step, draw)
     rows, chosen = [], []
     for _ in range(steps):
         plain = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -185,7 +186,7 @@ def test_a_pair_scores_the_baseline_under_contrast(loaded: Any, tmp_path: Path) 
     with torch.inference_mode():
         own, noised = (
             lmm.hf_model(**plain, pixel_values=p, use_cache=False).logits[0].double().numpy()
-            for p in (pixels, noised_pixels(pixels, 500, 0))
+            for p in (pixels, noised_pixels(pixels, 500, torch.Generator().manual_seed(0)))
         )
     expected = log_softmax(1.5 * own - 0.5 * noised)[pair.baseline.prompt_length - 1 :]
     for step, scored in enumerate(scores.tokens):

@@ -107,8 +107,10 @@ def test_changed_pixels_are_noticed(loaded: Any) -> None:
     lmm.encoded_images.clear()
     with torch.inference_mode(), tower_calls(lmm) as calls:
         first = lmm.encoded_images.inputs(lmm.hf_model, inputs)
+        kept = first["mm_encoder_outputs"]["image"]
+        assert kept.hidden_states is None, "the tower's layers are not kept"
         again = lmm.encoded_images.inputs(lmm.hf_model, {**inputs})
-        assert again["mm_encoder_outputs"]["image"] is first["mm_encoder_outputs"]["image"]
+        assert again["mm_encoder_outputs"]["image"] is kept
         changed = inputs["pixel_values"].clone()
         changed[0, 1, 7, 9] += 0.01
         lmm.encoded_images.inputs(lmm.hf_model, {**inputs, "pixel_values": changed})

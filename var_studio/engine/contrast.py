@@ -42,11 +42,10 @@ def kept_shares(noise_step: int) -> tuple[float, float]:
 
 
 def noised(inputs: Mapping[str, torch.Tensor], settings: Contrast) -> dict[str, torch.Tensor]:
-    """The pixels among the inputs of a prompt, noised: each floating tensor named "pixel_values".
+    """The pixels among the inputs of a prompt, noised: each floating "...pixel_values...".
 
-    More names than one hold that word where a model takes an image at two resolutions.
-
-    The noise is drawn on the CPU in float32, so that a seed means the same on every device.
+    There are several where a model takes an image at two resolutions. The noise is drawn on the
+    CPU in float32, so that a seed means the same on every device.
     Raises SettingsError for a prompt without pixels.
     """
     import torch

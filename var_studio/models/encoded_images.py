@@ -39,10 +39,12 @@ class EncodedImages:
             # Not both at a time.
             self.clear()
             outputs = encode(**visual, return_dict=True)
-            # Of every layer of the tower; no model asks for them later.
-            outputs.hidden_states = outputs.attentions = None
+            for name in list(outputs):
+                # Of every layer of the tower; no model asks for them later.
+                if name.endswith(("hidden_states", "attentions")):
+                    outputs[name] = None
             self._of, self._outputs = visual, outputs
-        others = {name: value for name, value in inputs.items() if name != _PIXELS}
+        others = {name: value for name, value in inputs.items() if _PIXELS not in name}
         return {**others, "mm_encoder_outputs": {"image": self._outputs}}
 
     def clear(self) -> None:
