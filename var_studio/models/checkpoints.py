@@ -18,6 +18,7 @@ from typing import Any
 from var_studio.assets import resource
 from var_studio.models.errors import CheckpointError, ModelNotFoundError
 from var_studio.models.hub import OnBytes, download
+from var_studio.models.vila_assembly import PARTS, is_vila
 
 DEMO = "demo"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -46,11 +47,12 @@ class Checkpoint:
     def dtype_name(self) -> str:
         """Precision that the config names for the weights, e.g. "bfloat16"; "" where it does not.
 
-        Older configs say "torch_dtype", and some name it for the language model only.
+        Older configs say "torch_dtype", VILA's "model_dtype", and some name it for the language
+        model only.
         """
         text = self.config.get("text_config") or {}
         for config in (self.config, text if isinstance(text, dict) else {}):
-            for key in ("dtype", "torch_dtype"):
+            for key in ("dtype", "torch_dtype", "model_dtype"):
                 if config.get(key):
                     return str(config[key]).removeprefix("torch.")
         return ""
@@ -129,7 +131,7 @@ def inspect_folder(folder: Path, *, name: str, revision: str | None = None) -> C
             f"{config_path} does not name a model_type.",
             "It is not a transformers checkpoint: convert it, or choose another folder.",
         )
-    shards = _shards(folder)
+    shards = _shards_of_parts(folder) if is_vila(config) else _shards(folder)
     for shard in shards:
         _check_shard(shard)
     return Checkpoint(name, folder, config, shards, revision)
@@ -165,6 +167,17 @@ def _shards(folder: Path) -> tuple[Path, ...]:
         f"{folder} has a config.json but no weights (model.safetensors is missing).",
         "Copy or download the checkpoint again.",
     )
+
+
+def _shards_of_parts(folder: Path) -> tuple[Path, ...]:
+    """The weight files of VILA's three folders."""
+    missing = [part for part in PARTS if not (folder / part / "config.json").is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{folder} does not hold the whole model: {missing[0]}/config.json is missing.",
+            "Copy or download the checkpoint again.",
+        )
+    return tuple(shard for part in PARTS for shard in _shards(folder / part))
 
 
 def _check_shard(shard: Path) -> None:

@@ -33,6 +33,7 @@ from var_studio.models.quantization import (
 )
 from var_studio.models.remote_code import check_remote_code
 from var_studio.models.skeleton import build_skeleton
+from var_studio.models.vila_assembly import is_vila, load_vila
 
 if TYPE_CHECKING:
     import torch
@@ -132,15 +133,17 @@ def _load_weights(plan: _Plan) -> Any:
     import transformers
 
     folder = plan.checkpoint.folder
-    model, report = transformers.AutoModelForImageTextToText.from_pretrained(
-        folder,
-        dtype=plan.precision,
-        local_files_only=True,
-        trust_remote_code=plan.run_its_code,
-        use_safetensors=True,
-        output_loading_info=True,
-        **_placement(plan),
-    )
+    options = {"dtype": plan.precision, "output_loading_info": True, **_placement(plan)}
+    if is_vila(plan.checkpoint.config):
+        model, report = load_vila(plan.checkpoint, **options)
+    else:
+        model, report = transformers.AutoModelForImageTextToText.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=plan.run_its_code,
+            use_safetensors=True,
+            **options,
+        )
     lost = [*report.get("missing_keys", ()), *report.get("mismatched_keys", ())]
     if lost:
         # They would be drawn at random, and the run would look real.

@@ -15,6 +15,7 @@ from typing import Any
 from var_studio.models.checkpoints import Checkpoint
 from var_studio.models.errors import CheckpointError, one_line
 from var_studio.models.pixtral_processor import pixtral_processor
+from var_studio.models.vila_assembly import is_vila, load_vila_processor
 
 _VIDEO = "video_processor"
 
@@ -46,6 +47,8 @@ def _load(checkpoint: Checkpoint, trust_remote_code: bool) -> Any:
     import transformers
     from transformers.utils import is_torchvision_available
 
+    if is_vila(checkpoint.config):
+        return load_vila_processor(checkpoint.folder)
     if not is_torchvision_available():
         owner = _processor_class(checkpoint)
         if owner is not None and owner.__name__ == "PixtralProcessor":

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from var_studio.models.checkpoints import Checkpoint
 from var_studio.models.errors import RemoteCodeError, UnsupportedModelError
+from var_studio.models.vila_assembly import is_vila
 
 MODEL_CLASS = "AutoModelForImageTextToText"
 
 
 def needs_remote_code(checkpoint: Checkpoint) -> bool:
     """Whether the model can be built only by code that comes with the checkpoint."""
-    import transformers
+    from transformers import CONFIG_MAPPING
 
     named = checkpoint.config.get("auto_map")
-    return bool(named) and checkpoint.config["model_type"] not in transformers.CONFIG_MAPPING
+    known = is_vila(checkpoint.config)
+    return bool(named) and not known and checkpoint.config["model_type"] not in CONFIG_MAPPING
 
 
 def check_remote_code(checkpoint: Checkpoint, trusted: bool) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from var_studio.models import vila_assembly
 
 if TYPE_CHECKING:
     import torch
@@ -12,20 +15,23 @@ if TYPE_CHECKING:
 def build_skeleton(folder: Path, dtype: torch.dtype, *, trust_remote_code: bool = False) -> Any:
     """Return the checkpoint's model with all parameters on the meta device, in `dtype`.
 
-    Reads config.json only; takes no memory to speak of, whatever the model's size.
+    Reads the config only; takes no memory to speak of, whatever the model's size.
     """
     import torch
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=trust_remote_code
-    )
+    stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     with torch.device("meta"):
-        skeleton = transformers.AutoModelForImageTextToText.from_config(
-            config,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-        )
+        if vila_assembly.is_vila(stored):
+            config = vila_assembly.read_config(folder, stored)
+            skeleton = vila_assembly.model_class()._from_config(config, dtype=dtype)
+        else:
+            config = transformers.AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=trust_remote_code
+            )
+            skeleton = transformers.AutoModelForImageTextToText.from_config(
+                config, dtype=dtype, trust_remote_code=trust_remote_code
+            )
     skeleton.tie_weights()
     return skeleton
 

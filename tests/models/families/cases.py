@@ -15,6 +15,7 @@ from tests.models.families import (
     case_mllama,
     case_paligemma,
     case_qwen_vl,
+    case_vila,
 )
 from tests.models.families.kit import Case
 
@@ -33,6 +34,7 @@ CASES: dict[str, Case] = {
         case_mllama,
         case_paligemma,
         case_qwen_vl,
+        case_vila,
     ]
     for case in module.CASES
 }

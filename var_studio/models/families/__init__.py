@@ -20,6 +20,7 @@ from var_studio.models.families.mistral3 import Mistral3, Pixtral
 from var_studio.models.families.mllama import Mllama
 from var_studio.models.families.paligemma import PaliGemma
 from var_studio.models.families.qwen_vl import QwenVL
+from var_studio.models.families.vila import Vila
 
 __all__ = ["FAMILIES", "Encoded", "Family", "check_prompt", "encode", "family_of"]
 
@@ -39,6 +40,7 @@ FAMILIES: Final[tuple[type[Family], ...]] = (
     Mllama,
     PaliGemma,
     QwenVL,
+    Vila,
 )
 
 
