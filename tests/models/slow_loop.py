@@ -303,6 +303,23 @@ def logits_of_steps(
 
 
 @contextmanager
+def every_query(hf_model: Any) -> Iterator[None]:
+    """Run all of a prompt through layers that share keys (Gemma 4), not its last token alone."""
+
+    def hook(_: Any, args: Any, kwargs: Any) -> Any:
+        return args, {**kwargs, "logits_to_keep": 0}
+
+    if not getattr(hf_model.config.get_text_config(), "num_kv_shared_layers", 0):
+        yield
+        return
+    handle = hf_model.get_decoder().register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def _at_work(hf_model: Any, method: Method) -> Iterator[None]:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
@@ -328,7 +345,8 @@ def _at_work(hf_model: Any, method: Method) -> Iterator[None]:
     former = {name: getattr(config, name)._attn_implementation for name in parts}
     hf_model.set_attn_implementation({**former, "text_config": NAME})
     try:
-        yield
+        with every_query(hf_model):
+            yield
     finally:
         hf_model.set_attn_implementation(former)
         for handle in handles:

@@ -18,6 +18,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from tests.models.slow_loop import every_query
+
 QUESTION = "what is left of the red circle?"
 DIMS = (5, 17)
 
@@ -254,16 +256,20 @@ def kernel(hf_model: Any, name: str) -> Iterator[None]:
 
 
 def plain_generate(lmm: Any, encoded: Any, steps: int, **options: Any) -> Any:
-    """The model class' own greedy `generate`, scores and all."""
-    return type(lmm.hf_model).generate(
-        lmm.hf_model,
-        **encoded.inputs,
-        max_new_tokens=steps,
-        do_sample=False,
-        output_logits=True,
-        return_dict_in_generate=True,
-        **options,
-    )
+    """The model class' own greedy `generate`, scores and all.
+
+    All of the prompt goes through all layers: where Gemma 4 would leave that out, bits differ.
+    """
+    with every_query(lmm.hf_model):
+        return type(lmm.hf_model).generate(
+            lmm.hf_model,
+            **encoded.inputs,
+            max_new_tokens=steps,
+            do_sample=False,
+            output_logits=True,
+            return_dict_in_generate=True,
+            **options,
+        )
 
 
 class Rows:
