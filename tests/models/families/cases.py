@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.models.families import (
     case_deepseek_vl,
     case_gemma3,
+    case_gemma4,
     case_glm4v,
     case_idefics3,
     case_internvl,
@@ -22,6 +23,7 @@ from tests.models.families.kit import Case
 CASES: dict[str, Case] = {
     case.name: case
     for module in [
+        case_gemma4,
         case_mistral3,
         case_deepseek_vl,
         case_gemma3,

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from var_studio.models.errors import UnsupportedModelError
+
 from var_studio.models.families.base import Encoded, Family, check_prompt, encode
 from var_studio.models.families.deepseek_vl import DeepseekVL
 from var_studio.models.families.gemma3 import Gemma3
+from var_studio.models.families.gemma4 import Gemma4
 from var_studio.models.families.glm4v import Glm4v
 from var_studio.models.families.idefics3 import Idefics3
 from var_studio.models.families.internvl import InternVL
@@ -26,6 +28,7 @@ __all__ = ["FAMILIES", "Encoded", "Family", "check_prompt", "encode", "family_of
 
 FAMILIES: Final[tuple[type[Family], ...]] = (
     # One line each.
+    Gemma4,
     Pixtral,
     Mistral3,
     DeepseekVL,
