@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from var_studio.models.errors import UnsupportedModelError
-
 from var_studio.models.families.base import Encoded, Family, check_prompt, encode
 from var_studio.models.families.deepseek_vl import DeepseekVL
 from var_studio.models.families.gemma3 import Gemma3
