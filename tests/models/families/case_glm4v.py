@@ -1,4 +1,4 @@
-"""GLM-4V: patches merged by a convolution, keys shared by four heads."""
+"""GLM-4V: patches merged by a convolution, keys shared by four heads; with experts; 4.6."""
 
 from __future__ import annotations
 
@@ -23,26 +23,30 @@ NAMED = {
 SPECIAL = ("[gMASK]", "<sop>", "<|user|>", "<|assistant|>")
 
 
-def _save(*, fine: bool = False) -> Callable[[Path], Path]:
+def _save(kind: str, *, fine: bool = False) -> Callable[[Path], Path]:
     def save(folder: Path) -> Path:
         import torch
-        from transformers import Glm4vConfig, Glm4vForConditionalGeneration
+        import transformers
 
+        owner = "Glm46V" if kind == "glm46v" else "Glm4v"
         tokenizer = save_processor(
             folder,
-            owner="Glm4v",
-            image_processor="Glm4vImageProcessor",
+            owner=owner,
+            image_processor=f"{owner}ImageProcessor",
             patch=14,
             cells=(16, 15_000 if fine else 48),
             template=TEMPLATE,
             named=NAMED,
             special=SPECIAL,
         )
-        config = Glm4vConfig(
+        experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+        config = transformers.AutoConfig.for_model(
+            kind,
             text_config={
+                **(experts if kind == "glm4v_moe" else {}),
                 "vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128,
                 "num_hidden_layers": 1 if fine else 4, "num_attention_heads": 4,
-                "num_key_value_heads": 1, "max_position_embeddings": 4096,
+                "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 4096,
                 "initializer_range": 0.15, "pad_token_id": 0, "eos_token_id": 2,
                 "rope_parameters": {
                     "rope_type": "default", "rope_theta": 10_000.0,
@@ -56,7 +60,7 @@ def _save(*, fine: bool = False) -> Callable[[Path], Path]:
             **{f"{key}_id": tokenizer.convert_tokens_to_ids(t) for key, t in NAMED.items()},
         )  # fmt: skip
         torch.manual_seed(0)
-        Glm4vForConditionalGeneration(config).eval().save_pretrained(folder)
+        transformers.AutoModelForImageTextToText.from_config(config).eval().save_pretrained(folder)
         return folder
 
     return save
@@ -65,10 +69,12 @@ def _save(*, fine: bool = False) -> Callable[[Path], Path]:
 CASES = [
     Case(
         "glm4v",
-        _save(),
-        _save(fine=True),
+        _save("glm4v"),
+        _save("glm4v", fine=True),
         coordinate_sizes=SIZES,
         means=means,
         views=lambda lmm, size: 1,
-    )
+    ),
+    Case("glm4v-moe", _save("glm4v_moe"), views=lambda lmm, size: 1),
+    Case("glm46v", _save("glm46v"), views=lambda lmm, size: 1),
 ]

@@ -1,4 +1,4 @@
-"""Qwen2-VL, Qwen2.5-VL (windows in its vision part) and Qwen3-VL (features added in between)."""
+"""Qwen2-VL, Qwen2.5-VL (windows in its vision part), Qwen3-VL (features added in between)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ NAMED = {
     "image_token": "<|image_pad|>", "video_token": "<|video_pad|>",
     "vision_start_token": "<|vision_start|>", "vision_end_token": "<|vision_end|>",
 }  # fmt: skip
+OWNERS = {
+    "qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL",
+    "qwen3_vl_moe": "Qwen3VL",
+}  # fmt: skip
 SPECIAL = ("<|im_start|>", "<|im_end|>")
 
 
@@ -29,7 +33,7 @@ def _save(kind: str, patch: int, *, fine: bool = False) -> Callable[[Path], Path
 
         tokenizer = save_processor(
             folder,
-            owner={"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}[kind],
+            owner=OWNERS[kind],
             image_processor="Qwen2VLImageProcessor",
             patch=patch,
             cells=(4, 1280 if fine else 24),
@@ -60,10 +64,12 @@ def _save(kind: str, patch: int, *, fine: bool = False) -> Callable[[Path], Path
         if kind == "qwen2_5_vl":
             # Windows of two by two cells: most images end in cut ones.
             vision |= {"window_size": 4 * patch, "fullatt_block_indexes": [0]}
-        if kind == "qwen3_vl":
+        if kind.startswith("qwen3_vl"):
             text |= {"head_dim": 24}
             text["rope_parameters"]["mrope_section"] = [4, 4, 4]
             vision |= {"num_position_embeddings": 36, "deepstack_visual_indexes": [0]}
+        if kind == "qwen3_vl_moe":
+            text |= {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
         config = transformers.AutoConfig.for_model(
             kind, text_config=text, vision_config=vision, **ids
         )
@@ -75,19 +81,22 @@ def _save(kind: str, patch: int, *, fine: bool = False) -> Callable[[Path], Path
     return save
 
 
+def _one_view(lmm: Any, size: tuple[int, int]) -> int:
+    return 1
+
+
 def _case(name: str, kind: str, patch: int) -> Case:
-    return Case(
-        name,
-        _save(kind, patch),
-        _save(kind, patch, fine=True),
-        coordinate_sizes=SIZES,
-        means=means,
-        views=lambda lmm, size: 1,
-    )
+    save = _save(kind, patch)
+    if kind.endswith("_moe"):
+        # The vision part is that of the model without experts.
+        return Case(name, save, views=_one_view)
+    fine = _save(kind, patch, fine=True)
+    return Case(name, save, fine, coordinate_sizes=SIZES, means=means, views=_one_view)
 
 
 CASES = [
     _case("qwen2-vl", "qwen2_vl", 14),
     _case("qwen2.5-vl", "qwen2_5_vl", 14),
     _case("qwen3-vl", "qwen3_vl", 16),
+    _case("qwen3-vl-moe", "qwen3_vl_moe", 16),
 ]

@@ -1,6 +1,7 @@
-"""GLM-4V (GLM-4.1V, `Glm4vForConditionalGeneration`): pictures and cells as Qwen-VL's.
+"""GLM-4V: GLM-4.1V (`Glm4vFor...`), 4.5V (`Glm4vMoeFor...`), 4.6V (`Glm46VFor...`).
 
-Its vision part puts two by two patches together with a convolution, in the same raster order.
+Pictures and cells are as Qwen-VL's. The vision part puts two by two patches together with a
+convolution, in the same raster order.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ class Glm4v(QwenVL):
     """As Qwen-VL; other marks, another chat format."""
 
     name = "glm4v"
-    model_types = ("glm4v",)
+    model_types = ("glm4v", "glm4v_moe", "glm46v")
     fallback_start = "[gMASK]<sop>"
     fallback_image = "<|begin_of_image|>{image}<|end_of_image|>"
     fallback = "<|user|>\n{images}{prompt}<|assistant|>\n"

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class QwenVL(Family):
-    """`Qwen2VLFor...`, `Qwen2_5_VLFor...` and `Qwen3VLForConditionalGeneration`."""
+    """`Qwen2VLFor...`, `Qwen2_5_VLFor...`, `Qwen3VLForConditionalGeneration` and its `Moe`."""
 
     name = "qwen-vl"
-    model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+    model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
     fallback_image = "<|vision_start|>{image}<|vision_end|>"
     fallback = "<|im_start|>user\n{images}{prompt}<|im_end|>\n<|im_start|>assistant\n"
     fallback_answer = "{answer}<|im_end|>\n"
