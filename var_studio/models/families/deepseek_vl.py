@@ -11,7 +11,7 @@ second's come out of strided convolutions, which look beyond the cell, most at i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from var_studio.models.families.base import Family
 from var_studio.models.families.geometry import check_count, edge, laid_out, raster, unknown
@@ -31,7 +31,7 @@ class DeepseekVL(Family):
     """`DeepseekVLForConditionalGeneration`, `DeepseekVLHybridForConditionalGeneration`."""
 
     name = "deepseek-vl"
-    model_types = ("deepseek_vl", "deepseek_vl_hybrid")
+    model_types: ClassVar[tuple[str, ...]] = ("deepseek_vl", "deepseek_vl_hybrid")
     fallback_start = _SYSTEM
     fallback_image = "{image}"
     fallback = "User: {images}{prompt}\n\nAssistant:"

@@ -8,7 +8,7 @@ reorders patches for its windowed attention, and puts them back before the langu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from var_studio.models.errors import one_line
 from var_studio.models.families.base import Family
@@ -25,7 +25,7 @@ class QwenVL(Family):
     """`Qwen2VLFor...`, `Qwen2_5_VLFor...`, `Qwen3VLForConditionalGeneration` and its `Moe`."""
 
     name = "qwen-vl"
-    model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
+    model_types: ClassVar[tuple[str, ...]] = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
     fallback_image = "<|vision_start|>{image}<|vision_end|>"
     fallback = "<|im_start|>user\n{images}{prompt}<|im_end|>\n<|im_start|>assistant\n"
     fallback_answer = "{answer}<|im_end|>\n"
@@ -67,8 +67,8 @@ class QwenVL(Family):
         check_count(positions, inputs["pixel_values"].numel() // int(pixels))
         views = []
         first = 0
-        for image, (frames, height, width) in enumerate(inputs["image_grid_thw"].tolist()):
-            rows, cols = frames * height // merge, width // merge
+        for image, (_, height, width) in enumerate(inputs["image_grid_thw"].tolist()):
+            rows, cols = height // merge, width // merge
             box = (0.0, 0.0, float(sizes[image][0]), float(sizes[image][1]))
             views.append(View("image", image, box, raster(rows, cols, first)))
             first += rows * cols
