@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,29 @@ def test_thumbnails_show_each_map_upright(qtbot: QtBot, run: Recording) -> None:
     # Row 2, column 7 of the picture is visual token 27 of a raster of ten columns.
     position = int(run.layout.positions[27])
     assert maps[4, 1, 2, 7] == run.attention(query, 4, 1)[position]
+
+
+def test_thumbnails_of_an_unknown_geometry_are_strips_and_say_so(
+    qtbot: QtBot, run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange = replace(run.layout, known=False, views=(), _cell_of={})
+    monkeypatch.setattr(Recording, "layout", property(lambda run: strange))
+    panel = HeadsPanel()
+    workspace = stage(qtbot, panel, run)
+    index = panel.value.findData("thumbnails")
+    panel.value.setCurrentIndex(index)
+    panel.value.activated.emit(index)
+    settle()
+    maps, query = panel.atlas._values, workspace.query
+    assert maps is not None and query is not None
+    # 80 tokens in rows of 48: token 50 is the third of the second row.
+    assert maps[4, 1, 1, 2] == run.attention(query, 4, 1)[int(strange.positions[50])]
+    assert panel.strip_note.isVisible()
+    assert panel.strip_note.text().startswith("Geometry unknown: shown as a strip")
+    panel.value.setCurrentIndex(0)
+    panel.value.activated.emit(0)
+    settle()
+    assert not panel.strip_note.isVisible(), "numbers of heads have no place to be wrong about"
 
 
 def test_thumbnail_pixels_average_and_keep_orientation() -> None:

@@ -15,7 +15,7 @@ from var_studio.gui.widgets.colour_maps import (
     indexed_colours,
     to_indices,
 )
-from var_studio.gui.widgets.heat_scene import MOST_PIXELS, scenes_of, strip_scene, to_qimage
+from var_studio.gui.widgets.heat_scene import MOST_PIXELS, scenes_of, to_qimage
 from var_studio.gui.widgets.heat_view import HeatView, interpolate
 from var_studio.gui.widgets.ticks import number_text, tick_values
 from var_studio.recording.layout import View, VisualLayout
@@ -84,7 +84,9 @@ def test_padding_widens_the_bounds() -> None:
 
 
 def test_a_strip_holds_every_token_once() -> None:
-    scene = strip_scene(100)
+    nowhere = np.full((100, 4), np.nan)
+    layout = VisualLayout(((300, 200),), np.arange(100), (), nowhere, ((),), known=False)
+    (scene,) = scenes_of(layout, [])
     shown = scene.views[0].tokens
     assert sorted(shown[shown >= 0].tolist()) == list(range(100))
     assert scene.strip

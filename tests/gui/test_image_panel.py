@@ -15,7 +15,6 @@ from var_studio.errors import VarStudioError
 from var_studio.gui.panels.image import (
     BEFORE_NOTE,
     MOMENTS,
-    STRIP_NOTE,
     ImagePanel,
     _change_text,
 )
@@ -289,7 +288,7 @@ def test_unknown_geometry_is_a_strip_and_says_so(
     monkeypatch.setattr(Recording, "layout", property(lambda run: strange))
     panel = ImagePanel()
     stage(qtbot, panel, run)
-    assert panel.note.text().startswith(STRIP_NOTE)
+    assert panel.note.text().startswith("Geometry unknown: shown as a strip")
     view = panel.views["before"]
     assert view.scene() is not None and view.scene().strip
     # 80 tokens in rows of 48: the second of the second row is token 49.

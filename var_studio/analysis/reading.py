@@ -315,9 +315,12 @@ class Reading:
     def head_maps(self, view: int = 0, moment: Moment = "before") -> Floats:
         """(L, H, rows, cols) float32: the map of every head in one view; NaN where no token.
 
+        Where the geometry is not known, view 0 is the strip of all visual tokens.
+
         Raises VarStudioError for a view that the layout does not have.
         """
-        views = self.run.layout.views
+        layout = self.run.layout
+        views = layout.views if layout.known else (layout.strip(),)
         if not 0 <= view < len(views):
             raise VarStudioError(
                 f"There is no view {view}.", f"Views go from 0 to {len(views) - 1}."

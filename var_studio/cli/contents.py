@@ -9,7 +9,7 @@ from typing import Any
 
 from var_studio.analysis.parity import parity
 from var_studio.cli.terminal import number
-from var_studio.figures.words import interventions_line
+from var_studio.figures.words import STRIP, interventions_line
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import open_session
 from var_studio.recording.tokens import Token
@@ -50,6 +50,7 @@ def _document(run: Recording) -> dict[str, Any]:
         "length": run.length,
         "visual_tokens": int(visual.sum()),
         "image_sizes": [list(size) for size in run.layout.image_sizes],
+        "geometry_known": run.layout.known,
         "views": [[view.name, view.rows, view.cols] for view in run.layout.views],
         "sink_dims": list(run.sink_dims),
         "tau_default": run.tau_default,
@@ -93,6 +94,8 @@ def _print_run(index: int, run: Recording) -> None:
     if isinstance(prompt, str):
         print(f"    question  {' '.join(prompt.split())}")
     print(f"    answer    {' '.join(run.text.split())}")
+    if not run.layout.known:
+        print(f"    tokens    {run.layout.count} visual; {STRIP}")
     if len(run.layout.views) > 1:
         for number, view in enumerate(run.layout.views):
             where = f"image {view.image + 1}, {view.name}, {view.rows} × {view.cols}"

@@ -30,6 +30,7 @@ from var_studio.figures.spec import (
     Width,
 )
 from var_studio.figures.words import (
+    STRIP_NOTE,
     acts_line,
     beyond_line,
     focus_line,
@@ -266,8 +267,8 @@ def metadata(figure: str, reading: Reading) -> dict[str, Any]:
 def _picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> ImagePanel:
     layout = reading.run.layout
     if not layout.known:
-        side = max(int(np.ceil(np.sqrt(layout.count))), 1)
-        return ImagePanel("", (side, -(-layout.count // side) or 1), None, opacity=1.0)
+        strip = layout.strip()
+        return ImagePanel("", (strip.cols, strip.rows), None, opacity=1.0)
     cells = [layout.cell_of(int(k)) for k in np.flatnonzero(reading.visual_sinks)]
     sinks = [cell_box(layout, c) for c in cells if c is not None and c[0] in shown.views]
     unseen, padding = unseen_and_padding(layout, shown.image)
@@ -297,10 +298,9 @@ def _heat_panel(
             Heat(layout.grid(view, values), layout.views[view].box) for view in shown.views
         )
     else:
-        cols, rows = base.size
-        strip = np.full(rows * cols, np.nan)
-        strip[: layout.count] = values
-        heats = (Heat(strip.reshape(rows, cols), (0.0, 0.0, float(cols), float(rows))),)
+        tokens = layout.strip().tokens
+        grid = np.where(tokens >= 0, values[np.maximum(tokens, 0)], np.float32(np.nan))
+        heats = (Heat(grid, (0.0, 0.0, *(float(n) for n in base.size))),)
     return replace(base, title=title, heats=heats, scale=scale)
 
 
@@ -323,7 +323,7 @@ def _map_notes(
     words += ["padding around the image"] if picture.padding else []
     notes += [f"Hatched: {'; '.join(words)}."] if words else []
     if not reading.run.layout.known:
-        notes.append("The geometry of this model family is not known: tokens in reading order.")
+        notes.append(STRIP_NOTE)
     return tuple(note for note in notes if note)
 
 

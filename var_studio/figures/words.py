@@ -156,6 +156,10 @@ def heads_line(reading: Reading) -> str:
     return f"{changed} of {count(len(pairs), 'head')} {how}."
 
 
+STRIP = "geometry unknown: shown as a strip"
+STRIP_NOTE = f"{STRIP.capitalize()}, in the order of the sequence."
+
+
 def image_line(reading: Reading, shown: ShownViews) -> str:
     """Which image, and which view of it, where there is more than what is shown; else empty."""
     layout = reading.run.layout

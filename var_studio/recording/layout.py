@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+STRIP_COLUMNS = 48
+
 Box = tuple[float, float, float, float]
 """left, top, right, bottom in pixels of the original image (after EXIF rotation)."""
 
@@ -70,6 +72,17 @@ class VisualLayout:
     def count(self) -> int:
         """Number V of visual tokens."""
         return len(self.positions)
+
+    def strip(self) -> View:
+        """All visual tokens in the order of the sequence, in rows of cells that stand for no place.
+
+        What is shown where `known` is False.
+        """
+        cols = max(1, min(STRIP_COLUMNS, self.count))
+        rows = max(1, -(-self.count // cols))
+        tokens = np.full(rows * cols, -1, dtype=np.int64)
+        tokens[: self.count] = np.arange(self.count)
+        return View("strip", 0, (0.0, 0.0, cols * 10.0, rows * 10.0), tokens.reshape(rows, cols))
 
     def mask(self, length: int) -> npt.NDArray[np.bool_]:
         """`vis` of the paper: (length,) bool, True at image patches, False at separators."""

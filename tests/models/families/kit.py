@@ -70,6 +70,8 @@ class Case:
     """(lmm, encoded) -> the cross-attention layers, and which of their keys, in order, are visual
     tokens. For one image: in a recording they stand right after its placeholder."""
     phi: bool = True
+    known: bool = True
+    """False: nothing is claimed about where a token looks, and nothing is proved about it."""
     multi_image: bool = True
     alone: bool = True
     """Whether each of several pictures is laid out as it is alone."""

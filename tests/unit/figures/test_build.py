@@ -219,11 +219,27 @@ def test_an_unknown_geometry_is_never_laid_over_the_picture(run, monkeypatch):
     monkeypatch.setattr(type(run), "layout", property(lambda _: unknown))
     reading = read(run)
     figure = build_map(reading)
-    assert all(panel.picture is None for panel in figure.rows[0])
-    values = figure.rows[0][0].heats[0].values
-    np.testing.assert_allclose(values.ravel()[:40], reading.map_before)
-    assert np.isnan(values.ravel()[40:]).all()
-    assert "not known" in " ".join(figure.notes)
+    assert all(panel.picture is None and not panel.sinks for panel in figure.rows[0])
+    for panel, values in zip(
+        figure.rows[0],
+        (reading.map_before, reading.map_after, reading.map_difference),
+        strict=True,
+    ):
+        # One row of 40 cells: nobody takes it for the picture's 5 × 8 grid.
+        (heat,) = panel.heats
+        assert heat.values.shape == (1, 40) and panel.size == (40, 1)
+        np.testing.assert_allclose(heat.values[0], values)
+    assert "Geometry unknown: shown as a strip" in " ".join(figure.notes)
+
+
+def test_a_long_strip_is_broken_into_rows(run, monkeypatch):
+    layout = make_layout(10, 10, (320, 240))
+    unknown = VisualLayout(
+        layout.image_sizes, layout.positions, (), layout.boxes, ((),), known=False
+    )
+    strip = unknown.strip()
+    assert strip.tokens.shape == (3, 48)
+    assert strip.tokens[2, :5].tolist() == [96, 97, 98, 99, -1]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PySide6 import QtCore, QtWidgets
 
 from var_studio.analysis.scale import full_limits
+from var_studio.figures.words import STRIP_NOTE
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import heads_text
 from var_studio.gui.widgets.atlas_pixels import without_nan
@@ -94,6 +95,10 @@ class HeadsPanel(Panel):
         self.atlas.all_clicked.connect(self._select_all)
         self.atlas.head_hovered.connect(self._hover)
         column.addWidget(self.atlas, 1)
+        self.strip_note = HoverLine("")
+        self.strip_note.set_text(STRIP_NOTE)
+        self.strip_note.hide()
+        column.addWidget(self.strip_note)
         self.bar = ColourBar()
         column.addWidget(self.bar)
         self.hover = HoverLine("Rest the pointer on a head for its numbers; click to select it.", 2)
@@ -136,14 +141,13 @@ class HeadsPanel(Panel):
     def _show_cells(self, reading: Reading) -> None:
         assert self.workspace is not None
         key = self._show_choice()
-        if key == THUMBNAILS and reading.run.layout.views:
+        self.strip_note.setVisible(key == THUMBNAILS and not reading.run.layout.known)
+        if key == THUMBNAILS:
             self._show_maps(reading)
             return
-        instead = "no thumbnails: geometry unknown" if key == THUMBNAILS else ""
-        key = "non_sink_ratio" if key == THUMBNAILS else key
         values = reading.head_value(key)  # type: ignore[arg-type]
         high = full_limits(values).high if key == "entropy" else 1.0
-        label = {k: text for k, text, _ in VALUES}[key] + f" ({instead or _UNITS[key]})"
+        label = {k: text for k, text, _ in VALUES}[key] + f" ({_UNITS[key]})"
         self.atlas.set_values(values, 0.0, high, VALUE_COLOURS)
         self.bar.set_scale(0.0, high, VALUE_COLOURS, label)
 
@@ -153,9 +157,11 @@ class HeadsPanel(Panel):
         moment = view.shown if view.shown in ("after", "difference") else "before"
         moment = "before" if moment == "difference" else moment
         maps = reading.head_maps(0, moment)  # type: ignore[arg-type]
-        left, top, right, bottom = reading.run.layout.views[0].box
-        aspect = (right - left) / max(bottom - top, 1e-9) if reading.run.layout.known else 1.0
-        tokens = reading.run.layout.views[0].tokens
+        layout = reading.run.layout
+        first = layout.views[0] if layout.known else layout.strip()
+        left, top, right, bottom = first.box
+        aspect = (right - left) / max(bottom - top, 1e-9)
+        tokens = first.tokens
         sinks = reading.sinks[:, reading.positions[np.maximum(tokens, 0)]] & (tokens >= 0)
         self.atlas.set_maps(
             maps, head_limits(maps, sinks), view.colour_map, aspect=min(max(aspect, 0.4), 2.5)

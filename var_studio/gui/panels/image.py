@@ -8,6 +8,7 @@ import numpy as np
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.errors import VarStudioError
+from var_studio.figures.words import STRIP_NOTE
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import Maps, MapSource, difference_limits, subject
 from var_studio.gui.widgets.colour_bar import ColourBar
@@ -31,7 +32,6 @@ _CAPTIONS = {
     "run": {"before": "Baseline run", "after": "Run with VAR", "difference": "Difference of runs"},
 }
 BEFORE_NOTE = "As the model computed it, before any redistribution"
-STRIP_NOTE = "Geometry unknown: shown as a strip, in the order of the sequence."
 
 
 class ImagePanel(Panel):

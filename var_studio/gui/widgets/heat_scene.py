@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +11,6 @@ from PySide6 import QtCore, QtGui
 
 from var_studio.recording.layout import Box, View, VisualLayout
 
-STRIP_COLUMNS = 48
 MOST_PIXELS = 2560
 """More would only be sampled down again at every zoom."""
 
@@ -95,7 +93,7 @@ def scenes_of(layout: VisualLayout, pictures: list[QtGui.QImage | None]) -> list
     Where the geometry is not known: one strip.
     """
     if not layout.known or not layout.views:
-        return [strip_scene(layout.count)]
+        return [HeatScene(title="strip", views=(layout.strip(),), strip=True)]
     scenes = []
     for image, size in enumerate(layout.image_sizes):
         groups: list[list[int]] = []
@@ -132,16 +130,6 @@ def _scene(
         unseen=layout.unseen[image] if image < len(layout.unseen) else (),
         view_indices=tuple(group),
     )
-
-
-def strip_scene(count: int) -> HeatScene:
-    """Visual tokens in reading order, in rows of equal cells that stand for no place."""
-    cols = max(1, min(STRIP_COLUMNS, count))
-    rows = max(1, math.ceil(count / cols))
-    tokens = np.full(rows * cols, -1, dtype=np.int64)
-    tokens[:count] = np.arange(count)
-    view = View("strip", 0, (0.0, 0.0, cols * 10.0, rows * 10.0), tokens.reshape(rows, cols))
-    return HeatScene(title="strip", views=(view,), strip=True)
 
 
 def _overlap(one: Box, other: Box) -> bool:

@@ -10,6 +10,7 @@ from var_studio.models.families.base import Encoded, Family, check_prompt, encod
 from var_studio.models.families.deepseek_vl import DeepseekVL
 from var_studio.models.families.gemma3 import Gemma3
 from var_studio.models.families.gemma4 import Gemma4
+from var_studio.models.families.generic import Generic
 from var_studio.models.families.glm4v import Glm4v
 from var_studio.models.families.idefics3 import Idefics3
 from var_studio.models.families.internvl import InternVL
@@ -43,6 +44,8 @@ FAMILIES: Final[tuple[type[Family], ...]] = (
     PaliGemma,
     QwenVL,
     Vila,
+    # Whatever the others do not claim.
+    Generic,
 )
 
 
@@ -57,5 +60,6 @@ def family_of(config: Mapping[str, Any]) -> Family:
     known = ", ".join(sorted({t for family in FAMILIES for t in family.model_types}))
     raise UnsupportedModelError(
         f"Models of type {model_type!r} are not supported.",
-        f"Choose a checkpoint of one of these types: {known}.",
+        f"Choose a checkpoint of one of these types: {known}; or another that transformers "
+        "loads as image-text-to-text.",
     )
