@@ -100,8 +100,8 @@ def load_model(
         name_or_path, lambda done, total: tell("download", done, total), code=trust_remote_code
     )
     with _load_errors(checkpoint, device):
+        family = family_of(checkpoint.config)
         run_its_code = check_remote_code(checkpoint, trust_remote_code)
-    family = family_of(checkpoint.config)
     packed = check_quantization(quantization, checkpoint.config)
     with _load_errors(checkpoint, device):
         import torch  # noqa: F401
