@@ -238,7 +238,7 @@ def test_several_images_have_views_of_their_own(family: Get, tmp_path: Path, nam
     run, _ = recorded(lmm, tmp_path / "run", image=[PICTURE, other])
     np.testing.assert_allclose(run.attention(0).sum(-1), 1, atol=1e-5)
     assert run.layout.image_sizes == (PICTURE.size, other.size)
-    assert {view.image for view in run.layout.views} == {0, 1}
+    assert {view.image for view in run.layout.views} == ({0, 1} if case.known else set())
     if not case.alone:
         return
     alone = [lmm.encode(image, QUESTION).layout for image in (PICTURE, other)]
