@@ -124,7 +124,8 @@ def _case(name: str, *, pan_and_scan: bool) -> Case:
         return save(folder, pan_and_scan=pan_and_scan)
 
     def fine(folder: Path) -> Path:
-        return save(folder, pan_and_scan=pan_and_scan, side=448, patch=14, tokens=256, layers=1)
+        # As many tokens as real checkpoints make, of smaller patches.
+        return save(folder, pan_and_scan=pan_and_scan, side=224, patch=7, tokens=256, layers=1)
 
     return Case(
         name,

@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from var_studio.models.families.base import Family
-from var_studio.models.families.geometry import check_count, laid_out, raster
+from var_studio.models.families.geometry import check_count, edge, laid_out, raster
+from var_studio.recording.images import ImageError
 from var_studio.recording.layout import View, VisualLayout
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
 
 
 class Mistral3(Family):
@@ -31,6 +33,18 @@ class Mistral3(Family):
         """End of a row, and of the image."""
         return frozenset({int(processor.image_break_token_id), int(processor.image_end_token_id)})
 
+    def inputs(self, processor: Any, images: Sequence[Image], text: str) -> dict[str, torch.Tensor]:
+        """As ever. Raises ImageError for an image whose thinner side would come to nothing."""
+        longest = edge(processor.image_processor.size, "longest_edge")
+        for image in images:
+            if longest and min(image.size) * longest < max(image.size):
+                raise ImageError(
+                    f"The model takes no image as long and thin as this ({image.width} × "
+                    f"{image.height} pixels).",
+                    "Cut it into pieces, or make it wider.",
+                )
+        return super().inputs(processor, images, text)
+
     def layout(
         self,
         hf_model: Any,
@@ -39,7 +53,10 @@ class Mistral3(Family):
         inputs: dict[str, torch.Tensor],
         positions: Sequence[int],
     ) -> VisualLayout:
-        """One raster per image, of the processed image's own size."""
+        """One raster per image, of the processed image's own size.
+
+        Raises ImageError for a single cell: `Mistral3Model` drops that axis and fails.
+        """
         config = hf_model.config
         cell = config.vision_config.patch_size * getattr(config, "spatial_merge_size", 1)
         views: list[View] = []
@@ -53,6 +70,11 @@ class Mistral3(Family):
             views.append(View("image", image, box, raster(rows, cols, first)))
             first += rows * cols
         check_count(positions, first)
+        if first == 1 and config.model_type == "mistral3":
+            raise ImageError(
+                f"The image is too small for this model ({sizes[0][0]} × {sizes[0][1]} pixels).",
+                "Choose a larger one.",
+            )
         return laid_out(sizes, positions, views)
 
 

@@ -40,10 +40,9 @@ class PaliGemma(Family):
         batch = processor(
             images=list(images),
             text=text.replace(processor.tokenizer.bos_token, "", 1).removesuffix("\n"),
-            return_tensors="pt",
             add_special_tokens=False,
             text_kwargs={"verbose": False},
-        )
+        ).convert_to_tensors("pt")
         wanted = {key: value for key, value in batch.items() if key != "labels"}
         return {key: value for key, value in wanted.items() if isinstance(value, torch.Tensor)}
 
