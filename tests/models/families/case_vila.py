@@ -114,8 +114,8 @@ def means(lmm: Any, picture: Image.Image) -> tuple[Array, Array]:
     Tokens of the last row and column have zeros in place of patches that are not there.
     """
     model, processor = lmm.hf_model.model, lmm.processor.image_processor
-    batch = processor(images=picture, return_tensors="pt")
-    red = batch["pixel_values"][:, :1] * processor.image_std[0] + processor.image_mean[0]
+    pixel_values = lmm.family.inputs(lmm.processor, [picture], "<image>")["pixel_values"]
+    red = pixel_values[:, :1] * processor.image_std[0] + processor.image_mean[0]
     cells = torch.nn.functional.avg_pool2d(red, model.config.vision_config.patch_size).flatten(1)
     found: list[torch.Tensor] = []
     handles = [
@@ -128,7 +128,7 @@ def means(lmm: Any, picture: Image.Image) -> tuple[Array, Array]:
     ]
     try:
         with torch.inference_mode():
-            model.get_image_features(**batch, return_dict=True)
+            model.get_image_features(pixel_values, return_dict=True)
     finally:
         for handle in handles:
             handle.remove()

@@ -17,6 +17,7 @@ from tests.models.families import kit
 from tests.models.families.cases import CASES
 from tests.models.families.kit import QUESTION
 from var_studio.models.checkpoints import resolve
+from var_studio.models.skeleton import build_skeleton
 
 
 @pytest.fixture
@@ -98,6 +99,12 @@ def test_its_dtype_and_size_are_known_and_it_answers(folder: Path, tmp_path: Pat
         directory=tmp_path / "run",
     )
     assert len(run.generated_positions) == 3
+
+
+def test_its_shapes_are_known_before_its_weights_are_read(folder: Path) -> None:
+    skeleton = build_skeleton(folder, torch.float32).state_dict()
+    weights = vs.load_model(folder).hf_model.state_dict()
+    assert {k: v.shape for k, v in skeleton.items()} == {k: v.shape for k, v in weights.items()}
 
 
 @pytest.mark.parametrize("part", ["llm", "vision_tower", "mm_projector"])

@@ -15,7 +15,7 @@ import numpy as np
 
 from var_studio.models.errors import UnsupportedModelError
 from var_studio.models.families.base import Family, Message
-from var_studio.models.families.geometry import check_count, laid_out, raster, uncovered
+from var_studio.models.families.geometry import check_count, edge, laid_out, raster, uncovered
 from var_studio.models.vila_assembly import MODEL_TYPE, is_vila
 from var_studio.recording.layout import Box, View, VisualLayout
 
@@ -85,14 +85,18 @@ class Vila(Family):
         return self._rendered_plainly(processor, messages)
 
     def inputs(self, processor: Any, images: Sequence[Image], text: str) -> dict[str, torch.Tensor]:
-        """Tokenise what is between images piece by piece, as VILA does."""
+        """Tokenise what is between images piece by piece, and squash images with PIL, as VILA does.
+
+        transformers' own resize, with torchvision, is another one.
+        """
         import torch
 
         tokenizer = processor.tokenizer
-        pixels = processor.image_processor(images=list(images), return_tensors="pt")
-        height, width = pixels["pixel_values"].shape[-2:]
-        patch = processor.patch_size
-        n_visual = _half(height // patch) * _half(width // patch)
+        size = processor.image_processor.size
+        width, height = int(edge(size, "width")), int(edge(size, "height"))
+        squashed = [image.resize((width, height)) for image in images]
+        pixels = processor.image_processor(images=squashed, return_tensors="pt")
+        n_visual = _half(height // processor.patch_size) * _half(width // processor.patch_size)
         ids: list[int] = []
         for index, piece in enumerate(text.split(self.placeholder(processor))):
             found = tokenizer(piece, verbose=False)["input_ids"]
