@@ -2,12 +2,13 @@
 
     python tests/benchmarks/bench_engine.py [NAME ...] [--repeat N] [--folder F]
 
-    names: decode-demo, decode-300m, prefill-16, prefill-8
+    names: decode-demo, decode-300m, prefill-16, prefill-8, fidelity-demo, fidelity-prefill
 
 Every measurement is a process of its own with one thread; the two sides of a ratio take turns,
 and the median over the turns counts. CPU seconds decide where a ratio is of time, because other
 programs on the machine do not change them; wall seconds stand beside them. Memory is the peak of
-the resident set above what it was just before the pass.
+the resident set above what it was just before the pass. What the fidelity figures cost is the time
+inside their calls, as a share of the run: less than two runs differ by.
 
 Recordings go to a RAM disk where there is one: how fast a disk makes a file for each token is no
 property of this program, and it differs tenfold between disks. `--folder /tmp` shows yours.
@@ -40,6 +41,8 @@ GOALS = {
     "prefill-16-memory": ("prefill, as above, 16 heads: peak memory", 0.2),
     "prefill-8-time": ("prefill, 2,304 visual tokens ÷ output_attentions, 8 heads: time", 0.25),
     "prefill-8-memory": ("prefill, as above, 8 heads: peak memory", 0.2),
+    "fidelity-demo": ("fidelity figures ÷ recording, 100 tokens, demo model", 0.02),
+    "fidelity-prefill": ("fidelity figures ÷ recording, 2,304 visual tokens, 1 token", 0.02),
 }
 SHAPES: dict[str, dict[str, Any]] = {
     # 320M parameters with the embeddings; 576 visual tokens, as LLaVA-1.5.
@@ -60,8 +63,13 @@ def main() -> None:
     """Run the benchmarks that are named (default: all) and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "which", nargs="*", default=["decode-demo", "decode-300m", "prefill-16", "prefill-8"]
-    )
+        "which",
+        nargs="*",
+        default=[
+            "decode-demo", "decode-300m", "prefill-16", "prefill-8", "fidelity-demo",
+            "fidelity-prefill",
+        ],
+    )  # fmt: skip
     parser.add_argument("--repeat", type=int, default=0, help="turns of each side")
     parser.add_argument("--tokens", type=int, default=0, help="new tokens of a decode run")
     parser.add_argument("--folder", default=RAM_DISK, help="where recordings go")
@@ -87,18 +95,32 @@ def main() -> None:
 
 def compare(which: str, folder: Path, repeat: int, tokens: int) -> list[tuple[str, float, str]]:
     """Measure both sides of a benchmark in turns."""
-    model = "demo" if which == "decode-demo" else str(save(folder / which, SHAPES[which]))
+    shape = "prefill-8" if which == "fidelity-prefill" else which
+    model = "demo" if which.endswith("-demo") else str(save(folder / which, SHAPES[shape]))
+    if which.startswith("fidelity"):
+        tokens = tokens or (100 if model == "demo" else 1)
+        job = {"model": model, "what": "fidelity", "tokens": tokens}
+        found = [measured(job) for _ in range(repeat or 3)]
+        share, detail = ratio_of(found, found, "checks", "run")
+        return [(which, share, f"CPU seconds {detail}")]
     if which.startswith("prefill"):
         repeat = repeat or 3
-        sides = {side: [] for side in ("record", "output_attentions")}  # type: ignore[var-annotated]
+        sides: dict[str, list[Any]] = {
+            side: [] for side in ("record", "output_attentions", "plain")
+        }
         for _ in range(repeat):
             for side, results in sides.items():
                 results.append(measured({"model": model, "what": "prefill", "side": side}))
         time_ratio, detail = ratio_of(sides["record"], sides["output_attentions"], "cpu")
         wall, _ = ratio_of(sides["record"], sides["output_attentions"], "wall")
+        floor, _ = ratio_of(sides["plain"], sides["output_attentions"], "cpu")
         memory, bytes_ = ratio_of(sides["record"], sides["output_attentions"], "peak_mb")
         return [
-            (f"{which}-time", time_ratio, f"CPU seconds {detail}; wall {wall:.3f}"),
+            (
+                f"{which}-time",
+                time_ratio,
+                f"CPU seconds {detail}; wall {wall:.3f}; of which the plain model {floor:.3f}",
+            ),
             (f"{which}-memory", memory, f"MB {bytes_}"),
         ]
     repeat = repeat or (5 if which == "decode-demo" else 3)
@@ -120,9 +142,12 @@ def compare(which: str, folder: Path, repeat: int, tokens: int) -> list[tuple[st
     return [(which, ratios["cpu"], f"{detail}; ÷ generate in inference_mode {bare:.3f}")]
 
 
-def ratio_of(ours: list[Any], theirs: list[Any], key: str) -> tuple[float, str]:
-    """Ratio of the medians, and both in words."""
-    a, b = (statistics.median(result[key] for result in side) for side in (ours, theirs))
+def ratio_of(
+    ours: list[Any], theirs: list[Any], key: str, other: str | None = None
+) -> tuple[float, str]:
+    """Ratio of the medians of `key` (`other`: in the second list), and both in words."""
+    a = statistics.median(result[key] for result in ours)
+    b = statistics.median(result[other or key] for result in theirs)
     return a / b, f"{a:.2f} / {b:.2f}"
 
 
@@ -167,6 +192,8 @@ def child(job: dict[str, Any]) -> Any:
         lmm.tau_default = 1.0
     if job["what"] == "decode":
         return {"pairs": [decode_pair(lmm, job["tokens"]) for _ in range(job["turns"] + 1)][1:]}
+    if job["what"] == "fidelity":
+        return fidelity(lmm, job["tokens"])
     return prefill(lmm, job["side"])
 
 
@@ -230,6 +257,40 @@ def decode_pair(lmm: Any, tokens: int) -> dict[str, Any]:
     return {name: clock.per_token() for name, clock in clocks.items()}
 
 
+def fidelity(lmm: Any, tokens: int) -> dict[str, float]:
+    """CPU seconds inside the comparisons of rows, and of the whole run around them."""
+    import var_studio as vs
+    from var_studio.engine.fidelity import Sampler
+
+    spent = 0.0
+
+    def timed(call: Any) -> Any:
+        def wrapper(*arguments: Any) -> Any:
+            nonlocal spent
+            started = time.process_time()
+            result = call(*arguments)
+            spent += time.process_time() - started
+            return result
+
+        return wrapper
+
+    for name in ("compare_output", "compare_weights", "pending", "take"):
+        setattr(Sampler, name, timed(getattr(Sampler, name)))
+    lmm.hf_model.generation_config.eos_token_id = None
+    for _ in range(2):  # the first warms up
+        spent, started = 0.0, time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            vs.record(
+                lmm,
+                picture(),
+                QUESTION,
+                generation=vs.Generation(max_new_tokens=tokens),
+                directory=Path(folder) / "run",
+            )
+        whole = time.process_time() - started
+    return {"checks": spent, "run": whole}
+
+
 def prefill(lmm: Any, side: str) -> dict[str, float]:
     """Time and peak memory of the prefill, up to the first token."""
     import torch
@@ -271,12 +332,15 @@ def prefill(lmm: Any, side: str) -> dict[str, float]:
             )
     else:
         inputs = lmm.encode(image, QUESTION).inputs
-        lmm.hf_model.set_attn_implementation("eager")
+        if side == "output_attentions":
+            lmm.hf_model.set_attn_implementation("eager")
         before = begin()
         with torch.inference_mode():
-            output = lmm.hf_model(**inputs, output_attentions=True, logits_to_keep=1)
+            output = lmm.hf_model(
+                **inputs, output_attentions=side == "output_attentions", logits_to_keep=1
+            )
         mark()
-        assert output.attentions[-1].shape[-1] > 2304
+        assert (side == "plain") or output.attentions[-1].shape[-1] > 2304
     (cpu, wall, _), (cpu_end, wall_end, peak) = marks[:2]
     return {"cpu": cpu_end - cpu, "wall": wall_end - wall, "peak_mb": (peak - before) / 1024}
 
