@@ -203,13 +203,21 @@ class Recording(RunFacts):
 
     # --------------------------------------------------------------------------- arrays
 
-    def attention(self, query: int, layer: int | None = None, head: int | None = None) -> Floats:
+    def attention(
+        self,
+        query: int,
+        layer: int | None = None,
+        head: int | None = None,
+        *,
+        keep: bool = True,
+    ) -> Floats:
         """Attention weights as the model computed them, before any redistribution.
 
-        (L, H, T) float32; (H, T), (L, T) or (T,) for one layer, head or both.
+        (L, H, T) float32; (H, T), (L, T) or (T,) for one layer, head or both. `keep` False: a pass
+        over all rows, which must not push out those that are looked at.
         """
         query = checked_index("query", query, len(self._reader.queries))
-        return self._pick(self._row(query), layer, head)
+        return self._pick(self._row(query, keep), layer, head)
 
     def redistributed(
         self,
@@ -404,7 +412,7 @@ class Recording(RunFacts):
 
     # -------------------------------------------------------------------------- reading
 
-    def _row(self, query: int) -> Floats:
+    def _row(self, query: int, keep: bool = True) -> Floats:
         """(L, H, T) float32 of one query, from the cache or the disk."""
         with self._lock:
             row = self._rows.get(query)
@@ -412,6 +420,8 @@ class Recording(RunFacts):
                 self._rows.move_to_end(query)
                 return row
             row = _frozen(self._reader.row(query))
+            if not keep:
+                return row
             self._rows[query] = row
             while len(self._rows) > max(1, _CACHE_BYTES // max(row.nbytes, 1)):
                 self._rows.popitem(last=False)
