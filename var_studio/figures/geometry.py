@@ -28,6 +28,8 @@ def choose_views(layout: VisualLayout, image: int = 0, view: int | None = None) 
     n_images, n_views = len(layout.image_sizes), len(layout.views)
     if not 0 <= image < n_images:
         raise VarStudioError(f"There is no image {image + 1}.", f"Images go from 1 to {n_images}.")
+    if view is not None and not layout.known:
+        raise VarStudioError("The geometry is unknown: there are no views.", "Name no view.")
     if view is not None and not 0 <= view < n_views:
         raise VarStudioError(f"There is no view {view}.", f"Views go from 0 to {n_views - 1}.")
     if not layout.known:

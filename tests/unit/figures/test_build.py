@@ -230,6 +230,8 @@ def test_an_unknown_geometry_is_never_laid_over_the_picture(run, monkeypatch):
         assert heat.values.shape == (1, 40) and panel.size == (40, 1)
         np.testing.assert_allclose(heat.values[0], values)
     assert "Geometry unknown: shown as a strip" in " ".join(figure.notes)
+    with pytest.raises(VarStudioError, match="no views"):
+        build_map(reading, options=MapOptions(view=0))
 
 
 def test_a_long_strip_is_broken_into_rows(run, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.errors import VarStudioError
-from var_studio.figures.words import STRIP_NOTE
+from var_studio.figures.words import STRIP
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import Maps, MapSource, difference_limits, subject
 from var_studio.gui.widgets.colour_bar import ColourBar
@@ -237,7 +237,7 @@ class ImagePanel(Panel):
         note = self._maps.note
         if shown == ("before",) and self.workspace.view.current.compare == "local":
             note = BEFORE_NOTE
-        return f"{STRIP_NOTE} {note}" if self._scene.strip else note
+        return f"{STRIP.capitalize()}. {note}" if self._scene.strip else note
 
     def _paint_maps(self, shown: tuple[str, ...]) -> None:
         assert self.workspace is not None and self._maps is not None
