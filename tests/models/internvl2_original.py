@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,7 +31,11 @@ BEYOND = [
 PATCH, SIDE, VISION, LAYERS = 7, 28, 24, 2
 
 
-def config(**llm: Any) -> dict[str, Any]:
+SIX_BILLION = {"norm_type": "rms_norm", "qk_normalization": True, "qkv_bias": False}
+"""What is otherwise in the tower of InternVL2-26B."""
+
+
+def config(*, tower: Mapping[str, Any] = MappingProxyType({}), **llm: Any) -> dict[str, Any]:
     """config.json as OpenGVLab/InternVL2-8B has it, with tiny numbers."""
     return {
         "_name_or_path": "OpenGVLab/InternVL2-8B",
@@ -83,6 +89,7 @@ def config(**llm: Any) -> dict[str, Any]:
             "patch_size": PATCH,
             "qk_normalization": False,
             "qkv_bias": True,
+            **tower,
         },
     }
 
@@ -117,9 +124,15 @@ def tensors(settings: dict[str, Any], seed: int = 0) -> Tensors:
         }.items():  # fmt: skip
             made[f"{name}.{part}.weight"] = draw(*shape)
             made[f"{name}.{part}.bias"] = draw(shape[0])
+        if not vision["qkv_bias"]:
+            del made[f"{name}.attn.qkv.bias"]
         for norm in ("norm1", "norm2"):
             made[f"{name}.{norm}.weight"] = draw(VISION, mean=1)
-            made[f"{name}.{norm}.bias"] = draw(VISION)
+            if vision["norm_type"] == "layer_norm":
+                made[f"{name}.{norm}.bias"] = draw(VISION)
+        if vision["qk_normalization"]:
+            made[f"{name}.attn.q_norm.weight"] = draw(VISION, mean=1)
+            made[f"{name}.attn.k_norm.weight"] = draw(VISION, mean=1)
         made[f"{name}.ls1"], made[f"{name}.ls2"] = draw(VISION, mean=1), draw(VISION, mean=1)
     packed = (heads + 2 * keys) * (width // heads)
     for layer in range(llm["num_hidden_layers"]):
@@ -223,15 +236,20 @@ def visual_tokens(settings: dict[str, Any], weights: Tensors, pixels: torch.Tens
 
         def linear(value: torch.Tensor, part: str, name: str = name) -> torch.Tensor:
             return nn.linear(
-                value, weights[f"{name}.{part}.weight"], weights[f"{name}.{part}.bias"]
+                value, weights[f"{name}.{part}.weight"], weights.get(f"{name}.{part}.bias")
             )
 
         def norm(value: torch.Tensor, part: str, name: str = name) -> torch.Tensor:
-            scale, shift = weights[f"{name}.{part}.weight"], weights[f"{name}.{part}.bias"]
+            scale, shift = weights[f"{name}.{part}.weight"], weights.get(f"{name}.{part}.bias")
+            if vision["norm_type"] == "rms_norm":
+                return _rms(value, scale, eps)
             return nn.layer_norm(value, (width,), scale, shift, eps)
 
-        qkv = linear(norm(x, "norm1"), "attn.qkv").view(tiles, -1, 3, heads, width // heads)
-        q, k, v = (qkv[:, :, i].transpose(1, 2) for i in range(3))
+        q, k, v = linear(norm(x, "norm1"), "attn.qkv").chunk(3, -1)
+        if vision["qk_normalization"]:
+            q = _rms(q, weights[f"{name}.attn.q_norm.weight"], eps)
+            k = _rms(k, weights[f"{name}.attn.k_norm.weight"], eps)
+        q, k, v = (y.view(tiles, -1, heads, width // heads).transpose(1, 2) for y in (q, k, v))
         share = (q @ k.transpose(-1, -2) / math.sqrt(width // heads)).softmax(-1)
         mixed = (share @ v).transpose(1, 2).flatten(2)
         x = x + linear(mixed, "attn.proj") * weights[f"{name}.ls1"]

@@ -50,8 +50,9 @@ def compared(
         {},
         {"bias": True, "rope_scaling": {"type": "linear", "factor": 3.0}, "rope_theta": 10000},
         {"num_key_value_heads": 8, "rope_scaling": None},
+        {"tower": original.SIX_BILLION},
     ],
-    ids=["as InternVL2-8B", "biases and linear scaling", "as many keys as queries"],
+    ids=["as InternVL2-8B", "biases, linear scaling", "as many keys as queries", "the 6B tower"],
 )
 def test_logits_are_those_of_the_original(tmp_path: Path, llm: dict[str, Any]) -> None:
     folder, settings, weights = source(tmp_path, **llm)

@@ -24,8 +24,13 @@ class InternVL(Family):
     """InternVL with any language model that transformers knows."""
 
     name = "internvl"
-    model_types = ("internvl", "internvl_chat")
+    model_types = ("internvl",)
     fallback = "<|im_start|>user\n{images}{prompt}<|im_end|>\n<|im_start|>assistant\n"
+
+    @classmethod
+    def claims(cls, config: Mapping[str, Any]) -> bool:
+        """The native class, and the original, to say what to do with it."""
+        return config.get("model_type") in (*cls.model_types, "internvl_chat")
 
     def check_config(self, config: Mapping[str, Any]) -> None:
         """Tell the native class from the original repositories, which come with code."""
