@@ -300,7 +300,8 @@ def _heat_panel(
     else:
         tokens = layout.strip().tokens
         grid = np.where(tokens >= 0, values[np.maximum(tokens, 0)], np.float32(np.nan))
-        heats = (Heat(grid, (0.0, 0.0, *(float(n) for n in base.size))),)
+        cols, rows = base.size
+        heats = (Heat(grid, (0.0, 0.0, float(cols), float(rows))),)
     return replace(base, title=title, heats=heats, scale=scale)
 
 
