@@ -81,7 +81,7 @@ class Capture:
         query_positions: Sequence[int] = (),
         prompt_length: int,
         half: bool = False,
-        redistributor: Acts | None = None,
+        acts: Acts | None = None,
         cancel: threading.Event | None = None,
         on_layer: Callable[[int], None] | None = None,
         rows_wanted: bool = True,
@@ -104,7 +104,7 @@ class Capture:
             self._query_positions = cross.of_model(query_positions)
             self._prompt_length = int(cross.of_model([prompt_length])[0])
         self._half = half
-        self._redistributor = redistributor
+        self._acts = acts
         self._cancel = cancel
         self._on_layer = on_layer
         self._rows_wanted = rows_wanted
@@ -177,8 +177,8 @@ class Capture:
             self._on_layer(layer)
         if hidden.device != self._device:
             hidden, self._several_devices = hidden.to(self._device), True
-        if self._redistributor is not None:
-            self._redistributor.observe(layer, self._start, hidden)
+        if self._acts is not None:
+            self._acts.observe(layer, self._start, hidden)
         if self._n == 1:
             # A step has little to compute: all layers together at its end.
             self._hidden.append(hidden)
@@ -270,7 +270,7 @@ class Capture:
         if self._several_devices:
             rows = rows.to(self._device)
         self._rows.append(rows)
-        acts = self._redistributor
+        acts = self._acts
         if acts is None or not acts.active[layer]:
             return
         first_key = self._start + 1 - rows.shape[-1]
@@ -287,7 +287,7 @@ class Capture:
         n_rows, device = len(prompt.local), call.output.device
         step = max(1, _CHUNK_BYTES // (4 * n_heads * n_keys))
         sampled = set(np.linspace(0, n_rows - 1, min(n_rows, _SAMPLED_ROWS)).astype(int).tolist())
-        acts = self._redistributor
+        acts = self._acts
         first_key = 0 if self._cross is not None else self._start + self._n - n_keys
         local = prompt.local.to(device)
         for at in range(0, n_rows, step):

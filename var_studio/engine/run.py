@@ -184,7 +184,7 @@ class Run:
             query_positions=[t.position for t in encoded.tokens if t.role == "prompt"],
             prompt_length=encoded.length,
             half=self._half(),
-            redistributor=acts,
+            acts=acts,
             cancel=self._cancel,
             on_layer=self._on_layer("prefill"),
             cross=encoded.cross,
