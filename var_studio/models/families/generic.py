@@ -67,7 +67,9 @@ class Generic(Family):
         """Look at the loaded model for what its config does not tell."""
         _check(hf_model.config)
         layers = getattr(hf_model.get_decoder(), "layers", None)
-        if not layers or not all(hasattr(layer, "self_attn") for layer in layers):
+        if not layers:
+            raise _unsupported(hf_model.config, "keeps its decoder layers in another place")
+        if not all(hasattr(layer, "self_attn") for layer in layers):
             raise _unsupported(hf_model.config, "has decoder layers without self-attention")
         if not hf_model.get_decoder()._supports_attention_backend:
             raise _unsupported(hf_model.config, "computes attention in code of its own")
