@@ -130,16 +130,16 @@ def _case(name: str, fine_grid: dict[str, int], *, split: bool = True, **options
         coarse,
         fine,
         dye_sizes=((150, 110), (150, 90), (90, 140), (200, 60)),
-        # Three tiles of 13 cells: below 39 pixels a cell is smaller than a pixel.
-        coordinate_sizes=[size for size in default_sizes() if max(size) > 39],
+        # Three tiles of 13 cells: below 117 pixels a cell is smaller than three of them.
+        coordinate_sizes=[size for size in default_sizes() if max(size) > 117],
         means=_means,
         views=_views if split else lambda lmm, size: 1,
     )
 
 
 CASES = [
-    # As many patches as real checkpoints have, of half their size.
-    _case("idefics3", {"tile": 182, "patch": 7}),
-    _case("idefics3-whole", {"tile": 364, "patch": 14}, split=False),
-    _case("smolvlm", {"tile": 192, "patch": 7, "scale": 3}, kind="SmolVLM", tile=34, seed=1),
+    # As many patches as real checkpoints have, of a third of their size.
+    _case("idefics3", {"tile": 130, "patch": 5}),
+    _case("idefics3-whole", {"tile": 130, "patch": 5}, split=False),
+    _case("smolvlm", {"tile": 137, "patch": 5, "scale": 3}, kind="SmolVLM", tile=34, seed=1),
 ]
