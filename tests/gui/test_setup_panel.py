@@ -105,6 +105,7 @@ def test_dimensions_that_were_not_recorded_are_a_notice(
     settle(qtbot)
     assert len(notices(window)) == 1, "said once, not at every word"
     assert workspace.reading is not None, "the rows can still be read"
+    workspace.undo_stack.undo()  # the step to another word
     workspace.undo_stack.undo()
     settle(qtbot)
     panel = window.area.panel("image")

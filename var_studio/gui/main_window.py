@@ -128,6 +128,7 @@ class MainWindow(QMainWindow):
         workspace.problem.connect(self.show_problem)
         workspace.run_changed.connect(self._facts_changed)
         workspace.runs_changed.connect(self._facts_changed)
+        workspace.modified_changed.connect(self._show_title)
         workspace.view.changed.connect(self._view_changed)
         workspace.undo_stack.indexChanged.connect(self._undo_changed)
         controller.problem.connect(self.show_problem)
@@ -415,6 +416,7 @@ class MainWindow(QMainWindow):
     def _theme_chosen(self, action: QAction) -> None:
         self.appearance.choose(action.data())
 
+    @Slot()
     def _show_title(self) -> None:
         path = self.workspace.session_path
         name = path.name if path is not None else "untitled session"

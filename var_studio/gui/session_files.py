@@ -163,6 +163,7 @@ class SessionFiles(QObject):
             workspace.runs,
             notes=workspace.notes,
             view=_view(workspace),
+            regions=workspace.regions.to_save(),
             path=workspace.session_path,
         )
         task = Task(lambda tell: save_session(path, session, progress=tell), self)
@@ -213,11 +214,12 @@ class SessionFiles(QObject):
 
         box = QMessageBox(self._window)
         box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("Unsaved runs")
-        box.setText("Save the runs of this session?")
+        box.setWindowTitle("Unsaved session")
+        box.setText("Save the runs and regions of this session?")
         box.setInformativeText(
             f"{note}Either way nothing recorded is deleted: runs that you do not save stay in\n"
-            f"{runs_folder()}\nand File › Open kept recording brings them back."
+            f"{runs_folder()}\nand File › Open kept recording brings them back. Regions are kept "
+            "in the session's file only."
         )
         box.setStandardButtons(
             QMessageBox.StandardButton.Save
@@ -305,6 +307,7 @@ def _view(workspace: Workspace) -> dict[str, Any]:
         "row_of": selection.row_of,
         "layer": selection.layer,
         "heads": sorted([layer, head] for layer, head in selection.heads),
+        "cells": sorted(selection.cells),
         "method": workspace.method.stored.model_dump(mode="json"),
         "generation": workspace.generation.stored.model_dump(mode="json"),
         "view": workspace.view.to_json(),
@@ -313,8 +316,12 @@ def _view(workspace: Workspace) -> dict[str, Any]:
 
 def _restore_view(workspace: Workspace, view: dict[str, Any]) -> None:
     """Show a session as it was saved; what does not fit (another version's) is left out."""
+    with workspace.history.unrecorded():
+        _restore(workspace, view)
+
+
+def _restore(workspace: Workspace, view: dict[str, Any]) -> None:
     try:
-        workspace.undo_stack.clear()
         if "method" in view:
             workspace.method.reset(Redistribution.model_validate(view["method"]))
         if "generation" in view:
@@ -335,6 +342,7 @@ def _restore_view(workspace: Workspace, view: dict[str, Any]) -> None:
         )
         if isinstance(view.get("token"), int):
             selection.select_token(view["token"])
+        selection.select_cells(int(k) for k in view.get("cells", ()))
     except (TypeError, ValueError):
         # A hand-edited or foreign view: the runs matter, the view does not.
         return

@@ -1,10 +1,10 @@
-"""Sessions: images, runs, notes and the view, in one file that opens in an instant.
+"""Sessions: images, runs, regions, notes and the view, in one file that opens in an instant.
 
 A session file (``.vars``) is an uncompressed zip of a Zarr v3 group, so that
 ``zarr.open(zarr.storage.ZipStore("a.vars"), mode="r")`` reads it:
 
 - root attributes: kind, schema, notes, view, images (hash, type, name), runs (names of groups,
-  in order);
+  in order), regions (name and visual tokens, by `regions.picture_key`);
 - ``images/<n>``: the encoded bytes of an image, 1-D uint8;
 - ``runs/<id>``: a run's group, with the arrays of `document.array_specs`.
 
@@ -19,7 +19,7 @@ import operator
 import os
 import uuid
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, overload
@@ -33,6 +33,7 @@ from var_studio.recording.files import Files, FilesBelow, ZipFiles
 from var_studio.recording.images import StoredImage
 from var_studio.recording.migrations import SESSION_SCHEMA, NewerSchemaError, migrate_session
 from var_studio.recording.recording import Recording
+from var_studio.recording.regions import Region
 from var_studio.recording.store import GROUP, group_metadata, image_files
 
 SUFFIX: Final = ".vars"
@@ -51,6 +52,7 @@ class SessionDocument(BaseModel):
     view: dict[str, Any] = {}
     images: tuple[ImageEntry, ...] = ()
     runs: tuple[RunId, ...] = ()
+    regions: dict[str, tuple[Region, ...]] = {}
 
 
 class Runs(Sequence[Recording]):
@@ -120,8 +122,10 @@ class Runs(Sequence[Recording]):
 
 
 class Session:
-    """What a researcher works on: runs, their images, notes, and how the window showed them.
+    """What a researcher works on: runs, their images and regions, notes, and how the window showed
+    them.
 
+    `regions` holds the regions of each picture, by `regions.picture_key` of a run that shows it.
     `view` holds plain JSON values and belongs to whoever shows the session. `path` is the file it
     was opened from or saved to last. `left_behind`: run directories that the last save copied
     into the file and nobody reads any more.
@@ -133,11 +137,13 @@ class Session:
         *,
         notes: str = "",
         view: dict[str, Any] | None = None,
+        regions: Mapping[str, Iterable[Region]] | None = None,
         path: Path | None = None,
     ) -> None:
         self.runs = Runs(runs)
         self.notes = notes
         self.view: dict[str, Any] = dict(view or {})
+        self.regions = {key: tuple(kept) for key, kept in (regions or {}).items()}
         self.path = path
         self.left_behind: list[Path] = []
 
@@ -200,7 +206,9 @@ def open_session(path: str | os.PathLike[str]) -> Session:
     except BaseException:
         files.close()
         raise
-    return Session(runs, notes=document.notes, view=document.view, path=place)
+    return Session(
+        runs, notes=document.notes, view=document.view, regions=document.regions, path=place
+    )
 
 
 def save_session(
@@ -320,6 +328,7 @@ def _write(
         view=session.view,
         images=entries,
         runs=tuple(names[run] for run in session.runs),
+        regions=session.regions,
     )
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
 

@@ -1,4 +1,4 @@
-"""What the user is looking at: one token, one layer, some heads. Every panel listens to it."""
+"""What the user is looking at: a token, a layer, heads, cells. Every panel listens to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class SelectionModel(QObject):
     `position` is a position in the whole sequence (None: nothing selected), `row_of` says which
     attention row stands for it: its own ("query", the paper's reading) or that of the step that
     produced it ("produced", the row of the position before). `heads` is a set of (layer, head);
-    empty means: the mean over all heads of all layers. Each change emits `changed` once.
+    empty means: the mean over all heads of all layers. `cells` holds the visual tokens k picked in
+    the image, a scatter or a region (empty: none). Each change emits `changed` once.
     """
 
     changed = Signal()
@@ -29,8 +30,10 @@ class SelectionModel(QObject):
         self.row_of: RowOf = "query"
         self.layer = 0
         self.heads: frozenset[Head] = frozenset()
+        self.cells: frozenset[int] = frozenset()
         self.n_layers = 0
         self.n_heads = 0
+        self.n_visual = 0
         self._positions: tuple[int, ...] = ()
 
     # ------------------------------------------------------------------ what can be selected
@@ -39,19 +42,39 @@ class SelectionModel(QObject):
         """Ascending positions that have an attention row under the present `row_of`."""
         return self._positions
 
-    def set_range(self, n_layers: int, n_heads: int, positions: Iterable[int]) -> None:
-        """Tell what can be selected: the model's layers and heads, the tokens that have a row.
+    def set_range(
+        self, n_layers: int, n_heads: int, positions: Iterable[int], n_visual: int = 0
+    ) -> None:
+        """Tell what can be selected: the model's layers and heads, the tokens that have a row, the
+        visual tokens of the picture.
 
         What no longer exists is dropped from the selection; the rest stays. Layer defaults to
         the middle of the model, where visual sinks show best.
         """
         first_time = self.n_layers != n_layers
-        self.n_layers, self.n_heads = n_layers, n_heads
+        self.n_layers, self.n_heads, self.n_visual = n_layers, n_heads, n_visual
         self._positions = tuple(sorted(positions))
         layer = n_layers // 2 if first_time else min(self.layer, max(n_layers - 1, 0))
         heads = frozenset(h for h in self.heads if h[0] < n_layers and h[1] < n_heads)
         position = self.position if self.position in set(self._positions) else None
-        self._assign(position=position, layer=layer, heads=heads)
+        self._assign(position=position, layer=layer, heads=heads, cells=self._within(self.cells))
+
+    def restore(
+        self,
+        position: int | None,
+        row_of: RowOf,
+        layer: int,
+        heads: frozenset[Head],
+        cells: frozenset[int],
+    ) -> None:
+        """Select all of this at once (an undo), as far as it exists."""
+        self._assign(
+            row_of=row_of,
+            position=position if position in self._positions else self.position,
+            layer=min(max(layer, 0), max(self.n_layers - 1, 0)),
+            heads=frozenset(h for h in heads if h[0] < self.n_layers and h[1] < self.n_heads),
+            cells=self._within(cells),
+        )
 
     # -------------------------------------------------------------------------------- tokens
     def select_token(self, position: int | None) -> bool:
@@ -130,7 +153,16 @@ class SelectionModel(QObject):
         """The mean over all heads of all layers."""
         self._assign(heads=frozenset())
 
+    # --------------------------------------------------------------------------------- cells
+    def select_cells(self, cells: Iterable[int]) -> None:
+        """Select exactly these visual tokens k (none: no cell); those that do not exist are left
+        out."""
+        self._assign(cells=self._within(cells))
+
     # ------------------------------------------------------------------------------ plumbing
+    def _within(self, cells: Iterable[int]) -> frozenset[int]:
+        return frozenset(int(k) for k in cells if 0 <= k < self.n_visual)
+
     def _assign(self, **values: object) -> None:
         different = {k: v for k, v in values.items() if getattr(self, k) != v}
         for name, value in different.items():

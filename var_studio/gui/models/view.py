@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from PySide6.QtCore import QObject, Signal
 
 Shown = Literal["before", "after", "difference", "all"]
 Compare = Literal["local", "run"]
 Scale = Literal["map", "token", "shared"]
+ColourBy = Literal[
+    "probability", "visual_mass", "sink_mass", "image_centric_share", "delta_logprob", "reverse"
+]
+Aggregate = Literal["mean", "max"]
+Tool = Literal["select", "rectangle", "brush", "erase"]
+HeadOrder = Literal["grid", "sorted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +23,11 @@ class ViewSettings:
     """`shown`: map before, after, their difference, or all three side by side. `compare`: after is
     the same row redistributed ("local") or the paired run with VAR ("run").
     `sinks_boxed`: boxes around visual sinks. `hide_sinks`: leave them out of the colours.
-    `scale`: what the upper limit is taken over."""
+    `scale`: what the upper limit is taken over; `gamma`: the exponent of the colours.
+    `head_order`: the heads as layers × heads, or as a strip sorted by their value.
+    `colour_by`: what colours the words of the transcript; "reverse": how much each looks at the
+    selected cells. `aggregate`: mean or maximum over the heads selected. `tool`: what the mouse
+    does in the image."""
 
     shown: Shown = "before"
     compare: Compare = "local"
@@ -31,7 +41,11 @@ class ViewSettings:
     robust: bool = True
     gamma: float = 1.0
     head_value: str = "non_sink_ratio"
+    head_order: HeadOrder = "grid"
     thumbnails: bool = False
+    colour_by: ColourBy = "probability"
+    aggregate: Aggregate = "mean"
+    tool: Tool = "select"
 
 
 class ViewModel(QObject):
@@ -64,5 +78,20 @@ class ViewModel(QObject):
 
     def restore(self, document: dict[str, Any]) -> None:
         """Read what `to_json` wrote; what is unknown (another version's) is left out."""
-        known = {field.name for field in fields(ViewSettings)}
-        self.set(**{name: value for name, value in document.items() if name in known})
+        hints = get_type_hints(ViewSettings)
+        known = {field.name: hints[field.name] for field in fields(ViewSettings)}
+        self.set(
+            **{
+                name: value
+                for name, value in document.items()
+                if name in known and _fits(value, known[name])
+            }
+        )
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind)

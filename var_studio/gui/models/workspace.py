@@ -1,4 +1,4 @@
-"""All that the window shows: the runs, the selection, the settings, and the reading of them."""
+"""All that the window shows: runs, selection, settings, regions, and the reading of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoStack
 
 from var_studio.errors import VarStudioError
+from var_studio.gui.models.history import LookHistory
 from var_studio.gui.models.method_settings import GenerationModel, MethodModel
 from var_studio.gui.models.question import QuestionModel
+from var_studio.gui.models.regions import RegionsModel
 from var_studio.gui.models.selection import SelectionModel
 from var_studio.gui.models.view import ViewModel
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
     from var_studio.recording.recording import Recording
+
+
+_MOST_UNDO = 1000
 
 
 class Workspace(QObject):
@@ -26,22 +31,28 @@ class Workspace(QObject):
     answer, the run with the intervention. However many changes happen in one turn of the event
     loop, `reading_changed` comes once, after them; its argument is a Reading, or None while
     nothing can be shown.
+
+    `undo_stack` holds all that can be undone: settings, regions, and the user's steps from run to
+    run and selection to selection, of which rapid ones of a kind are one.
     """
 
     reading_changed = Signal(object)
     run_changed = Signal()  # another run is looked at
     runs_changed = Signal()  # runs were added, removed, finished, paired
     tokens_appended = Signal()  # the growing run has new tokens
+    modified_changed = Signal()  # the session is no longer what its file holds
     problem = Signal(object)  # a VarStudioError to show as a notice
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.undo_stack = QUndoStack(self)
+        self.undo_stack.setUndoLimit(_MOST_UNDO)
         self.selection = SelectionModel(self)
         self.method = MethodModel(self.undo_stack, self)
         self.generation = GenerationModel(self.undo_stack, self)
         self.question = QuestionModel(self)
         self.view = ViewModel(self)
+        self.regions = RegionsModel(self.undo_stack, self)
         self.runs: list[Recording] = []
         self.run: Recording | None = None
         self.baseline: Recording | None = None
@@ -59,8 +70,11 @@ class Workspace(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._announce)
+        self.history = LookHistory(self)
         self.selection.changed.connect(self._selection_changed)
         self.method.changed.connect(self.invalidate)
+        self.regions.changed.connect(self.invalidate)
+        self.regions.edited.connect(self._edited)
 
     # ------------------------------------------------------------------------------- reading
     @property
@@ -140,11 +154,16 @@ class Workspace(QObject):
         self.modified = True
         self._pair(run)
         if look or self.run is None or self.run not in (self.baseline, self.paired):
-            self.look_at(run)
+            with self.history.unrecorded():
+                self.look_at(run)
         self.runs_changed.emit()
 
     def look_at(self, run: Recording, position: int | None = None) -> None:
         """Show this run; select the token at `position`, or the nearest thing to the old one."""
+        with self.history.together():
+            self._look_at(run, position)
+
+    def _look_at(self, run: Recording, position: int | None) -> None:
         changed = run is not self.run
         self.run = run
         self._pair(run)
@@ -166,14 +185,16 @@ class Workspace(QObject):
             return
         self.growing.refresh()
         if self.growing is self.run:
-            self._update_range()
+            with self.history.unrecorded():
+                self._update_range()
             self.invalidate()
         self.tokens_appended.emit()
 
     def finish_run(self) -> None:
         """A run has ended, its last tokens and provenance are read: everything shows it anew."""
         if self.run is not None:
-            self._update_range()
+            with self.history.unrecorded():
+                self._update_range()
             self._pair(self.run)
         self.invalidate()
         self.runs_changed.emit()
@@ -181,7 +202,8 @@ class Workspace(QObject):
     def select_first_word(self) -> None:
         """Select the first word of the answer that has a row."""
         if self.run is not None:
-            self.selection.select_token(self._first_interesting(self.run))
+            with self.history.unrecorded():
+                self.selection.select_token(self._first_interesting(self.run))
 
     def questions(self) -> list[list[Recording]]:
         """The runs, those of the same question together, in the order they were asked."""
@@ -211,16 +233,22 @@ class Workspace(QObject):
             self.baseline = self.paired = None
         if run is self.run:
             self.run = None
-            if self.runs:
-                self.look_at(self.runs[-1])
-            else:
-                self.selection.set_range(0, 0, ())
-                self.run_changed.emit()
-                self.invalidate()
+            with self.history.unrecorded():
+                if self.runs:
+                    self.look_at(self.runs[-1])
+                else:
+                    self._show_no_run()
         self.runs_changed.emit()
 
     def replace_all(self, runs: list[Recording], session: Any = None) -> None:
-        """Show the runs of a session instead of the present ones."""
+        """Show the runs of a session, and its regions, instead of the present ones."""
+        with self.history.unrecorded():
+            self._replace_all(runs, session)
+        self.modified = False
+        self.runs_changed.emit()
+
+    def _replace_all(self, runs: list[Recording], session: Any) -> None:
+        self.undo_stack.clear()
         self.run = self.baseline = self.paired = None
         self._reading = None
         self._broken = None
@@ -228,16 +256,14 @@ class Workspace(QObject):
         self.session = session
         self.selection.set_range(0, 0, ())
         self.selection.select_all()
+        self.regions.restore(session.regions if session is not None else {})
         if self.runs:
             for run in self.runs:
                 if run.teacher is None:
                     self._pair(run)
             self.look_at(self.baseline or self.runs[-1])
         else:
-            self.run_changed.emit()
-            self.invalidate()
-        self.modified = False
-        self.runs_changed.emit()
+            self._show_no_run()
 
     def mark_saved(self, path: Path) -> None:
         """All runs are in the session file at `path` now."""
@@ -246,6 +272,17 @@ class Workspace(QObject):
         self.runs_changed.emit()
 
     # ------------------------------------------------------------------------------ plumbing
+    def _edited(self) -> None:
+        if not self.modified:
+            self.modified = True
+            self.modified_changed.emit()
+
+    def _show_no_run(self) -> None:
+        self.selection.set_range(0, 0, ())
+        self.regions.show_run(None)
+        self.run_changed.emit()
+        self.invalidate()
+
     def _pair(self, run: Recording) -> None:
         """Set `baseline` and `paired` so that `run` is one of them."""
         if run in (self.baseline, self.paired):
@@ -271,14 +308,17 @@ class Workspace(QObject):
         return None
 
     def _selection_changed(self) -> None:
-        if self.run is not None and set(self.selection.positions) != set(self._positions()):
-            self._update_range()
+        with self.history.together():
+            if self.run is not None and set(self.selection.positions) != set(self._positions()):
+                self._update_range()
         self.invalidate()
 
     def _update_range(self) -> None:
         run = self.run
         if run is not None:
-            self.selection.set_range(run.n_layers, run.n_heads, self._positions())
+            if self.regions.show_run(run):
+                self.selection.select_cells(())
+            self.selection.set_range(run.n_layers, run.n_heads, self._positions(), run.layout.count)
 
     def _positions(self) -> list[int]:
         assert self.run is not None

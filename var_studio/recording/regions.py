@@ -1,0 +1,135 @@
+"""Regions: named sets of visual tokens, painted by hand or taken from a mask.
+
+A region belongs to a picture as a model saw it: the same images cut into the same cells. Runs that
+share it share its regions, whatever they asked; `picture_key` says which runs these are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.recording.failures import RecordingError
+from var_studio.recording.layout import Box, VisualLayout
+
+if TYPE_CHECKING:
+    from var_studio.recording.recording import Recording
+
+
+class RegionError(RecordingError):
+    """A mask that does not fit its picture, or a region that cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A named set of visual tokens: indices k of the layout, ascending, each once."""
+
+    name: str
+    tokens: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", tuple(sorted({int(k) for k in self.tokens})))
+        if self.tokens and self.tokens[0] < 0:
+            raise ValueError(f"a visual token is counted from 0, not {self.tokens[0]}")
+
+
+def picture_key(run: Recording) -> str:
+    """Names the images of a run and their cells; "" while the run has no visual token yet.
+
+    Where the tokens stand in the sequence does not matter, so that another question about the same
+    picture has the same key.
+    """
+    layout = run.layout
+    if layout.count == 0:
+        return ""
+    seen = hashlib.sha256()
+    for entry in run.image_entries:
+        seen.update(entry.sha256.encode())
+    seen.update(repr((layout.count, layout.known, layout.image_sizes)).encode())
+    for view in layout.views:
+        box = tuple(float(edge) for edge in view.box)
+        seen.update(repr((view.name, view.image, box, view.tokens.shape)).encode())
+        seen.update(np.ascontiguousarray(view.tokens, dtype="<i8").tobytes())
+    return seen.hexdigest()[:32]
+
+
+def tokens_in_box(
+    layout: VisualLayout, image: int, box: Box, least: float = 0.5
+) -> tuple[int, ...]:
+    """Visual tokens of `image` of which at least the share `least` lies inside `box` (pixels of
+    the original image). The share is of the area that the token sees; with `least` 0 a token
+    counts as soon as any of it lies inside. All views count: tiles and thumbnails alike."""
+    left, top, right, bottom = box
+    tokens, boxes = _patches(layout, image)
+    width = np.minimum(boxes[:, 2], right) - np.maximum(boxes[:, 0], left)
+    height = np.minimum(boxes[:, 3], bottom) - np.maximum(boxes[:, 1], top)
+    inside = np.maximum(width, 0) * np.maximum(height, 0)
+    return _enough(tokens, inside, boxes, least)
+
+
+def tokens_of_mask(
+    layout: VisualLayout, image: int, mask: npt.NDArray[np.bool_], least: float = 0.5
+) -> tuple[int, ...]:
+    """Visual tokens of `image` of which at least the share `least` lies on True pixels.
+
+    `mask` (height, width) bool has the size of the original image, or RegionError is raised. The
+    share is exact also where a cell ends within a pixel.
+    """
+    width, height = layout.image_sizes[image]
+    if mask.shape != (height, width):
+        found = " × ".join(str(side) for side in mask.shape[::-1])
+        raise RegionError(
+            f"The mask has {found} pixels, its image {width} × {height}.",
+            "A mask has the size of the original image.",
+        )
+    summed = np.zeros((height + 1, width + 1))
+    summed[1:, 1:] = np.cumsum(np.cumsum(mask.astype(np.float64), axis=0), axis=1)
+    tokens, boxes = _patches(layout, image)
+    left, top, right, bottom = boxes.T
+    inside = (
+        _integral(summed, right, bottom)
+        - _integral(summed, left, bottom)
+        - _integral(summed, right, top)
+        + _integral(summed, left, top)
+    )
+    return _enough(tokens, inside, boxes, least)
+
+
+def _patches(
+    layout: VisualLayout, image: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The patches of one image that see some of it: indices k (n,), boxes (n, 4)."""
+    views = [view.tokens[view.tokens >= 0] for view in layout.views if view.image == image]
+    tokens = np.unique(np.concatenate([np.zeros(0, np.int64), *views]))
+    boxes = layout.boxes[tokens]
+    sees = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # False for NaN
+    return tokens[sees], boxes[sees]
+
+
+def _enough(
+    tokens: npt.NDArray[np.int64],
+    inside: npt.NDArray[np.float64],
+    boxes: npt.NDArray[np.float64],
+    least: float,
+) -> tuple[int, ...]:
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    # Half of a cell is half of it, whichever way the sums were rounded.
+    enough = (inside > 0) & (inside >= (least - 1e-9) * area)
+    return tuple(int(k) for k in tokens[enough])
+
+
+def _integral(
+    summed: npt.NDArray[np.float64], x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """The mask's integral over (0, 0)–(x, y): between the sums at pixel corners it is bilinear."""
+    rows, cols = summed.shape
+    col = np.clip(np.floor(x).astype(np.int64), 0, cols - 2)
+    row = np.clip(np.floor(y).astype(np.int64), 0, rows - 2)
+    u, v = np.clip(x - col, 0, 1), np.clip(y - row, 0, 1)
+    upper = summed[row, col] * (1 - u) + summed[row, col + 1] * u
+    lower = summed[row + 1, col] * (1 - u) + summed[row + 1, col + 1] * u
+    return np.asarray(upper * (1 - v) + lower * v)
