@@ -19,6 +19,7 @@ from var_studio.engine.attention import Call, Tap, add_mixed, mixed, row_of, row
 from var_studio.engine.cross_attention import expanded
 from var_studio.engine.errors import RunCancelled
 from var_studio.engine.fidelity import Fidelity, Sampler
+from var_studio.engine.largest import largest
 from var_studio.method import contribution, sinks
 
 if TYPE_CHECKING:
@@ -234,12 +235,14 @@ class Capture:
 
         x = hidden.float()
         rms = torch.linalg.vector_norm(x, dim=-1, keepdim=True) / x.shape[-1] ** 0.5
-        dims = x.abs().topk(min(TOP_DIMS, x.shape[-1]), dim=-1).indices
-        values = torch.gather(x, -1, dims) / rms
         if self._n > 1:
-            return sinks.signed_values(x, self._sink_dims), dims, values
-        # The same for the few tokens of a step, in fewer calls.
-        return x[..., self._dims_index] / rms, dims, values
+            dims = largest(x.abs(), TOP_DIMS)
+            signed: torch.Tensor = sinks.signed_values(x, self._sink_dims)
+        else:
+            # The same for the few tokens of a step, in fewer calls.
+            dims = x.abs().topk(min(TOP_DIMS, x.shape[-1]), dim=-1).indices
+            signed = x[..., self._dims_index] / rms
+        return signed, dims, torch.gather(x, -1, dims) / rms
 
     def _tap(self, layer: int) -> Tap:
         is_cross = self._cross is not None and layer in self._cross.layers
