@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from var_studio.engine.pairs import record_pair
     from var_studio.figures.export import export_figure
     from var_studio.models.convert_internvl2 import convert
+    from var_studio.models.forecast import forecast
     from var_studio.models.loading import load_model
     from var_studio.recording.recording import Recording
     from var_studio.recording.session import Session, open_session, save_session
@@ -55,6 +56,7 @@ __all__ = [
     "convert",
     "discover",
     "export_figure",
+    "forecast",
     "load_model",
     "open_session",
     "record",
@@ -76,6 +78,7 @@ _HOME = {
     "convert": "var_studio.models.convert_internvl2",
     "discover": "var_studio.engine.discovery",
     "export_figure": "var_studio.figures.export",
+    "forecast": "var_studio.models.forecast",
     "load_model": "var_studio.models.loading",
     "open_session": "var_studio.recording.session",
     "record": "var_studio.engine.generation",

@@ -12,9 +12,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from var_studio.models.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from var_studio.models.checkpoints import Checkpoint
 
 Origin = Literal[
     "verified by the paper",
@@ -93,6 +96,13 @@ def look_up(names: Iterable[str], hidden_size: int) -> Entry | None:
         ):
             return entry
     return None
+
+
+def known_entry(checkpoint: Checkpoint, hidden_size: int) -> Entry | None:
+    """Return what the folder itself says of its checkpoint, else what the catalogue knows."""
+    return read_side_file(checkpoint.folder, hidden_size) or look_up(
+        checkpoint.names(), hidden_size
+    )
 
 
 def read_side_file(folder: Path, hidden_size: int) -> Entry | None:

@@ -85,20 +85,24 @@ class Checkpoint:
 
 
 def resolve(
-    name_or_path: str | Path, on_bytes: OnBytes | None = None, *, code: bool = False
+    name_or_path: str | Path,
+    on_bytes: OnBytes | None = None,
+    *,
+    weights: bool = True,
+    code: bool = False,
 ) -> Checkpoint:
     """Find and check a checkpoint: "demo", a folder, or a hub id such as "org/name".
 
     `on_bytes(done, total)` follows a download and may raise to stop it; with `code` a repository's
-    Python files are downloaded too. Raises
+    Python files are downloaded too. Without `weights` they are not looked at. Raises
     ModelNotFoundError, HubUnreachableError or CheckpointError.
     """
     name = str(name_or_path).strip() if isinstance(name_or_path, str | os.PathLike) else ""
     if name == DEMO:
-        return inspect_folder(resource("demo-model"), name=DEMO)
+        return inspect_folder(resource("demo-model"), name=DEMO, weights=weights)
     path = Path(os.path.expanduser(name))
     if name and os.path.isdir(path):
-        return inspect_folder(path.resolve(), name=path.resolve().name)
+        return inspect_folder(path.resolve(), name=path.resolve().name, weights=weights)
     if os.path.isfile(path):
         raise CheckpointError(
             f"{path} is a file, not a checkpoint folder.",
@@ -109,7 +113,7 @@ def resolve(
             f"There is no model folder {_short(name or name_or_path)}.",
             'Give "demo", an existing folder, or a hub id such as llava-hf/llava-1.5-7b-hf.',
         )
-    return _from_hub(name, on_bytes, code)
+    return _from_hub(name, on_bytes, weights, code)
 
 
 def _short(name: object) -> str:
@@ -117,8 +121,10 @@ def _short(name: object) -> str:
     return text if len(text) <= 100 else text[:99] + "…"
 
 
-def inspect_folder(folder: Path, *, name: str, revision: str | None = None) -> Checkpoint:
-    """Check a folder's config and weight files. Raises CheckpointError with what is wrong."""
+def inspect_folder(
+    folder: Path, *, name: str, revision: str | None = None, weights: bool = True
+) -> Checkpoint:
+    """Check a folder's config and, with `weights`, its weight files. Raises CheckpointError."""
     config_path = folder / "config.json"
     if not config_path.is_file():
         raise CheckpointError(
@@ -131,7 +137,9 @@ def inspect_folder(folder: Path, *, name: str, revision: str | None = None) -> C
             f"{config_path} does not name a model_type.",
             "It is not a transformers checkpoint: convert it, or choose another folder.",
         )
-    shards = _shards_of_parts(folder) if is_vila(config) else _shards(folder)
+    shards: tuple[Path, ...] = ()
+    if weights:
+        shards = _shards_of_parts(folder) if is_vila(config) else _shards(folder)
     for shard in shards:
         _check_shard(shard)
     return Checkpoint(name, folder, config, shards, revision)
@@ -211,11 +219,11 @@ def _read_json(path: Path) -> Any:
         ) from error
 
 
-def _from_hub(name: str, on_bytes: OnBytes | None, code: bool) -> Checkpoint:
+def _from_hub(name: str, on_bytes: OnBytes | None, weights: bool, code: bool) -> Checkpoint:
     """Return a hub repository as a folder of the local cache, downloaded if it is not there."""
-    folder = download(name, on_bytes, code=code)
+    folder = download(name, on_bytes, weights=weights, code=code)
     try:
-        return inspect_folder(folder, name=name, revision=folder.name)
+        return inspect_folder(folder, name=name, revision=folder.name, weights=weights)
     except CheckpointError as error:
         # With no network the hub client returns whatever part of a repository is cached.
         raise CheckpointError(

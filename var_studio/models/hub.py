@@ -15,9 +15,10 @@ from var_studio.models.errors import CheckpointError, HubUnreachableError, Model
 OnBytes = Callable[[int, int], None]
 """Called with the bytes there are and the bytes there will be (0 until known)."""
 
-FILES: Final = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt")
-"""What a checkpoint needs. Code (*.py) comes only after a yes to running it."""
+SMALL: Final = ("*.json", "*.model", "*.jinja", "*.txt")
+WEIGHTS: Final = ("*.safetensors",)
 CODE: Final = ("*.py",)
+"""Fetched only after a yes to running it."""
 _COPIES: Final = ("consolidated*.safetensors", "onnx/*", "openvino/*")
 """The same weights once more, in layouts that transformers does not read."""
 
@@ -25,7 +26,9 @@ _TICK: Final = 0.1
 _PATIENCE: Final = 3.0
 
 
-def download(name: str, on_bytes: OnBytes | None = None, *, code: bool = False) -> Path:
+def download(
+    name: str, on_bytes: OnBytes | None = None, *, weights: bool = True, code: bool = False
+) -> Path:
     """Return the folder of a hub repository in the local cache, fetched if it is not there.
 
     `on_bytes` is called in this thread, and may raise to stop the download: files that are whole
@@ -33,11 +36,12 @@ def download(name: str, on_bytes: OnBytes | None = None, *, code: bool = False) 
     Raises ModelNotFoundError, HubUnreachableError, CheckpointError.
     """
     bytes_seen = _Bytes()
+    wanted = [*SMALL, *(WEIGHTS if weights else ()), *(CODE if code else ())]
     outcome: list[Path | BaseException] = []
 
     def fetch() -> None:
         try:
-            outcome.append(_snapshot(name, bytes_seen, code))
+            outcome.append(_snapshot(name, bytes_seen, wanted))
         except BaseException as error:
             outcome.append(error)
 
@@ -96,13 +100,13 @@ class _Bytes:
         return Counter
 
 
-def _snapshot(name: str, bytes_seen: _Bytes, code: bool) -> Path:
+def _snapshot(name: str, bytes_seen: _Bytes, wanted: list[str]) -> Path:
     import huggingface_hub
 
     return Path(
         huggingface_hub.snapshot_download(
             name,
-            allow_patterns=[*FILES, *CODE] if code else list(FILES),
+            allow_patterns=wanted,
             ignore_patterns=list(_COPIES),
             tqdm_class=bytes_seen.bar(),
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from var_studio.errors import VarStudioError
-from var_studio.models.catalog import default_tau, look_up, read_side_file
+from var_studio.models.catalog import default_tau, known_entry
 from var_studio.models.checkpoints import Checkpoint, resolve
 from var_studio.models.devices import BALANCED, choose_device, choose_dtype, spread
 from var_studio.models.errors import (
@@ -184,9 +184,7 @@ def _first(keys: list[Any]) -> str:
 def _assemble(plan: _Plan, hf_model: Any, processor: Any, family: Family) -> LoadedModel:
     checkpoint = plan.checkpoint
     hidden_size = int(hf_model.config.get_text_config().hidden_size)
-    known = read_side_file(checkpoint.folder, hidden_size) or look_up(
-        checkpoint.names(), hidden_size
-    )
+    known = known_entry(checkpoint, hidden_size)
     return LoadedModel(
         hf_model=hf_model,
         processor=processor,

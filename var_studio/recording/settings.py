@@ -330,3 +330,9 @@ class RecordingOptions(Settings):
     top: int = Field(
         10, ge=1, le=100, title="Alternatives", description="Next-token candidates kept."
     )
+
+    def row_bytes(self, computed: int) -> int:
+        """Bytes of a stored weight, for a model that computes in numbers of `computed` bytes."""
+        if self.precision == "auto":
+            return 4 if computed >= 4 else 2
+        return 4 if self.precision == "float32" else 2
