@@ -154,9 +154,7 @@ class Run:
         return (self._lmm.sink_dims or ()) if named is None else named
 
     def _half(self) -> bool:
-        if self._options.precision != "auto":
-            return self._options.precision == "float16"
-        return self._lmm.dtype.itemsize < 4
+        return self._options.row_bytes(self._lmm.dtype.itemsize) == 2
 
     def _capture(self, encoded: Encoded, dims: tuple[int, ...]) -> Capture:
         import torch
