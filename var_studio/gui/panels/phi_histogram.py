@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 
-from var_studio.gui import theme
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.hover_line import HoverLine
+from var_studio.gui.widgets.legend import Legend
+from var_studio.gui.widgets.plot_frame import PlotFrame
 from var_studio.gui.widgets.ticks import number_text
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from var_studio.gui.widgets.histogram_view import HistogramView
 
 BINS = 80
-LOW = 190
-"""Below this height the line under the pointer stands beside the legend, not under the plot."""
 
 
 class PhiHistogramPanel(Panel):
@@ -50,21 +49,18 @@ class PhiHistogramPanel(Panel):
         label.setBuddy(self.layer)
         self.header.add_control(label)
         self.header.add_control(self.layer)
-        body = QtWidgets.QWidget()
-        self._grid = QtWidgets.QGridLayout(body)
-        self._grid.setContentsMargins(10, 2, 10, 6)
-        self._grid.setHorizontalSpacing(16)
-        self._grid.setVerticalSpacing(2)
-        self._grid.setColumnStretch(1, 1)
-        self._grid.setRowStretch(1, 1)
         self.histogram: HistogramView | None = None
-        self.legend = PhiLegend()
+        self.legend = Legend(
+            ("visual", "■", "visual tokens"),
+            ("text", "□", "text tokens"),
+            ("bos", "◆", "first token"),
+            note="log count",
+        )
         self.hover = HoverLine(
             "Drag the line to change τ; rest the pointer on a bar for its count."
         )
-        self._low: bool | None = None
-        self._place_texts()
-        self.set_body(body)
+        self._frame = PlotFrame(self.legend, self.hover)
+        self.set_body(self._frame)
 
     def _plot(self) -> HistogramView:
         """The plot, made when there is something to plot: its library would delay the window."""
@@ -76,31 +72,12 @@ class PhiHistogramPanel(Panel):
             self.histogram.tau_released.connect(self._release)
             self.histogram.bin_hovered.connect(self._hover)
             self.histogram.setToolTip("φ of Sec. 4.1. Drag the line: τ.")
-            self._grid.addWidget(self.histogram, 1, 0, 1, 2)
+            self._frame.set_plot(self.histogram)
         return self.histogram
 
     def prepare(self) -> None:
         """Load the plotting library while nothing else goes on."""
         self._plot()
-
-    def _place_texts(self) -> None:
-        low = self.height() < LOW
-        if low == self._low:
-            return
-        self._low = low
-        for widget in (self.legend, self.hover):
-            self._grid.removeWidget(widget)
-        if low:
-            self._grid.addWidget(self.legend, 0, 0)
-            self._grid.addWidget(self.hover, 0, 1)
-        else:
-            self._grid.addWidget(self.legend, 0, 0, 1, 2)
-            self._grid.addWidget(self.hover, 2, 0, 1, 2)
-
-    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
-        """Give a low plot all the height there is."""
-        super().resizeEvent(event)
-        self._place_texts()
 
     def refresh(self, reading: Reading | None) -> None:
         """Show φ of the layer in focus."""
@@ -142,33 +119,6 @@ class PhiHistogramPanel(Panel):
         low, high = (number_text(float(edge)) for edge in counts.edges[index : index + 2])
         text = f"φ {low} to {high} · {counts.visual[index]} visual · {counts.text[index]} text"
         self.hover.set_text(text + (" · first token" if counts.bos[index] else ""))
-
-
-class PhiLegend(QtWidgets.QLabel):
-    """The forms and colours of the groups; cut off where there is no room."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setTextFormat(QtCore.Qt.TextFormat.RichText)
-        self.setMinimumWidth(1)
-        self._write()
-
-    def _write(self) -> None:
-        present = theme.colours(self.palette())
-        entries = (
-            (present.visual, "■", "visual tokens"),
-            (present.text, "□", "text tokens"),
-            (present.bos, "◆", "first token"),
-        )
-        words = [f"<span style='color:{c}'>{form}</span>&nbsp;{name}" for c, form, name in entries]
-        text = "&nbsp;&nbsp; ".join([*words, "log count"])
-        self.setText(f"<span style='color:{present.text_dim}'>{text}</span>")
-
-    def changeEvent(self, event: QtCore.QEvent) -> None:
-        """Wear the new palette."""
-        super().changeEvent(event)
-        if event.type() == QtCore.QEvent.Type.PaletteChange:
-            self._write()
 
 
 def caption(reading: Reading) -> str:

@@ -1,0 +1,42 @@
+"""The forms and colours of a plot in words."""
+
+from __future__ import annotations
+
+from html import escape
+
+from PySide6 import QtCore, QtWidgets
+
+from var_studio.gui import theme
+
+
+class Legend(QtWidgets.QLabel):
+    """Entries (colour role, form, name) in a line, then a quiet note; cut off where there is no
+    room."""
+
+    def __init__(self, *entries: tuple[str, str, str], note: str = "") -> None:
+        super().__init__()
+        self.setTextFormat(QtCore.Qt.TextFormat.RichText)
+        self.setMinimumWidth(1)
+        self._entries, self._note = entries, note
+        self._write()
+
+    def set_entries(self, *entries: tuple[str, str, str], note: str = "") -> None:
+        """Show other entries."""
+        if (entries, note) != (self._entries, self._note):
+            self._entries, self._note = entries, note
+            self._write()
+
+    def _write(self) -> None:
+        present = theme.colours(self.palette())
+        words = [
+            f"<span style='color:{getattr(present, role)}'>{form}</span>&nbsp;{escape(name)}"
+            for role, form, name in self._entries
+        ]
+        text = "&nbsp;&nbsp; ".join([*words, *([escape(self._note)] if self._note else [])])
+        self.setText(f"<span style='color:{present.text_dim}'>{text}</span>")
+
+    def changeEvent(self, event: QtCore.QEvent) -> None:
+        """Wear the new palette."""
+        super().changeEvent(event)
+        if event.type() == QtCore.QEvent.Type.PaletteChange:
+            self._write()

@@ -1,0 +1,140 @@
+"""A scatter plot whose points can be brushed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PySide6 import QtCore, QtGui, QtWidgets
+
+from var_studio.gui import theme
+from var_studio.gui.widgets.chart import Chart
+
+Floats = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.integer]
+REACH = 8.0
+"""The pointer is on a point from this many pixels away."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Some of the points, drawn alike: `colour` a role of the theme, `size` in pixels."""
+
+    which: Indices
+    colour: str
+    form: Literal["dot", "ring", "square", "diamond"] = "dot"
+    size: float = 6.0
+    alpha: int = 255
+
+
+class ScatterView(Chart):
+    """Points (n,) in groups, drawn one group over the other; a rectangle or a click picks some."""
+
+    picked = QtCore.Signal(object, bool)
+    """Indices of the points as an array, and whether they add to what is selected."""
+    point_hovered = QtCore.Signal(int)
+    """Index of the point under the pointer, -1 for none."""
+
+    brushing = True
+
+    def __init__(self, name: str, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(name, parent)
+        self._values: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
+        self._groups: tuple[Points, ...] = ()
+        self._hovered = -1
+        self.brushed.connect(self._pick_within)
+        self.clicked.connect(self._pick_at)
+        self.hovered.connect(self._hover)
+
+    def set_points(self, x: Floats, y: Floats, *groups: Points) -> None:
+        """Show points (n,); what is in no group is not drawn and cannot be picked."""
+        self._values, self._groups = (x, y), groups
+        self.update()
+
+    def places(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Where the points lie in this widget, (n,) each."""
+        room = self.plot_rect()
+        x, y = (
+            axis.shares(v) for axis, v in zip((self.x_axis, self.y_axis), self._values, strict=True)
+        )
+        return room.left() + x * room.width(), room.bottom() - y * room.height()
+
+    def draw_marks(
+        self, painter: QtGui.QPainter, room: QtCore.QRectF, present: theme.Colours
+    ) -> None:
+        """Draw group after group."""
+        painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+        across, down = self.places()
+        for group in self._groups:
+            colour = QtGui.QColor(getattr(present, group.colour))
+            colour.setAlpha(group.alpha)
+            places = [
+                QtCore.QPointF(a, d)
+                for a, d in zip(
+                    across[group.which].tolist(), down[group.which].tolist(), strict=True
+                )
+            ]
+            _draw(painter, group, places, colour)
+
+    def points_within(self, area: QtCore.QRectF) -> npt.NDArray[np.int64]:
+        """Indices of the drawn points whose centres lie in a rectangle of this widget."""
+        across, down = self.places()
+        inside = (across >= area.left()) & (across <= area.right())
+        inside &= (down >= area.top()) & (down <= area.bottom())
+        return np.flatnonzero(inside & self._drawn()).astype(np.int64)
+
+    def point_at(self, point: QtCore.QPointF) -> int:
+        """Index of the drawn point nearest to a place, if it is near; else -1."""
+        if not len(self._values[0]):
+            return -1
+        across, down = self.places()
+        far = np.hypot(across - point.x(), down - point.y())
+        far[~self._drawn()] = np.inf
+        nearest = int(np.argmin(far))
+        return nearest if far[nearest] <= REACH else -1
+
+    def _drawn(self) -> npt.NDArray[np.bool_]:
+        mask = np.zeros(len(self._values[0]), dtype=bool)
+        for group in self._groups:
+            mask[group.which] = True
+        return mask
+
+    def _pick_within(self, area: QtCore.QRectF, extend: bool) -> None:
+        self.picked.emit(self.points_within(area), extend)
+
+    def _pick_at(self, point: QtCore.QPointF, extend: bool) -> None:
+        found = self.point_at(point)
+        self.picked.emit(np.array([found] if found >= 0 else [], dtype=np.int64), extend)
+
+    def _hover(self, point: QtCore.QPointF | None) -> None:
+        found = -1 if point is None else self.point_at(point)
+        if found != self._hovered:
+            self._hovered = found
+            self.point_hovered.emit(found)
+
+
+def _draw(
+    painter: QtGui.QPainter, group: Points, places: list[QtCore.QPointF], colour: QtGui.QColor
+) -> None:
+    half = group.size / 2
+    if group.form in ("dot", "square"):
+        # One call for all: a cap of the pen is the point.
+        round_cap = QtCore.Qt.PenCapStyle.RoundCap
+        cap = round_cap if group.form == "dot" else QtCore.Qt.PenCapStyle.SquareCap
+        painter.setPen(QtGui.QPen(colour, group.size, QtCore.Qt.PenStyle.SolidLine, cap))
+        painter.drawPoints(places)
+        return
+    painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
+    painter.setPen(QtGui.QPen(colour, 1.6))
+    if group.form == "diamond":
+        painter.setBrush(colour)
+        painter.setPen(QtCore.Qt.PenStyle.NoPen)
+    for place in places:
+        if group.form == "ring":
+            painter.drawEllipse(place, half, half)
+            continue
+        x, y = place.x(), place.y()
+        corners = ((x, y - half), (x + half, y), (x, y + half), (x - half, y))
+        painter.drawPolygon([QtCore.QPointF(*corner) for corner in corners])
