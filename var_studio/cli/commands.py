@@ -80,6 +80,24 @@ SettingsFile = Annotated[
     ),
 ]
 
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:1, balanced (over all GPUs), mps ...")
+]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
+]
+Quantize = Annotated[
+    Literal["8bit", "4bit"] | None,
+    typer.Option("--quantization", help="Pack the decoder layers (needs bitsandbytes)."),
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run the Python code that comes with a model which nothing else can load.",
+    ),
+]
+
 
 def command() -> Any:
     """The whole command line as one callable."""
@@ -210,10 +228,10 @@ def record(
     ] = None,
     top_p: Annotated[float | None, typer.Option(help=option_help(Generation, "top_p"))] = None,
     seed: Annotated[int | None, typer.Option(help=option_help(Generation, "seed"))] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
-    ] = "auto",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantization: Quantize = None,
+    trust_remote_code: TrustRemoteCode = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the session file if it exists.")
     ] = False,
@@ -258,10 +276,65 @@ def record(
     if pair and not changes:
         changes = interventions_of(var is not False, settings, method)
     recording.record(
-        recording.Task(prompt, out, tuple(image or ()), follow_up, model, device, dtype, overwrite),
+        recording.Task(
+            prompt,
+            out,
+            tuple(image or ()),
+            follow_up,
+            model,
+            device,
+            dtype,
+            quantization,
+            trust_remote_code,
+            overwrite,
+        ),
         recording.generation(**decoding),
         changes,
         pair=pair,
+    )
+
+
+@app.command(
+    epilog=examples(
+        "var-studio forecast llava-hf/llava-1.5-7b-hf --dtype bfloat16",
+        "var-studio forecast ~/models/llava-1.5-7b --image cup.png --max-new-tokens 64 --json",
+    )
+)
+def forecast(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME", help="demo, a checkpoint folder, or a hub id.")
+    ],
+    image: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|WxH", help="A picture, or its size; more than once for more."),
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="The question.")] = "Describe the image.",
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help=option_help(Generation, "max_new_tokens"))
+    ] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantization: Quantize = None,
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For a script.")] = False,
+) -> None:
+    """Say what a model, and with --image a run, will take: device memory, RAM and disk.
+
+    No weights are read or downloaded.
+    """
+    from var_studio.cli import forecast as forecasting
+    from var_studio.cli.record import generation
+
+    forecasting.show(
+        model,
+        tuple(image or ()),
+        prompt,
+        generation(max_new_tokens=max_new_tokens),
+        as_json,
+        device=device,
+        dtype=dtype,
+        quantization=quantization,
+        trust_remote_code=trust_remote_code,
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from var_studio.analysis.compare import compare
 from var_studio.analysis.scores import Scores, score
@@ -41,6 +41,8 @@ class Task:
     model: str | None = None
     device: str = "auto"
     dtype: str = "auto"
+    quantization: Literal["8bit", "4bit"] | None = None
+    trust_remote_code: bool = False
     overwrite: bool = False
 
 
@@ -132,6 +134,8 @@ def record_runs(
         asked.model,
         device=task.device,
         dtype=task.dtype,
+        quantization=task.quantization,
+        trust_remote_code=task.trust_remote_code,
         on_event=lambda event: tell_loading(progress, event),
         cancel=cancel,
     )

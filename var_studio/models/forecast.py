@@ -18,6 +18,7 @@ from var_studio.models.devices import choose_device, choose_dtype
 from var_studio.models.errors import CheckpointError, PromptError, one_line
 from var_studio.models.families import Family, check_prompt, encode, family_of
 from var_studio.models.loaded import LoadedModel
+from var_studio.models.loading import check_libraries
 from var_studio.models.processors import load_processor
 from var_studio.models.quantization import Quantization, check_quantization
 from var_studio.models.remote_code import check_remote_code
@@ -154,6 +155,7 @@ def _loaded(lmm: LoadedModel) -> _Subject:
 def _named(
     name: str | Path, device: str, dtype: str, quantization: Quantization | None, trusted: bool
 ) -> _Subject:
+    check_libraries()
     checkpoint = resolve(name, code=trusted, weights=False)
     run_its_code = check_remote_code(checkpoint, trusted)
     family = family_of(checkpoint.config)

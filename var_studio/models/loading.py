@@ -94,7 +94,7 @@ def load_model(
         if on_event is not None:
             on_event(LoadProgress(stage, done, total))
 
-    _check_libraries()
+    check_libraries()
     tell("download")
     checkpoint = resolve(
         name_or_path, lambda done, total: tell("download", done, total), code=trust_remote_code
@@ -120,7 +120,7 @@ def load_model(
     return lmm
 
 
-def _check_libraries() -> None:
+def check_libraries() -> None:
     """Before a download of gigabytes. Raises MissingLibraryError."""
     for name in ("torch", "transformers", "huggingface_hub"):
         if find_spec(name) is None:
