@@ -20,6 +20,7 @@ from var_studio.errors import VarStudioError
 
 if TYPE_CHECKING:
     from var_studio.analysis.compare import compare
+    from var_studio.analysis.discovery import discover_from
     from var_studio.engine.discovery import discover
     from var_studio.engine.generation import record
     from var_studio.engine.pairs import record_pair
@@ -55,6 +56,7 @@ __all__ = [
     "compare",
     "convert",
     "discover",
+    "discover_from",
     "export_figure",
     "forecast",
     "load_model",
@@ -77,6 +79,7 @@ _HOME = {
     "compare": "var_studio.analysis.compare",
     "convert": "var_studio.models.convert_internvl2",
     "discover": "var_studio.engine.discovery",
+    "discover_from": "var_studio.analysis.discovery",
     "export_figure": "var_studio.figures.export",
     "forecast": "var_studio.models.forecast",
     "load_model": "var_studio.models.loading",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,34 @@ def test_planted_dimensions_are_found_and_used(checkpoint: Any, tmp_path: Path) 
     assert run.sinks()[:, 0].all()
     assert run.provenance["discovery"]["evidence"][0]["dim"] == 9
     assert run.phi()[:, 0].min() > 5 > np.nanmax(run.phi()[:, 1:])
+
+
+def test_dimensions_are_found_in_recordings(loaded: Any, tmp_path: Path) -> None:
+    """In one, in several; the same evidence as from a pass; of several models, none."""
+    lmm = loaded("demo")
+    options = {"generation": vs.Generation(max_new_tokens=2)}
+    questions = ["what color is the circle?", "how many shapes are there?", "what is left?"]
+    runs = [
+        vs.record(lmm, noise(140, 140, seed), question, directory=tmp_path / f"{seed}", **options)
+        for seed, question in enumerate(questions)
+    ]
+    direct = vs.discover(lmm, noise(140, 140, 0), questions[0])
+    one, several = vs.discover_from(runs[0]), vs.discover_from(runs)
+    card = json.loads((Path(lmm.checkpoint) / "var_studio.json").read_text())["sink_dims"]
+    for found in (direct, one, several):
+        assert sorted(found.dims) == sorted(card)
+        assert all(e.ratio > 20 and e.layers_share >= 0.5 for e in found.evidence)
+    for ours, theirs in zip(one.evidence, direct.evidence, strict=True):
+        assert ours.first_token == pytest.approx(theirs.first_token, rel=1e-4)
+        kept = [position for position in ours.carriers if position < runs[0].length - 2]
+        assert kept == list(theirs.carriers)
+    none = vs.record(
+        loaded("crop"), noise(60, 60), QUESTION, directory=tmp_path / "none", **options
+    )
+    assert vs.discover_from([none]).dims == ()
+    for wrong in ([], [runs[0], none]):
+        with pytest.raises(vs.VarStudioError, match="same model"):
+            vs.discover_from(wrong)
 
 
 def test_discovery_waits_for_nobody(loaded: Any) -> None:

@@ -244,6 +244,9 @@ def test_the_catalogue_needs_the_name_and_the_size() -> None:
         ("Qwen/Qwen2-VL-7B-Instruct", 3584, (458, 2570)),
         ("OpenGVLab/InternVL2-8B", 4096, (3584,)),
         ("lmsys/vicuna-7b-v1.5", 4096, (1415, 2533)),
+        ("llava-1.5-hd-13b", 5120, (2100, 4743)),
+        ("Efficient-Large-Model/VILA1.5-13b", 5120, (2100, 4743)),
+        ("llava-hf/llava-onevision-qwen2-7b-ov-hf", 3584, (458, 2570)),
     ]:
         entry = look_up([name], size)
         assert entry is not None and entry.sink_dims == dims

@@ -7,11 +7,15 @@ largest magnitude and their values x[d] / rms(x). NumPy only.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from var_studio.recording.failures import RecordingError
+from var_studio.recording.recording import Recording
 
 MASSIVE_RATIO: Final = 20.0
 """Massive: this many times the ordinary magnitude of the same token ("tens of times")."""
@@ -91,6 +95,44 @@ def find_sink_dims(
     ]
     evidence.sort(key=lambda e: -e.first_token)
     return Discovery(tuple(e.dim for e in evidence), tuple(evidence), tuple(layers))
+
+
+def discover_from(recordings: Recording | Sequence[Recording]) -> Discovery:
+    """Find a model's sink dimensions in one or several finished recordings of it.
+
+    Of several, a dimension counts that is found in more than half of them; its evidence is the
+    median over those, its carriers are the positions that they share.
+    Raises RecordingError for no recordings, or recordings of different models.
+    """
+    runs = [recordings] if isinstance(recordings, Recording) else list(recordings)
+    models = {(run.n_layers, run.hidden_size, run.provenance.get("fingerprint")) for run in runs}
+    if len(models) != 1:
+        raise RecordingError(
+            "There is nothing to look in." if not runs else "The recordings are of several models.",
+            "Pass one or more recordings of the same model.",
+        )
+    for run in runs:
+        if run.top_dims()[0].shape[1] == 0:
+            raise RecordingError(f"{run.name} holds no token yet.", "Let its prompt be read.")
+    found = [find_sink_dims(*run.top_dims(), run.hidden_size) for run in runs]
+    seen: dict[int, list[Evidence]] = {}
+    for one in found:
+        for evidence in one.evidence:
+            seen.setdefault(evidence.dim, []).append(evidence)
+    merged = [_merged(each) for each in seen.values() if 2 * len(each) > len(runs)]
+    merged.sort(key=lambda e: -e.first_token)
+    return Discovery(tuple(e.dim for e in merged), tuple(merged), found[0].layers)
+
+
+def _merged(evidence: Sequence[Evidence]) -> Evidence:
+    shared = set.intersection(*(set(e.carriers) for e in evidence))
+    return Evidence(
+        dim=evidence[0].dim,
+        first_token=float(np.median([e.first_token for e in evidence])),
+        ratio=float(np.median([e.ratio for e in evidence])),
+        layers_share=float(np.median([e.layers_share for e in evidence])),
+        carriers=tuple(sorted(shared)),
+    )
 
 
 def middle_layers(n_layers: int) -> list[int]:

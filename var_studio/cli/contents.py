@@ -79,6 +79,9 @@ def _document(run: Recording) -> dict[str, Any]:
 def _print_run(index: int, run: Recording) -> None:
     state = run.reason if run.finished else "unfinished"
     dims = ", ".join(map(str, run.sink_dims)) or "none"
+    origin = run.provenance.get("sink_dims_origin")
+    if origin and run.sink_dims:
+        dims += f" ({origin})"
     model = run.provenance.get("model") or run.provenance.get("checkpoint", "unknown")
     print(f"[{index}] {run.name} ({state})")
     print(f"    model     {model}: {run.n_layers} layers × {run.n_heads} heads, ", end="")

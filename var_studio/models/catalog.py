@@ -79,6 +79,8 @@ ENTRIES: Final[tuple[Entry, ...]] = (
     _reported(r"internvl3\.5-8b", 4096, 2276, 233),
     _paper(r"vicuna-7b|llama-2-7b", 4096, 1415, 2533),
     _paper(r"vicuna-13b|llama-2-13b", 5120, 2100, 4743),
+    _paper(r"qwen2-7b", 3584, 458, 2570),
+    _paper(r"internlm2[._]5-7b", 4096, 3584),
     _reported(r"mistral-7b(-instruct)?-v0\.3", 4096, 2070, 3398),
     _reported(r"llama-3\.2-1b", 2048, 400, 698, 2029, 1159),
     _reported(r"llama-3\.2-3b", 3072, 588, 1016, 3046, 1731),
