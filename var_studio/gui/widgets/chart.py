@@ -41,6 +41,7 @@ class Chart(QtWidgets.QWidget):
         self.setMinimumSize(120, 72)
         self.x_axis, self.y_axis = Axis(0.0, 1.0), Axis(0.0, 1.0)
         self.guides: tuple[Guide, ...] = ()
+        self.heading = ""
         self._held = ""
         self._pressed: QtCore.QPointF | None = None
         self._band = QtCore.QRectF()
@@ -69,7 +70,8 @@ class Chart(QtWidgets.QWidget):
         below = line + 6 + (line if self._named(self.x_axis) else 0)
         # The last number of the horizontal axis stands half beyond the plot.
         right = max(10.0, metrics.horizontalAdvance(self.x_axis.end or "0.0") / 2 + 3)
-        top = line + 3 if any(guide.upright for guide in self.guides) else line / 2 + 1
+        headed = bool(self.heading) or any(guide.upright for guide in self.guides)
+        top = 1.5 * line + 1 if headed else line / 2 + 1
         return QtCore.QRectF(self.rect()).adjusted(left, top, -right, -below)
 
     def _named(self, axis: Axis) -> bool:
@@ -133,6 +135,11 @@ class Chart(QtWidgets.QWidget):
         line = metrics.height()
         grid = QtGui.QPen(QtGui.QColor(present.border), 1, QtCore.Qt.PenStyle.DotLine)
         ink = QtGui.QPen(QtGui.QColor(present.text_dim))
+        if self.heading:
+            painter.setPen(ink)
+            elide = QtCore.Qt.TextElideMode.ElideRight
+            text = metrics.elidedText(self.heading, elide, int(room.width()))
+            painter.drawText(QtCore.QPointF(room.left(), metrics.ascent()), text)
         right = QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
         rows = self.y_axis.ticks(self._most_rows())
         for share, (_, text) in zip(self.y_axis.shares([v for v, _ in rows]), rows, strict=True):
