@@ -39,7 +39,9 @@ def test_images_work_whether_torchvision_is_there_or_not(
     processor = load_processor(found(folder))
     assert type(processor).__name__ == f"{video_slot.FAMILIES[family][0]}Processor"
     assert processor.chat_template == "{{ messages[0]['content'] }}"
-    text = f"look {processor.image_token} now"
+    message = {"role": "user", "content": f"look {processor.image_token} now"}
+    text = processor.apply_chat_template([message], add_generation_prompt=True)
+    assert text == message["content"]
     batch = processor(images=[noise(90, 60)], text=text, return_tensors="pt")
     placeholder = processor.tokenizer.convert_tokens_to_ids(processor.image_token)
     assert int((batch["input_ids"] == placeholder).sum()) == VISUAL[family]

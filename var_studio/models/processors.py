@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from var_studio.models.checkpoints import Checkpoint
-from var_studio.models.errors import CheckpointError, one_line
+from var_studio.models.errors import CheckpointError, MissingLibraryError, one_line
 from var_studio.models.pixtral_processor import pixtral_processor
 from var_studio.models.vila_assembly import is_vila, load_vila_processor
 
@@ -78,7 +78,7 @@ def _processor_class(checkpoint: Checkpoint) -> Any:
 
 
 def _without_video(owner: Any, folder: Path) -> Any:
-    """Make a processor of class `owner` that has None for its video processor.
+    """Make a processor of class `owner` that knows no videos.
 
     As `ProcessorMixin.from_pretrained` does it, but for the part that needs torchvision.
     """
@@ -90,19 +90,36 @@ def _without_video(owner: Any, folder: Path) -> Any:
         "feature_extractor": transformers.AutoFeatureExtractor,
     }
     parts = [
-        None if part == _VIDEO else loaders[part].from_pretrained(folder, local_files_only=True)
+        _NoVideo()
+        if part == _VIDEO
+        else loaders[part].from_pretrained(folder, local_files_only=True)
         for part in owner.get_attributes()
     ]
     settings, _ = owner.get_processor_dict(folder, local_files_only=True)
     return _allowing_no_video(owner).from_args_and_dict(parts, settings)
 
 
+class _NoVideo(dict[str, Any]):
+    """Stands where a processor has its video processor: what is read of that with images alone.
+
+    Empty, since a processor describes its parts as JSON.
+    """
+
+    model_input_names: tuple[str, ...] = ()
+    # SmolVLM passes these on with each chat text.
+    num_frames = None
+    fps = None
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise MissingLibraryError("Videos need torchvision.", "Install it: pip install torchvision")
+
+
 def _allowing_no_video(owner: Any) -> Any:
-    """A subclass of the same name that takes None for a video processor and checks the rest."""
+    """A subclass of the same name that takes `_NoVideo`, and checks the other parts."""
 
     def check(self: Any, name: str, part: Any) -> Any:
-        if name == _VIDEO and part is None:
-            return type(None)
+        if name == _VIDEO and isinstance(part, _NoVideo):
+            return _NoVideo
         return owner.check_argument_for_proper_class(self, name, part)
 
     return type(owner.__name__, (owner,), {"check_argument_for_proper_class": check})
