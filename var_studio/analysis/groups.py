@@ -125,3 +125,12 @@ def growth(before: Floats, after: Floats) -> Floats:
     change = (after.astype(np.float64) - wide) / np.where(wide > 0, wide, 1.0)
     top = np.finfo(np.float32).max
     return np.clip(change, -1.0, top).astype(np.float32)
+
+
+def per_key(growth_of_row: Floats, visual: Bools, sinks: Bools) -> Floats:
+    """(n, K) float32: growth of every key, from (n, 4), (K,) and (n, K)."""
+    of_patch = np.where(sinks, growth_of_row[:, None, VISUAL_SINK], growth_of_row[:, None, VISUAL])
+    if visual.all():
+        return of_patch
+    of_text = np.where(sinks, growth_of_row[:, None, TEXT_SINK], growth_of_row[:, None, TEXT])
+    return np.where(visual, of_patch, of_text)

@@ -6,26 +6,24 @@ A `Reading` computes lazily and remembers by what each quantity depends on, so a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.focus import Focus, TokenReading
 from var_studio.analysis.groups import (
-    TEXT,
-    TEXT_SINK,
-    VISUAL,
-    VISUAL_SINK,
     Bools,
     Floats,
     GroupMasses,
     group_masses,
     group_of,
     growth,
+    per_key,
 )
+from var_studio.analysis.head_maps import mean_change, over_heads
 from var_studio.analysis.histogram import PhiHistogram, phi_histogram
 from var_studio.analysis.ledger import Ledger, mean_ledger
 from var_studio.errors import VarStudioError
@@ -45,12 +43,9 @@ __all__ = [
     "TokenReading",
 ]
 
-HeadValue = Literal["non_sink_ratio", "visual_mass", "sink_mass", "entropy"]
+HeadValue = Literal["non_sink_ratio", "visual_mass", "sink_mass", "entropy", "contribution"]
 Moment = Literal["before", "after", "difference"]
 T = TypeVar("T")
-
-# Up to this many heads their rows are gathered; above it, whole layers are multiplied.
-_FEW_HEADS = 64
 
 
 class Reading:
@@ -154,6 +149,28 @@ class Reading:
 
         return self._remember("entropy", self._row_key, compute)
 
+    @property
+    def contribution(self) -> Floats:
+        """(L, H) float32: the image's part of what all keys add to the residual stream, each
+        alpha · norm(v W_O) (Sec. 4.2). Norms: what two keys add may cancel in the stream."""
+
+        def compute() -> Floats:
+            added = self.attention * self.run.value_norm()
+            image = np.matmul(added, self.visual.astype(np.float32))
+            total = added.sum(axis=-1)
+            return _floats(image / np.where(total > 0, total, np.float32(1)))
+
+        return self._remember("contribution", self._row_key, compute)
+
+    def on_cells(self, cells: Iterable[int]) -> Floats:
+        """(L, H) float32: each head's attention on these visual tokens k, summed over them."""
+        chosen = tuple(sorted(cells))
+
+        def compute() -> Floats:
+            return _floats(self.attention[..., self.positions[list(chosen)]].sum(axis=-1))
+
+        return self._remember("on_cells", (self._row_key, chosen), compute)
+
     # --- what tau and the convention add
 
     @property
@@ -242,7 +259,7 @@ class Reading:
             after = self.attention.copy()
             layers, heads = np.nonzero(self.changed)
             growth_of_row = self._growth[layers, heads]
-            change = _per_key(growth_of_row, self.visual, self.sinks[layers])
+            change = per_key(growth_of_row, self.visual, self.sinks[layers])
             after[layers, heads] *= 1 + change
             return after
 
@@ -250,29 +267,20 @@ class Reading:
 
     @property
     def map_before(self) -> Floats:
-        """(V,) float32: attention on each visual token, mean over the heads in focus."""
-
-        def compute() -> Floats:
-            block = self._visual_block
-            if not self.focus.heads:
-                n_rows = block.shape[0] * block.shape[1]
-                ones = np.full((block.shape[0], 1, block.shape[1]), 1 / n_rows, dtype=np.float32)
-                return _floats(np.matmul(ones, block).sum(axis=(0, 1)))
-            layers, heads = self._focus_index
-            return _floats(block[layers, heads].mean(axis=0))
-
-        return self._remember("map_before", (self._row_key, self.focus.heads), compute)
+        """(V,) float32: attention on each visual token, mean or largest over the heads in focus."""
+        key = (self._row_key, self.focus.heads, self.focus.aggregate)
+        return self._remember("map_before", key, lambda: self._over_heads(self._visual_block))
 
     @property
     def map_difference(self) -> Floats:
-        """(V,) float32: after minus before; exactly 0 where no head in focus changes."""
-        key = (self._move_key, self.focus.heads)
+        """(V,) float32: the map after minus the map before; 0 where no head in focus changes."""
+        key = (self._move_key, self.focus.heads, self.focus.aggregate)
         return self._remember("map_difference", key, self._map_difference)
 
     @property
     def map_after(self) -> Floats:
-        """(V,) float32: redistributed attention on each visual token, mean over the heads."""
-        key = (self._move_key, self.focus.heads)
+        """(V,) float32: redistributed attention on each visual token, over the heads as before."""
+        key = (self._move_key, self.focus.heads, self.focus.aggregate)
         return self._remember("map_after", key, lambda: self.map_before + self.map_difference)
 
     @property
@@ -304,10 +312,9 @@ class Reading:
 
     def head_value(self, name: HeadValue) -> Floats:
         """(L, H) float32 of one quantity. Raises VarStudioError for an unknown name."""
-        if name not in ("non_sink_ratio", "visual_mass", "sink_mass", "entropy"):
+        if name not in get_args(HeadValue):
             raise VarStudioError(
-                f"There is no head quantity {name!r}.",
-                "Choose non_sink_ratio, visual_mass, sink_mass or entropy.",
+                f"There is no head quantity {name!r}.", f"Choose {', '.join(get_args(HeadValue))}."
             )
         value: Floats = getattr(self, name)
         return value
@@ -421,29 +428,19 @@ class Reading:
         )
         return _floats(rows[:, :, 0, :])
 
+    def _over_heads(self, block: Floats) -> Floats:
+        """(V,) float32: mean or largest over the heads in focus of (L, H, V)."""
+        index = self._focus_index if self.focus.heads else None
+        return over_heads(block, index, self.focus.aggregate)
+
     def _map_difference(self) -> Floats:
         block, span = self._visual_block, self._visual_span
-        if not self._grouped:
-            change = self.redistributed[..., span] - block
-            at = self._focus_index if self.focus.heads else (slice(None), slice(None))
-            return _floats(change[at].reshape(-1, change.shape[-1]).mean(axis=0))
-        visual, sinks = self.visual[span], self.sinks[:, span]
-        if 0 < len(self.focus.heads) <= _FEW_HEADS:
-            layers, heads = self._focus_index
-            change = _per_key(self._growth[layers, heads], visual, sinks[layers])
-            return _floats((block[layers, heads] * change).mean(axis=0))
-        weights = self._growth / np.float32(self._growth.shape[0] * self._growth.shape[1])
-        if self.focus.heads:
-            layers, heads = self._focus_index
-            weights = np.zeros_like(self._growth)
-            np.add.at(weights, (layers, heads), self._growth[layers, heads] / len(layers))
-        # Sinks differ from layer to layer, so each layer's heads are summed first, group by group.
-        groups = [VISUAL_SINK, VISUAL] if visual.all() else [VISUAL_SINK, VISUAL, TEXT_SINK, TEXT]
-        summed = np.matmul(weights[..., groups].transpose(0, 2, 1), block)
-        of_patch = np.where(sinks, summed[:, 0], summed[:, 1])
-        if len(groups) == 4:
-            of_patch = np.where(visual, of_patch, np.where(sinks, summed[:, 2], summed[:, 3]))
-        return _floats(of_patch.sum(axis=0))
+        if self.focus.aggregate == "max" or not self._grouped:
+            # Of maxima the difference is that of two maps, not the largest change.
+            after = self._over_heads(self.redistributed[..., span])
+            return _floats(after - self.map_before)
+        index = self._focus_index if self.focus.heads else None
+        return mean_change(block, self._growth, self.visual[span], self.sinks[:, span], index)
 
     def _check_focus(self) -> None:
         n_queries = len(self.run.query_positions)
@@ -482,12 +479,3 @@ class Reading:
 
 def _floats(values: npt.ArrayLike) -> Floats:
     return np.asarray(values, dtype=np.float32)
-
-
-def _per_key(growth_of_row: Floats, visual: Bools, sinks: Bools) -> Floats:
-    """(n, K) float32: growth of every key, from (n, 4), (K,) and (n, K)."""
-    of_patch = np.where(sinks, growth_of_row[:, None, VISUAL_SINK], growth_of_row[:, None, VISUAL])
-    if visual.all():
-        return of_patch
-    of_text = np.where(sinks, growth_of_row[:, None, TEXT_SINK], growth_of_row[:, None, TEXT])
-    return np.where(visual, of_patch, of_text)

@@ -73,6 +73,6 @@ def _over_heads(reading: Reading) -> Floats:
         layers, heads = np.array(reading.focus.heads).T
         rows = rows[layers, heads]
     flat = rows.reshape(-1, rows.shape[-1])
-    if getattr(reading.focus, "aggregate", "mean") == "max":
+    if reading.focus.aggregate == "max":
         return np.asarray(flat.max(axis=0), dtype=np.float32)
     return np.asarray(flat.mean(axis=0), dtype=np.float32)

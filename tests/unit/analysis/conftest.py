@@ -52,6 +52,11 @@ class SmallRun:
     def phi(self, sink_dims: tuple[int, ...] | None = None) -> np.ndarray:
         return self.values
 
+    def value_norm(self) -> np.ndarray:
+        """(L, H, T), another number for each."""
+        shape = self.rows.shape[1:]
+        return (1.0 + np.arange(np.prod(shape)) % 17).reshape(shape).astype(np.float32)
+
 
 def small_run(
     seed: int = 0, layers: int = 5, heads: int = 4, side: int = 3, separators: bool = False

@@ -1,0 +1,56 @@
+"""One map of many heads: their mean or their largest value, and how redistribution changes it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from var_studio.analysis.focus import Aggregate
+from var_studio.analysis.groups import (
+    TEXT,
+    TEXT_SINK,
+    VISUAL,
+    VISUAL_SINK,
+    Bools,
+    Floats,
+    per_key,
+)
+from var_studio.analysis.ledger import HeadIndex
+
+# Up to this many heads their rows are gathered; above it, whole layers are multiplied.
+_FEW_HEADS = 64
+
+
+def over_heads(block: Floats, heads: HeadIndex | None, aggregate: Aggregate) -> Floats:
+    """(V,) float32 from (L, H, V): mean or largest over `heads` (None: all)."""
+    if heads is not None:
+        rows = block[heads]
+        return np.asarray(rows.mean(axis=0) if aggregate == "mean" else rows.max(axis=0))
+    if aggregate == "max":
+        return np.asarray(block.max(axis=(0, 1)))
+    # A product of matrices, much faster than a mean over two axes.
+    ones = np.full((block.shape[0], 1, block.shape[1]), 1 / (block.shape[0] * block.shape[1]))
+    return np.asarray(np.matmul(ones.astype(np.float32), block).sum(axis=(0, 1)))
+
+
+def mean_change(
+    block: Floats, growth: Floats, visual: Bools, sinks: Bools, heads: HeadIndex | None
+) -> Floats:
+    """(V,) float32: what the mean over `heads` (None: all) of (L, H, V) changes by.
+
+    `growth` (L, H, 4) is that of the groups, `visual` (V,) and `sinks` (L, V) say which group a
+    key is of. Exactly 0 where no head grows.
+    """
+    if heads is not None and 0 < len(heads[0]) <= _FEW_HEADS:
+        change = per_key(growth[heads], visual, sinks[heads[0]])
+        return np.asarray((block[heads] * change).mean(axis=0))
+    weights = growth / np.float32(growth.shape[0] * growth.shape[1])
+    if heads is not None:
+        weights = np.zeros_like(growth)
+        np.add.at(weights, heads, growth[heads] / len(heads[0]))
+    # Sinks differ from layer to layer, so each layer's heads are summed first, group by group.
+    groups = [VISUAL_SINK, VISUAL] if visual.all() else [VISUAL_SINK, VISUAL, TEXT_SINK, TEXT]
+    summed = np.matmul(weights[..., groups].transpose(0, 2, 1), block)
+    of_patch = np.where(sinks, summed[:, 0], summed[:, 1])
+    if len(groups) == 4:
+        of_patch = np.where(visual, of_patch, np.where(sinks, summed[:, 2], summed[:, 3]))
+    return np.asarray(of_patch.sum(axis=0))
