@@ -132,7 +132,7 @@ def inspect_folder(
             "Choose the folder that holds config.json and the .safetensors files.",
         )
     config = _read_json(config_path)
-    if not isinstance(config, dict) or "model_type" not in config:
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise CheckpointError(
             f"{config_path} does not name a model_type.",
             "It is not a transformers checkpoint: convert it, or choose another folder.",

@@ -15,10 +15,10 @@ from var_studio.models import footprint
 from var_studio.models.catalog import known_entry
 from var_studio.models.checkpoints import resolve
 from var_studio.models.devices import choose_device, choose_dtype
-from var_studio.models.errors import CheckpointError, PromptError, one_line
+from var_studio.models.errors import PromptError
 from var_studio.models.families import Family, check_prompt, encode, family_of
 from var_studio.models.loaded import LoadedModel
-from var_studio.models.loading import check_libraries
+from var_studio.models.loading import check_libraries, load_errors
 from var_studio.models.processors import load_processor
 from var_studio.models.quantization import Quantization, check_quantization
 from var_studio.models.remote_code import check_remote_code
@@ -157,20 +157,15 @@ def _named(
 ) -> _Subject:
     check_libraries()
     checkpoint = resolve(name, code=trusted, weights=False)
-    run_its_code = check_remote_code(checkpoint, trusted)
-    family = family_of(checkpoint.config)
-    packed = check_quantization(quantization, checkpoint.config)
-    place = choose_device(device, checkpoint.weight_bytes)
-    precision = choose_dtype(dtype, checkpoint, place)
-    try:
+    with load_errors(checkpoint, device):
+        run_its_code = check_remote_code(checkpoint, trusted)
+        family = family_of(checkpoint.config)
+        packed = check_quantization(quantization, checkpoint.config)
+        place = choose_device(device, checkpoint.weight_bytes)
+        precision = choose_dtype(dtype, checkpoint, place)
         skeleton = build_skeleton(checkpoint.folder, precision, trust_remote_code=run_its_code)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(
-            f"Nothing can be said of {checkpoint.name}: {one_line(error)}",
-            "Check that its config.json is whole.",
-        ) from error
-    processor = load_processor(checkpoint, trust_remote_code=run_its_code)
-    family.prepare(skeleton, processor)
+        processor = load_processor(checkpoint, trust_remote_code=run_its_code)
+        family.prepare(skeleton, processor)
     text = skeleton.config.get_text_config()
     known = known_entry(checkpoint, int(text.hidden_size))
     return _Subject(

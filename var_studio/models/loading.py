@@ -99,17 +99,17 @@ def load_model(
     checkpoint = resolve(
         name_or_path, lambda done, total: tell("download", done, total), code=trust_remote_code
     )
-    with _load_errors(checkpoint, device):
+    with load_errors(checkpoint, device):
         family = family_of(checkpoint.config)
         run_its_code = check_remote_code(checkpoint, trust_remote_code)
     packed = check_quantization(quantization, checkpoint.config)
-    with _load_errors(checkpoint, device):
+    with load_errors(checkpoint, device):
         import torch  # noqa: F401
         import transformers  # noqa: F401
     place = choose_device(device, checkpoint.weight_bytes)
     plan = _Plan(checkpoint, place, choose_dtype(dtype, checkpoint, place), packed, run_its_code)
     tell("weights")
-    with _load_errors(checkpoint, place):
+    with load_errors(checkpoint, place):
         with _weights_progress(lambda done, total: tell("weights", done, total)):
             hf_model = _load_weights(plan)
         tell("processor")
@@ -207,7 +207,7 @@ def _assemble(plan: _Plan, hf_model: Any, processor: Any, family: Family) -> Loa
 
 
 @contextmanager
-def _load_errors(checkpoint: Checkpoint, place: torch.device | str) -> Iterator[None]:
+def load_errors(checkpoint: Checkpoint, place: torch.device | str) -> Iterator[None]:
     """Say in our words what torch and transformers raise while loading."""
     try:
         yield
