@@ -18,7 +18,7 @@ class SelectionModel(QObject):
     `position` is a position in the whole sequence (None: nothing selected), `row_of` says which
     attention row stands for it: its own ("query", the paper's reading) or that of the step that
     produced it ("produced", the row of the position before). `heads` is a set of (layer, head);
-    empty means: the mean over all heads of all layers. `cells` holds the visual tokens k picked in
+    empty means: all heads of all layers. `cells` holds the visual tokens k picked in
     the image, a scatter or a region (empty: none). Each change emits `changed` once.
     """
 
@@ -135,9 +135,9 @@ class SelectionModel(QObject):
         else:
             self._assign(layer=layer, heads=frozenset({(layer, head)}))
 
-    def select_heads(self, heads: Iterable[Head]) -> None:
-        """Select exactly these heads (none = the mean over all)."""
-        self._assign(heads=frozenset(heads))
+    def select_heads(self, heads: Iterable[Head], layer: int | None = None) -> None:
+        """Select exactly these heads (none: all), and show φ and sinks of `layer` if given."""
+        self._assign(heads=frozenset(heads), layer=self.layer if layer is None else layer)
 
     def select_layer(self, layer: int, extend: bool = False) -> None:
         """Select all heads of a layer (a row of the atlas)."""
@@ -150,7 +150,7 @@ class SelectionModel(QObject):
         self._assign(heads=self.heads | column if extend else column)
 
     def select_all(self) -> None:
-        """The mean over all heads of all layers."""
+        """All heads of all layers."""
         self._assign(heads=frozenset())
 
     # --------------------------------------------------------------------------------- cells

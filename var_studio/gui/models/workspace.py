@@ -75,6 +75,7 @@ class Workspace(QObject):
         self.method.changed.connect(self.invalidate)
         self.regions.changed.connect(self.invalidate)
         self.regions.edited.connect(self._edited)
+        self.view.changed.connect(self._view_changed)
 
     # ------------------------------------------------------------------------------- reading
     @property
@@ -108,7 +109,8 @@ class Workspace(QObject):
         from var_studio.analysis.reading import Focus, Reading
 
         selection = self.selection
-        focus = Focus(query, selection.layer, tuple(sorted(selection.heads)))
+        heads = tuple(sorted(selection.heads))
+        focus = Focus(query, selection.layer, heads, self.view.current.aggregate)
         key = (self.run, focus, self.method.current)
         if key == self._broken:
             return None
@@ -312,6 +314,12 @@ class Workspace(QObject):
             if self.run is not None and set(self.selection.positions) != set(self._positions()):
                 self._update_range()
         self.invalidate()
+
+    def _view_changed(self) -> None:
+        # All but this is drawing, which the panels do by themselves.
+        reading = self._reading
+        if reading is not None and reading.focus.aggregate != self.view.current.aggregate:
+            self.invalidate()
 
     def _update_range(self) -> None:
         run = self.run

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.compare import Comparison, compare
+from var_studio.analysis.focus import Aggregate
 from var_studio.analysis.reading import Focus, Reading
 from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
 from var_studio.analysis.used import as_used
@@ -95,7 +96,7 @@ class MapSource:
                 return Maps(here, None, sinks, sinks, note)
             used = self._used(paired, reading.focus)
             return Maps(None, used.map_after, used.visual_sinks, used.visual_sinks, note)
-        focus = Focus(query, reading.focus.layer, reading.focus.heads)
+        focus = replace(reading.focus, query=query)
         if on_baseline:
             first, second = reading, self._used(paired, focus)
         else:
@@ -230,18 +231,20 @@ def subject(reading: Reading, position: int | None, row_of: str, sinks_boxed: bo
     return f"‘{text}’ (position {position}) · {heads_text(reading)} · {row}{boxes}"
 
 
-def heads_text(reading: Reading) -> str:
-    """Layer and head, or what the maps are a mean over."""
+def heads_text(reading: Reading, aggregate: Aggregate | None = None) -> str:
+    """Layer and head, or what the maps are a mean or a maximum over; `aggregate` for what is
+    put together another way than the maps."""
     heads, run = reading.focus.heads, reading.run
-    if not heads:
-        return f"mean over all {run.n_layers * run.n_heads:,} heads"
     if len(heads) == 1:
         return f"layer {heads[0][0]} · head {heads[0][1]}"
+    over = "mean over" if (aggregate or reading.focus.aggregate) == "mean" else "maximum over"
+    if not heads:
+        return f"{over} all {run.n_layers * run.n_heads:,} heads"
     layers = sorted({layer for layer, _ in heads})
     columns = sorted({head for _, head in heads})
     if len(layers) == 1 and len(heads) == run.n_heads:
-        return f"layer {layers[0]} · mean over its {run.n_heads} heads"
+        return f"layer {layers[0]} · {over} its {run.n_heads} heads"
     if len(columns) == 1 and len(heads) == run.n_layers:
-        return f"head {columns[0]} · mean over {run.n_layers} layers"
+        return f"head {columns[0]} · {over} {run.n_layers} layers"
     where = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]}–{layers[-1]}"
-    return f"mean over {len(heads)} heads of {where}"
+    return f"{over} {len(heads)} heads of {where}"

@@ -57,7 +57,10 @@ class LedgerPanel(Panel):
         if reading is None:
             return
         ledger = reading.ledger
-        self.subject.set_text(f"{_budget(reading)} · {heads_text(reading)}")
+        over = heads_text(reading, "mean")
+        if reading.focus.aggregate == "max" and len(reading.focus.heads) != 1:
+            over += ", whatever the maps show: accounts of maxima would not sum to 1"
+        self.subject.set_text(f"{_budget(reading)} · {over}")
         lines = [
             Line(_capital(account.name), account.before, account.after, colour)
             for account, colour in zip(ledger.accounts, _COLOURS, strict=True)
