@@ -40,6 +40,7 @@ PANELS: tuple[PanelEntry, ...] = (
     PanelEntry("var_studio.gui.panels.phi_alpha", "PhiAlphaPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.head_scatter", "HeadScatterPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.layers", "LayersPanel", "bottom"),
+    PanelEntry("var_studio.gui.panels.hidden_state", "HiddenStatePanel", "bottom"),
     PanelEntry("var_studio.gui.panels.ledger", "LedgerPanel", "bottom"),
 )
 """Adding a panel is adding a line here."""

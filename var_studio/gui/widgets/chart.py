@@ -32,6 +32,8 @@ class Chart(QtWidgets.QWidget):
 
     brushing = False
     """Whether a press pulls up a rectangle."""
+    numbered = True
+    """Whether numbers stand at the vertical axis; not where the chart beside it shows them."""
 
     def __init__(self, name: str, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -64,9 +66,9 @@ class Chart(QtWidgets.QWidget):
         """Where marks are drawn, in this widget."""
         metrics = QtGui.QFontMetrics(inks.small_font(self.font()))
         line = metrics.height()
-        ticks = self.y_axis.ticks(self._most_rows())
+        ticks = self.y_axis.ticks(self._most_rows()) if self.numbered else []
         left = max((metrics.horizontalAdvance(text) for _, text in ticks), default=0) + 8
-        left += line + 2 if self._named(self.y_axis) else 0
+        left += line + 2 if self._named(self.y_axis) and self.numbered else 0
         below = line + 6 + (line if self._named(self.x_axis) else 0)
         # The last number of the horizontal axis stands half beyond the plot.
         right = max(10.0, metrics.horizontalAdvance(self.x_axis.end or "0.0") / 2 + 3)
@@ -138,7 +140,7 @@ class Chart(QtWidgets.QWidget):
         if self.heading:
             painter.setPen(ink)
             elide = QtCore.Qt.TextElideMode.ElideRight
-            text = metrics.elidedText(self.heading, elide, int(room.width()))
+            text = metrics.elidedText(self.heading, elide, int(self.width() - room.left()))
             painter.drawText(QtCore.QPointF(room.left(), metrics.ascent()), text)
         right = QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
         rows = self.y_axis.ticks(self._most_rows())
@@ -146,6 +148,8 @@ class Chart(QtWidgets.QWidget):
             height = round(room.bottom() - share * room.height()) + 0.5
             painter.setPen(grid)
             painter.drawLine(QtCore.QLineF(room.left(), height, room.right(), height))
+            if not self.numbered:
+                continue
             painter.setPen(ink)
             box = QtCore.QRectF(0, height - line / 2, room.left() - 5, line)
             painter.drawText(box, right, text)
@@ -155,8 +159,9 @@ class Chart(QtWidgets.QWidget):
         painter.setPen(ink)
         if self._named(self.x_axis):
             box = QtCore.QRectF(room.left(), self.height() - line - 1, room.width(), line)
-            painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, self.x_axis.name)
-        if self._named(self.y_axis):
+            if metrics.horizontalAdvance(self.x_axis.name) <= room.width():
+                painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, self.x_axis.name)
+        if self._named(self.y_axis) and self.numbered:
             painter.save()
             painter.translate(0, room.center().y())
             painter.rotate(-90)
