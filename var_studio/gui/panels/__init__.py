@@ -42,5 +42,6 @@ PANELS: tuple[PanelEntry, ...] = (
     PanelEntry("var_studio.gui.panels.layers", "LayersPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.hidden_state", "HiddenStatePanel", "bottom"),
     PanelEntry("var_studio.gui.panels.ledger", "LedgerPanel", "bottom"),
+    PanelEntry("var_studio.gui.panels.contribution", "ContributionPanel", "bottom"),
 )
 """Adding a panel is adding a line here."""

@@ -1,4 +1,4 @@
-"""Accounts as bars: what each kind of token held before and after, and the change in numbers."""
+"""Accounts as bars: two shares of each kind of token, and what follows from them in numbers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from var_studio.gui import theme
 
 @dataclass(frozen=True)
 class Line:
-    """One account: `before` and `after` are shares of the row; `colour` a role of the theme."""
+    """One account: `before` and `after` are shares; `colour` is a role of the theme. `third`: what
+    the third column says; None: the change from one to the other."""
 
     name: str
     before: float
     after: float
     colour: str = "accent"
     total: bool = False
+    third: str | None = None
 
 
 COLUMN = 380
@@ -28,20 +30,27 @@ BETWEEN = 36
 
 
 class LedgerView(QtWidgets.QWidget):
-    """Filled bar: after. Outline: before. Right of it: before, after and change.
+    """Filled bar: after. Outline: before. Right of it: before, after and change, or what `headings`
+    call them.
 
     Where the lines have no room under each other they stand in two columns; in a narrow and low
     place the view asks for its height, so that what holds it scrolls.
     """
 
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+    def __init__(
+        self,
+        parent: QtWidgets.QWidget | None = None,
+        headings: tuple[str, str, str] = ("before", "after", "change"),
+        name: str = "Ledger of the attention row",
+    ) -> None:
         super().__init__(parent)
         self._lines: tuple[Line, ...] = ()
+        self._headings = headings
         self.setMinimumSize(240, 48)
         policy = self.sizePolicy()
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
-        self.setAccessibleName("Ledger of the attention row")
+        self.setAccessibleName(name)
 
     def hasHeightForWidth(self) -> bool:
         """The height follows from the number of columns."""
@@ -67,8 +76,9 @@ class LedgerView(QtWidgets.QWidget):
         if len(lines) != len(self._lines):
             self.updateGeometry()
         self._lines = tuple(lines)
+        before, after, _ = self._headings
         self.setAccessibleDescription(
-            "; ".join(f"{n.name}: {n.before:.3f} before, {n.after:.3f} after" for n in lines)
+            "; ".join(f"{n.name}: {n.before:.3f} {before}, {n.after:.3f} {after}" for n in lines)
         )
         self.update()
 
@@ -94,15 +104,15 @@ class LedgerView(QtWidgets.QWidget):
     ) -> None:
         present = theme.colours(self.palette())
         metrics = painter.fontMetrics()
-        number = metrics.horizontalAdvance("+0.0000") + 6
+        number = max(metrics.horizontalAdvance(t) for t in ("+0.0000", *self._headings)) + 6
         names = max(metrics.horizontalAdvance(line.name) for line in self._lines) + 12
-        names = min(names, int(room.width() * 0.4))
+        names = min(names, int(room.width() * 0.4), max(60, int(room.width()) - 3 * number - 12))
         bars = max(0.0, room.width() - names - 3 * number - 12.0)
         numbers = room.left() + names + bars + 12
         heading = metrics.height() + 3
         step = min((room.height() - heading) / rows, metrics.height() * 2.0)
         painter.setPen(QtGui.QColor(present.text_dim))
-        for place, word in enumerate(("before", "after", "change")):
+        for place, word in enumerate(self._headings):
             box = QtCore.QRectF(numbers + place * number, 0, number, metrics.height())
             painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignRight, word)
         for index, line in enumerate(lines):
@@ -145,9 +155,10 @@ class LedgerView(QtWidgets.QWidget):
         change = line.after - line.before
         sign = f"{change:+.3f}".replace("-", "−") if abs(change) >= 0.0005 else "0"
         flags = QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
-        for place, text in enumerate((_share(line.before), _share(line.after), sign)):
+        third = sign if line.third is None else line.third
+        for place, text in enumerate((_share(line.before), _share(line.after), third)):
             painter.setPen(
-                QtGui.QColor(present.text if place < 2 or sign != "0" else present.text_dim)
+                QtGui.QColor(present.text if place < 2 or third != "0" else present.text_dim)
             )
             box = QtCore.QRectF(left + place * number, row.top(), number, row.height())
             painter.drawText(box, flags, text)
