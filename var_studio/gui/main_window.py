@@ -29,6 +29,7 @@ from var_studio.gui import actions, memory
 from var_studio.gui.appearance import SCHEMES, Appearance
 from var_studio.gui.docks import DockArea
 from var_studio.gui.models.question import shipped_samples
+from var_studio.gui.models.rows_ahead import RowsAhead
 from var_studio.gui.models.run_controller import ModelSummary, RunController
 from var_studio.gui.models.run_follower import RunFollower
 from var_studio.gui.models.workspace import Workspace
@@ -56,6 +57,7 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self.appearance = appearance or Appearance(self)
         self.workspace = Workspace(self)
+        self.rows_ahead = RowsAhead(self.workspace, self)
         self.controller = RunController(self)
         self.follower = RunFollower(self.controller, self.workspace, self)
         self.notices = NoticeBar()
@@ -443,6 +445,7 @@ class MainWindow(QMainWindow):
         self._closing = True
         self._remember()
         self.hide()  # stopping may take a moment: a library that is being imported is waited for
+        self.rows_ahead.end()
         self.controller.shutdown()
         self.files.shutdown()
         self.closed.emit()

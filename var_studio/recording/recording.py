@@ -419,13 +419,16 @@ class Recording(RunFacts):
             if row is not None:
                 self._rows.move_to_end(query)
                 return row
-            row = _frozen(self._reader.row(query))
-            if not keep:
-                return row
-            self._rows[query] = row
-            while len(self._rows) > max(1, _CACHE_BYTES // max(row.nbytes, 1)):
-                self._rows.popitem(last=False)
-            return row
+            reader = self._reader
+        # Outside the lock: a row that is fetched ahead does not hold up one that is looked at.
+        row = _frozen(reader.row(query))
+        with self._lock:
+            # Of a run that has grown meanwhile this row may be too short to keep.
+            if keep and reader is self._reader and row.shape[-1] == self.length:
+                self._rows[query] = row
+                while len(self._rows) > max(1, _CACHE_BYTES // max(row.nbytes, 1)):
+                    self._rows.popitem(last=False)
+        return row
 
     def _by_key(self, name: str) -> Any:
         """A whole array along the keys, in its own data type and shape."""
