@@ -62,8 +62,12 @@ def make_run(
     intervention: Any = None,
     teacher: str | None = None,
     finish: bool = True,
+    varied: bool = False,
 ) -> Recording:
-    """Write a run into a directory and open it. The same arguments give the same run."""
+    """Write a run into a directory and open it. The same arguments give the same run.
+
+    `varied`: heads that look at the image for one token do not for the next.
+    """
     rng = np.random.default_rng(seed)
     hidden = hidden or heads * 32
     prompt = (PROMPT * (queries // len(PROMPT) + 1))[: max(1, min(len(PROMPT), queries // 2))]
@@ -94,6 +98,7 @@ def make_run(
     writer.put_prompt(tokens[:n_prompt], layout)
     writer.append_keys(0, *_keys(rng, layers, heads, hidden, length, sinks, dims))
     attend = _Attention(rng, layers, heads, rows, cols, sinks, length)
+    attend.varied = varied
     for index in range(queries):
         position = first_text + index
         if position >= n_prompt:
@@ -208,7 +213,7 @@ class _Attention:
         sinks: npt.NDArray[np.int64],
         length: int,
     ) -> None:
-        self.rng, self.shape = rng, (layers, heads)
+        self.rng, self.shape, self.varied = rng, (layers, heads), False
         self.rows_, self.cols, self.sinks = rows, cols, sinks
         self.visual = slice(len(SYSTEM), len(SYSTEM) + rows * cols)
         # Image-centric heads give sinks little and the image much; the rest the reverse.
@@ -223,6 +228,10 @@ class _Attention:
 
     def rows(self, position: int, time: float) -> npt.NDArray[np.float32]:
         n = position + 1
+        if self.varied:
+            most = self.rng.uniform(0.3, 0.9)
+            self.image_share = self.rng.uniform(0.05, most, self.shape)
+            self.sink_share = self.rng.uniform(0.02, 1.0 - most, self.shape)
         # A new query reads the same texture from another place: cheap, and never twice the same.
         part = np.roll(self.texture, int(self.rng.integers(1, self.texture.shape[-1])), -1)[..., :n]
         row = part + np.float32(0.02)

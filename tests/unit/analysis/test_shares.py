@@ -29,7 +29,9 @@ CASES = [
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     folder = tmp_path_factory.mktemp("shares") / "run"
-    return make_run(folder, layers=4, heads=3, rows=4, cols=5, queries=9, precision="float32")
+    return make_run(
+        folder, layers=4, heads=3, rows=4, cols=5, queries=9, precision="float32", varied=True
+    )
 
 
 def loops(run: Recording, query: int, settings: Redistribution) -> tuple[float, float, float]:
@@ -73,6 +75,7 @@ def test_the_cases_differ(run):
     """Negative control: thresholds and conventions must matter here."""
     seen = {image_centric_share(run, settings).tobytes() for settings in CASES}
     assert len(seen) >= 5
+    assert len(set(image_centric_share(run, CASES[0]).tolist())) > 2  # and so must the rows
 
 
 def test_a_slice_of_time_takes_one_row_at_least_and_the_asked_for_first(run):

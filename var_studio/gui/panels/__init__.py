@@ -43,5 +43,6 @@ PANELS: tuple[PanelEntry, ...] = (
     PanelEntry("var_studio.gui.panels.hidden_state", "HiddenStatePanel", "bottom"),
     PanelEntry("var_studio.gui.panels.ledger", "LedgerPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.contribution", "ContributionPanel", "bottom"),
+    PanelEntry("var_studio.gui.panels.shares", "SharesPanel", "bottom"),
 )
 """Adding a panel is adding a line here."""
