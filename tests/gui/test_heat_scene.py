@@ -15,8 +15,9 @@ from var_studio.gui.widgets.colour_maps import (
     indexed_colours,
     to_indices,
 )
+from var_studio.gui.widgets.heat_paint import interpolate
 from var_studio.gui.widgets.heat_scene import MOST_PIXELS, scenes_of, to_qimage
-from var_studio.gui.widgets.heat_view import HeatView, interpolate
+from var_studio.gui.widgets.heat_view import HeatView
 from var_studio.gui.widgets.ticks import number_text, tick_values
 from var_studio.recording.layout import View, VisualLayout
 

@@ -12,12 +12,8 @@ from pytestqt.qtbot import QtBot
 from tests.gui.panel_stage import COLS, CROP, SIZE, cropped_run, move_mouse, settle, stage
 from tests.synthetic import make_run
 from var_studio.errors import VarStudioError
-from var_studio.gui.panels.image import (
-    BEFORE_NOTE,
-    MOMENTS,
-    ImagePanel,
-    _change_text,
-)
+from var_studio.gui.panels.cell_words import change_text
+from var_studio.gui.panels.image import BEFORE_NOTE, MOMENTS, ImagePanel
 from var_studio.gui.panels.image_maps import (
     GLOBAL,
     LOCAL,
@@ -46,6 +42,12 @@ def on_widget(view: HeatView, x: float, y: float) -> QtCore.QPointF:
     left = (view.width() - scale * SIZE[0]) / 2
     top = (view.height() - scale * SIZE[1]) / 2
     return QtCore.QPointF(left + x * scale, top + y * scale)
+
+
+def picked(panel: ImagePanel) -> set[int]:
+    """The cells in the selection that all panels share."""
+    assert panel.workspace is not None
+    return set(panel.workspace.selection.cells)
 
 
 def mean_row(run: Recording, query: int) -> np.ndarray:
@@ -108,20 +110,20 @@ def test_click_marks_the_cell_under_it_and_no_cell_on_unseen_borders(
     # The same point read with rows and columns exchanged would be token 8 · 1 + 7.
     point = on_widget(view, CROP[0] + 1.5 * 50, 7.5 * 40).toPoint()
     qtbot.mouseClick(view, LEFT, pos=point)
-    assert panel.marked == 7 * COLS + 1
+    assert picked(panel) == {7 * COLS + 1}
     assert f"visual token {7 * COLS + 1} " in panel.hover.text()
     qtbot.mouseClick(view, LEFT, pos=on_widget(view, 60.0, 200.0).toPoint())
-    assert panel.marked == -1
+    assert picked(panel) == set()
 
 
 def test_the_mark_stays_while_the_token_changes(qtbot: QtBot, run: Recording) -> None:
     panel = ImagePanel()
     workspace = stage(qtbot, panel, run)
-    panel.mark(20)
+    panel.pick(20)
     before = panel.hover.text()
     workspace.selection.step_token(1)
     settle()
-    assert panel.marked == 20
+    assert picked(panel) == {20}
     assert panel.hover.text().startswith("visual token 20 ")
     assert panel.hover.text() != before
 
@@ -182,9 +184,9 @@ def test_local_after_is_the_redistributed_row_of_the_heads_shown(
     np.testing.assert_allclose(maps.before, before, rtol=1e-5)
     np.testing.assert_allclose(maps.after, after, rtol=1e-4, atol=1e-8)
     assert panel.note.text() == LOCAL
-    low, high = panel.views["difference"]._limits
-    assert low == -high < 0
-    assert panel.views["before"]._limits == panel.views["after"]._limits
+    scale = panel.views["difference"]._scale
+    assert scale.low == -scale.high < 0
+    assert panel.views["before"]._scale == panel.views["after"]._scale
 
 
 def test_words_say_when_nothing_moves(qtbot: QtBot, run: Recording) -> None:
@@ -250,11 +252,11 @@ def test_one_sink_does_not_black_out_the_rest(qtbot: QtBot, run: Recording) -> N
     maps = panel._maps
     assert maps is not None and maps.sinks_before.any()
     others = maps.before[~maps.sinks_before]
-    robust = panel.views["before"]._limits[1]
+    robust = panel.views["before"]._scale.high
     assert robust <= others.max()
     workspace.view.set(robust=False)
     settle()
-    full = panel.views["before"]._limits[1]
+    full = panel.views["before"]._scale.high
     assert full == pytest.approx(float(max(maps.before.max(), maps.after.max())))
     workspace.view.set(hide_sinks=True)
     settle()
@@ -271,12 +273,12 @@ def test_a_scale_shared_by_all_tokens_never_shrinks(qtbot: QtBot, run: Recording
     for position in workspace.selection.positions:
         workspace.selection.select_token(position)
         settle()
-        highs.append(panel.views["before"]._limits[1])
+        highs.append(panel.views["before"]._scale.high)
     assert highs == sorted(highs)
     assert highs[-1] > highs[0], "tokens differ, so the scale must have grown"
     workspace.view.set(scale="map")
     settle()
-    assert panel.views["before"]._limits[1] < highs[-1]
+    assert panel.views["before"]._scale.high < highs[-1]
 
 
 def test_unknown_geometry_is_a_strip_and_says_so(
@@ -349,12 +351,12 @@ def test_keyboard_moves_the_mark_and_zooms(qtbot: QtBot, run: Recording) -> None
     panel = ImagePanel()
     stage(qtbot, panel, run)
     view = panel.views["before"]
-    panel.mark(2 * COLS + 3)
+    panel.pick(2 * COLS + 3)
     shift = QtCore.Qt.KeyboardModifier.ShiftModifier
     qtbot.keyClick(view, QtCore.Qt.Key.Key_Down, shift)
-    assert panel.marked == 3 * COLS + 3
+    assert picked(panel) == {3 * COLS + 3}
     qtbot.keyClick(view, QtCore.Qt.Key.Key_Left, shift)
-    assert panel.marked == 3 * COLS + 2
+    assert picked(panel) == {3 * COLS + 2}
     qtbot.keyClick(view, QtCore.Qt.Key.Key_Plus)
     assert panel.zoom.factor > 1.0
     qtbot.keyClick(view, QtCore.Qt.Key.Key_0)
@@ -389,14 +391,14 @@ def test_a_growing_run_keeps_zoom_and_mark(
 
     panel = ImagePanel()
     workspace = stage(qtbot, panel, run)
-    panel.mark(12)
+    panel.pick(12)
     panel.zoom.around(QtCore.QPointF(0.5, 0.5), 2.0)
     again = replace(run.layout, _cell_of={})
     assert again is not run.layout
     monkeypatch.setattr(Recording, "layout", property(lambda run: again))
     workspace.selection.step_token(1)
     settle()
-    assert (panel.marked, panel.zoom.factor) == (12, 2.0)
+    assert (picked(panel), panel.zoom.factor) == ({12}, 2.0)
 
 
 def test_controls_change_what_they_say(qtbot: QtBot, run: Recording) -> None:
@@ -488,10 +490,10 @@ def test_a_small_change_is_told_as_a_difference() -> None:
     before = np.array([0.5, 0.5, 0.5, 0.5], dtype=np.float32)
     after = np.array([0.5, 0.75, 0.50001, 0.49999], dtype=np.float32)
     maps = Maps(before, after, none, none, "")
-    texts = [_change_text(maps, token) for token in range(4)]
+    texts = [change_text(maps, token) for token in range(4)]
     assert texts[:2] == ["0.5", "0.5 → 0.75"]
     assert texts[2].startswith("0.5 (+") and texts[3].startswith("0.5 (−")
-    assert _change_text(Maps(None, after, none, none, ""), 1) == "0.75"
+    assert change_text(Maps(None, after, none, none, ""), 1) == "0.75"
 
 
 def test_a_narrow_bar_of_differences_still_names_its_end(qtbot: QtBot) -> None:

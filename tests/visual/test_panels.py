@@ -75,7 +75,7 @@ def picture_of(qtbot: QtBot, run: Recording, name: str, scheme: str) -> np.ndarr
         workspace.selection.select_heads(selection["heads"])  # type: ignore[arg-type]
     workspace.view.set(**view)
     if isinstance(panel, ImagePanel):
-        panel.mark(COLS * 2 + 1)
+        panel.pick(COLS * 2 + 1)
     focus = panel.window().focusWidget()
     if focus is not None:
         focus.clearFocus()

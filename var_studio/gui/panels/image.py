@@ -10,16 +10,19 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from var_studio.errors import VarStudioError
 from var_studio.figures.words import STRIP
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.cell_words import cell_text, cells_text, scene_text, sinks_elsewhere
 from var_studio.gui.panels.image_maps import Maps, MapSource, difference_limits, subject
 from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.heat_scene import HeatScene, scenes_of, to_qimage
-from var_studio.gui.widgets.heat_view import HeatView
+from var_studio.gui.widgets.heat_view import HeatView, Overlay
 from var_studio.gui.widgets.hover_line import HoverLine
+from var_studio.gui.widgets.inks import region_colour
 from var_studio.gui.widgets.map_controls import MapControls
 from var_studio.gui.widgets.map_grid import MapGrid
+from var_studio.gui.widgets.map_tools import MapTools
 from var_studio.gui.widgets.segmented import Segmented
-from var_studio.gui.widgets.ticks import number_text
 from var_studio.gui.widgets.zoom import Zoom
+from var_studio.recording.regions import tokens_in_box
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -44,20 +47,21 @@ class ImagePanel(Panel):
         "picture that the token sees. Hatched: parts of the picture that the model never saw, and "
         "padding. Boxes: visual sinks of the layer, φ ≥ τ (Sec. 4.1). Local compares this row with "
         "its redistribution under the present settings, the same hidden states in both (Sec. 5.2). "
-        "Run with VAR compares with the second run of the model. Click a cell to keep it marked, "
-        "turn the wheel to zoom, drag to move, double click to see all. Space flips before and "
-        "after, S boxes the sinks."
+        "Run with VAR compares with the second run of the model. Click a cell to pick it: the "
+        "words of the answer are then coloured by how much each looks at it; click it again to "
+        "let go, with Ctrl to pick more. The tools on the left paint regions, which the Regions "
+        "panel names. Turn the wheel to zoom, drag to move (with the right button while "
+        "painting), double click to see all. With Tab the map takes the keyboard: arrows move a "
+        "cursor, Enter uses the tool, Page Up and Page Down change the view. Space flips before "
+        "and after, S boxes the sinks."
     )
     empty_text = "Click a word of the answer: the part of the picture it looked at appears here."
     figure_name = "map"
 
-    token_marked = QtCore.Signal(int)
-    """Visual token k that was marked by a click, -1 for none."""
-
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.marked = -1
         self._hovered = -1
+        self._colour_by = ""
         self._source = MapSource()
         self._maps: Maps | None = None
         self._reading: Reading | None = None
@@ -107,10 +111,15 @@ class ImagePanel(Panel):
         column.addLayout(top)
         column.addWidget(self.note)
         self.grid = self._build_views()
-        column.addWidget(self.grid, 1)
+        self.tools = MapTools()
+        middle = QtWidgets.QHBoxLayout()
+        middle.setSpacing(6)
+        middle.addWidget(self.tools)
+        middle.addWidget(self.grid, 1)
+        column.addLayout(middle, 1)
         self.controls = MapControls()
         column.addWidget(self.controls)
-        self.hover = HoverLine("Rest the pointer on a cell for its numbers; click to mark it.", 2)
+        self.hover = HoverLine("Rest the pointer on a cell for its numbers; click to pick it.", 2)
         column.addWidget(self.hover)
         return body
 
@@ -123,7 +132,11 @@ class ImagePanel(Panel):
             view = HeatView(self.zoom)
             view.setAccessibleName(f"Map on the picture: {moment}")
             view.token_hovered.connect(self._hover)
-            view.token_clicked.connect(self.mark)
+            view.token_clicked.connect(self.pick)
+            view.box_drawn.connect(self._box_drawn)
+            view.cells_painted.connect(self._paint)
+            view.stroke_ended.connect(self._stroke_ended)
+            view.part_stepped.connect(self._step_part)
             self.views[moment] = view
             bar = self.difference_bar if moment == "difference" else self.bar
             parts.append((moment, view, bar))
@@ -134,6 +147,8 @@ class ImagePanel(Panel):
         """Follow the workspace and the way its maps are shown."""
         super().set_workspace(workspace)
         self.controls.set_view(workspace.view)
+        self.tools.set_view(workspace.view)
+        workspace.selection.changed.connect(self._selection_changed)
         workspace.view.changed.connect(self._view_changed)
         workspace.runs_changed.connect(self._view_changed)
 
@@ -156,6 +171,31 @@ class ImagePanel(Panel):
         self._show_scene()
         self._view_changed()
 
+    def _step_part(self, step: int) -> None:
+        index = self.part.currentIndex() + step
+        if 0 <= index < self.part.count():
+            self.part.setCurrentIndex(index)
+            self._choose_part()
+
+    def _selection_changed(self) -> None:
+        """Cells that were picked elsewhere are shown where they lie; letting go of all of them
+        gives the words their own colours back."""
+        assert self.workspace is not None
+        cells = self.workspace.selection.cells
+        if not cells and self._colour_by:
+            if self.workspace.view.current.colour_by == "reverse":
+                self.workspace.view.set(colour_by=self._colour_by)
+            self._colour_by = ""
+        if cells and self._scenes and not any(self._scene.cell(k) is not None for k in cells):
+            for index, scene in enumerate(self._scenes):
+                if any(scene.cell(k) is not None for k in cells):
+                    self.part.setCurrentIndex(index)
+                    self._choose_part()
+                    break
+        for view in self.views.values():
+            view.set_cells(cells)
+        self._say_hovered()
+
     # ----------------------------------------------------------------------------- repaint
     def refresh(self, reading: Reading | None) -> None:
         """Show the maps of this reading."""
@@ -177,6 +217,7 @@ class ImagePanel(Panel):
         self._lay_out(shown)
         self.note.set_text(self._note_text(shown))
         self._paint_maps(shown)
+        self._show_marks()
         self._say_hovered()
 
     def _take_run(self, reading: Reading) -> None:
@@ -188,10 +229,10 @@ class ImagePanel(Panel):
         self._scenes_of = key
         self._scenes = scenes_of(run.layout, self._pictures(run) if run.layout.known else [])
         self.part.clear()
-        self.part.addItems([scene.title for scene in self._scenes])
+        self.part.addItems([scene_text(scene) for scene in self._scenes])
         self.part.setVisible(len(self._scenes) > 1)
         self.zoom.reset()
-        self.marked = self._hovered = -1
+        self._hovered = -1
         self._show_scene()
 
     def _pictures(self, run: Recording) -> list[QtGui.QImage | None]:
@@ -213,7 +254,20 @@ class ImagePanel(Panel):
     def _show_scene(self) -> None:
         for view in self.views.values():
             view.set_scene(self._scene)
-            view.set_marked(self.marked)
+
+    def _show_marks(self) -> None:
+        """Picked cells, regions, tool."""
+        assert self.workspace is not None
+        workspace = self.workspace
+        active = workspace.regions.active
+        overlays = [
+            Overlay(region.tokens, region_colour(index), region is active)
+            for index, region in enumerate(workspace.regions.current)
+        ]
+        for view in self.views.values():
+            view.set_cells(workspace.selection.cells)
+            view.set_overlays(overlays)
+            view.set_tool(workspace.view.current.tool)
 
     def _show_choices(self) -> None:
         assert self.workspace is not None
@@ -237,7 +291,11 @@ class ImagePanel(Panel):
         note = self._maps.note
         if shown == ("before",) and self.workspace.view.current.compare == "local":
             note = BEFORE_NOTE
-        return f"{STRIP.capitalize()}. {note}" if self._scene.strip else note
+        if self._scene.strip:
+            return f"{STRIP.capitalize()}. {note}"
+        assert self._reading is not None
+        elsewhere = sinks_elsewhere(self._reading, self._scene)
+        return f"{note} · {elsewhere}" if elsewhere else note
 
     def _paint_maps(self, shown: tuple[str, ...]) -> None:
         assert self.workspace is not None and self._maps is not None
@@ -246,13 +304,15 @@ class ImagePanel(Panel):
         limits = self._source.limits(maps, self._reading, view)
         apart = difference_limits(maps, view, limits.high)
         label = "attention α (share of the row)"
-        self.bar.set_scale(limits.low, limits.high, view.colour_map, label, limits.clipped)
+        gamma = min(max(view.gamma, 0.1), 10.0)
+        self.bar.set_scale(limits.low, limits.high, view.colour_map, label, limits.clipped, gamma)
         self.difference_bar.set_scale(
             apart.low,
             apart.high,
             view.difference_map,
             "change of α (share of the row)",
             apart.clipped,
+            gamma,
         )
         bare = np.full(len(maps.first), np.nan, dtype=np.float32)
         for moment in shown:
@@ -269,17 +329,44 @@ class ImagePanel(Panel):
             heat.set_grey_picture(moment == "difference")
             heat.set_opacity(view.opacity)
             heat.set_smooth(view.smooth)
-            heat.set_map(values, scale.low, scale.high, colours)
+            heat.set_map(values, scale.low, scale.high, colours, gamma)
             heat.set_sinks(sinks if view.sinks_boxed else None)
 
     # ------------------------------------------------------------------------- the pointer
-    def mark(self, token: int) -> None:
-        """Keep the cell of visual token k marked; the same again or -1 takes the mark away."""
-        self.marked = -1 if token == self.marked else token
-        for view in self.views.values():
-            view.set_marked(self.marked)
-        self._say_hovered()
-        self.token_marked.emit(self.marked)
+    def pick(self, token: int, extend: bool = False) -> None:
+        """Pick the cell of visual token k, or with `extend` add it to the picked ones or take it
+        from them; the same again or -1 lets go. The words show who looks there."""
+        assert self.workspace is not None
+        selection, view = self.workspace.selection, self.workspace.view
+        if extend:
+            cells = selection.cells ^ {token} if token >= 0 else selection.cells
+        else:
+            cells = frozenset(() if token < 0 or selection.cells == {token} else (token,))
+        if cells and view.current.colour_by != "reverse":
+            self._colour_by = view.current.colour_by
+            view.set(colour_by="reverse")
+        selection.select_cells(cells)
+
+    def _box_drawn(self, box: QtCore.QRectF, erase: bool) -> None:
+        """All that see half of the rectangle or more, in whatever view."""
+        if self._reading is None or self.workspace is None:
+            return
+        layout, scene = self._reading.run.layout, self._scene
+        if scene.strip:
+            tokens = tuple(scene.tokens_in(box))
+        else:
+            sides = (box.left(), box.top(), box.right(), box.bottom())
+            tokens = tokens_in_box(layout, scene.image, sides)
+        self.workspace.regions.paint(tokens, erase=erase)
+
+    def _paint(self, tokens: list[int]) -> None:
+        assert self.workspace is not None
+        erase = self.workspace.view.current.tool == "erase"
+        self.workspace.regions.paint(tokens, erase=erase, drag=True)
+
+    def _stroke_ended(self) -> None:
+        assert self.workspace is not None
+        self.workspace.regions.end_stroke()
 
     def _hover(self, token: int) -> None:
         self._hovered = token
@@ -288,30 +375,17 @@ class ImagePanel(Panel):
         self._say_hovered()
 
     def _say_hovered(self) -> None:
-        token = self._hovered if self._hovered >= 0 else self.marked
-        if token < 0 or self._reading is None or token >= self._reading.run.layout.count:
-            self.hover.set_text("")
-        else:
-            self.hover.set_text(self._cell_text(token))
-
-    def _cell_text(self, token: int) -> str:
         reading, maps = self._reading, self._maps
-        assert reading is not None and maps is not None
-        cell = reading.token(token)
-        parts = [f"visual token {token}", f"position {cell.position}"]
-        if cell.row >= 0 and reading.run.layout.known:
-            view = reading.run.layout.views[cell.view]
-            grid = f"{view.name} " if len(reading.run.layout.views) > 1 else ""
-            parts.append(f"{grid}cell ({cell.row}, {cell.col})")
-        if cell.box is not None and reading.run.layout.known:
-            left, top, right, bottom = (round(side) for side in cell.box)
-            parts.append(f"pixels {left}–{right} × {top}–{bottom}")
-        values = maps.first
-        rank = 1 + int((values > values[token]).sum())
-        parts += [f"α {_change_text(maps, token)}", f"rank {rank} of {len(values)}"]
-        parts.append(f"φ {number_text(cell.phi)}")
-        parts.append("sink" if cell.sink else "not a sink")
-        return " · ".join(parts)
+        if reading is None or maps is None or self.workspace is None:
+            return
+        cells = self.workspace.selection.cells
+        token = self._hovered
+        if token < 0 and len(cells) == 1:
+            (token,) = cells
+        if 0 <= token < reading.run.layout.count:
+            self.hover.set_text(cell_text(reading, maps, token))
+        else:
+            self.hover.set_text(cells_text(reading, maps, cells) if cells else "")
 
     def picture(self) -> QtGui.QPixmap:
         """The maps with their colour bars, without the controls."""
@@ -327,17 +401,3 @@ class ImagePanel(Panel):
             )
         area.setTop(self.subject.mapTo(self.body, QtCore.QPoint(0, 0)).y())
         return self.body.grab(area.adjusted(-4, 0, 4, 2))
-
-
-def _change_text(maps: Maps, token: int) -> str:
-    """One token's attention; with its change where there is one: in full, or, where the first
-    digits stay the same, as the difference."""
-    first = float(maps.first[token])
-    text = number_text(first)
-    if maps.before is None or maps.after is None or maps.after[token] == maps.before[token]:
-        return text
-    after = float(maps.after[token])
-    if number_text(after) != text:
-        return f"{text} → {number_text(after)}"
-    sign = "+" if after > first else ""
-    return f"{text} ({sign}{number_text(after - first)})"

@@ -6,7 +6,7 @@ import numpy as np
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui.widgets import inks
-from var_studio.gui.widgets.colour_maps import indexed_colours
+from var_studio.gui.widgets.colour_maps import indexed_colours, placed
 from var_studio.gui.widgets.ticks import number_text, tick_values
 
 BAR = 9
@@ -22,19 +22,29 @@ class ColourBar(QtWidgets.QWidget):
         self._clipped = False
         self._colours = "viridis"
         self._label = ""
+        self._gamma = 1.0
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Colour bar")
 
     def set_scale(
-        self, low: float, high: float, colours: str, label: str, clipped: bool = False
+        self,
+        low: float,
+        high: float,
+        colours: str,
+        label: str,
+        clipped: bool = False,
+        gamma: float = 1.0,
     ) -> None:
-        """Show another scale. `clipped`: some value lies beyond an end, which gets a point."""
-        scale = (low, high), colours, label, clipped
-        if scale == (self._limits, self._colours, self._label, self._clipped):
+        """Show another scale. `clipped`: some value lies beyond an end, which gets a point. With a
+        gamma the numbers stand where their colours are."""
+        scale = (low, high), colours, label, clipped, gamma
+        if scale == (self._limits, self._colours, self._label, self._clipped, self._gamma):
             return
-        self._limits, self._colours, self._label, self._clipped = scale
-        self.setAccessibleDescription(f"{label} from {number_text(low)} to {number_text(high)}")
-        self.setToolTip(self.accessibleDescription())
+        self._limits, self._colours, self._label, self._clipped, self._gamma = scale
+        bent = "" if gamma == 1.0 else f", gamma {gamma:g}"
+        words = f"{label} from {number_text(low)} to {number_text(high)}{bent}"
+        self.setAccessibleDescription(words)
+        self.setToolTip(words)
         self.update()
 
     def sizeHint(self) -> QtCore.QSize:
@@ -111,7 +121,8 @@ class ColourBar(QtWidgets.QWidget):
         painter.setPen(inks.faint(self.palette()))
         free = -1e9
         for value, text in zip(ticks, texts, strict=True):
-            x = bar.left() + (value - low) / (high - low) * bar.width()
+            place = float(placed(np.array(value), low, high, self._gamma))
+            x = bar.left() + place * bar.width()
             width = metrics.horizontalAdvance(text)
             left = min(max(x - width / 2, bar.left() - POINT - 8), self.width() - width)
             if left < free:

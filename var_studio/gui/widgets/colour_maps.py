@@ -95,14 +95,32 @@ def indexed_colours(name: str) -> tuple[int, ...]:
     return (0, *opaque)
 
 
-def to_indices(values: npt.NDArray[np.floating], low: float, high: float) -> npt.NDArray[np.uint8]:
-    """Entries of `indexed_colours` for values between two limits. NaN becomes 0: transparent.
+def placed(
+    values: npt.NDArray[np.floating], low: float, high: float, gamma: float = 1.0
+) -> npt.NDArray[np.float32]:
+    """Where on a colour scale values stand, 0 to 1, those beyond its limits at its ends.
 
-    Values beyond the limits get the end colours. Returns the shape of `values`, uint8.
+    Gamma bends the scale from 0 on, on both sides where the limits enclose it: below 1 it spreads
+    the small values apart. NaN stays NaN. Returns the shape of `values`, float32.
     """
     span = high - low if high > low else 1.0
-    scaled = (np.asarray(values, dtype=np.float32) - low) * (254.0 / span)
-    nothing = np.isnan(scaled)
-    scaled = np.clip(scaled, 0.0, 254.0)
-    scaled[nothing] = -1.0
+    place = np.clip((np.asarray(values, dtype=np.float32) - np.float32(low)) / span, 0.0, 1.0)
+    if gamma == 1.0:
+        return np.asarray(place, dtype=np.float32)
+    zero = min(max(-low / span, 0.0), 1.0)
+    reach = np.where(place < zero, zero, 1.0 - zero)
+    away = (place - zero) / np.maximum(reach, 1e-12)
+    return np.asarray(zero + np.sign(away) * np.abs(away) ** gamma * reach, dtype=np.float32)
+
+
+def to_indices(
+    values: npt.NDArray[np.floating], low: float, high: float, gamma: float = 1.0
+) -> npt.NDArray[np.uint8]:
+    """Entries of `indexed_colours` for values between two limits. NaN becomes 0: transparent.
+
+    Values beyond the limits get the end colours; gamma as in `placed`. Returns the shape of
+    `values`, uint8.
+    """
+    scaled = placed(values, low, high, gamma) * 254.0
+    scaled[np.isnan(scaled)] = -1.0
     return (scaled + 1.5).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +30,7 @@ class HeatScene:
     picture: QtGui.QImage | None = None
     unseen: tuple[Box, ...] = ()
     strip: bool = False
+    image: int = 0
     view_indices: tuple[int, ...] = ()
     _cells: dict[int, QtCore.QRectF] = field(default_factory=dict, repr=False)
     _grey: list[QtGui.QImage] = field(default_factory=list, repr=False)
@@ -61,6 +63,35 @@ class HeatScene:
     def cell(self, token: int) -> QtCore.QRectF | None:
         """The cell of the k-th visual token; None where this scene does not show it."""
         return self._cells.get(token)
+
+    @property
+    def tokens(self) -> Collection[int]:
+        """The visual tokens k that have a cell here."""
+        return self._cells.keys()
+
+    def tokens_in(self, box: QtCore.QRectF) -> list[int]:
+        """Visual tokens at least half of whose cell lies in a rectangle of the scene."""
+        found = []
+        for token, cell in self._cells.items():
+            common = cell.intersected(box)
+            if common.width() * common.height() >= 0.5 * cell.width() * cell.height() - 1e-9:
+                found.append(token)
+        return found
+
+    def border(self, tokens: Collection[int]) -> list[QtCore.QLineF]:
+        """The lines around a set of visual tokens: edges of its cells that are not shared."""
+        lines = []
+        wanted = np.fromiter(tokens, dtype=np.int64, count=len(tokens))
+        for view in self.views:
+            within = np.pad(np.isin(view.tokens, wanted) & (view.tokens >= 0), 1)
+            xs, ys = view.edges()
+            for row, col in zip(*np.nonzero(within[1:, :] != within[:-1, :]), strict=True):
+                if 0 < col <= view.cols:
+                    lines.append(QtCore.QLineF(xs[col - 1], ys[row], xs[col], ys[row]))
+            for row, col in zip(*np.nonzero(within[:, 1:] != within[:, :-1]), strict=True):
+                if 0 < row <= view.rows:
+                    lines.append(QtCore.QLineF(xs[col], ys[row - 1], xs[col], ys[row]))
+        return lines
 
     def token_at(self, x: float, y: float) -> int | None:
         """Visual token k whose cell holds a point of the scene."""
@@ -128,6 +159,7 @@ def _scene(
         size=size,
         picture=pictures[image] if image < len(pictures) else None,
         unseen=layout.unseen[image] if image < len(layout.unseen) else (),
+        image=image,
         view_indices=tuple(group),
     )
 

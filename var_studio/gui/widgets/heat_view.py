@@ -1,80 +1,90 @@
-"""One heat map over one picture: drawing, zoom, and which visual token lies under the pointer."""
+"""One heat map over one picture: what it shows, its zoom, and what the mouse and keys do on it."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
-from var_studio.gui.widgets import inks
-from var_studio.gui.widgets.colour_maps import indexed_colours, to_indices
+from var_studio.gui.widgets import heat_paint, inks
+from var_studio.gui.widgets.heat_keys import HeatKeys
+from var_studio.gui.widgets.heat_paint import Scale
 from var_studio.gui.widgets.heat_scene import HeatScene
 from var_studio.gui.widgets.zoom import Zoom
-from var_studio.recording.layout import View
 
-SMOOTH_STEPS = 9
-"""Odd, so that a sample lies in the middle of a cell and shows its very value."""
-_KEY_STEPS = {
-    QtCore.Qt.Key.Key_Left: (0, -1),
-    QtCore.Qt.Key.Key_Right: (0, 1),
-    QtCore.Qt.Key.Key_Up: (-1, 0),
-    QtCore.Qt.Key.Key_Down: (1, 0),
-}
+_CELL = "#ffffff"
+_FAR = 3.0
+"""Pixels between two points of a brush stroke that are looked up."""
 
 
-class HeatView(QtWidgets.QWidget):
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A region on the picture: its visual tokens, its colour, whether it is the active one."""
+
+    tokens: tuple[int, ...]
+    colour: str
+    active: bool
+
+
+class HeatView(HeatKeys):
     """A picture with a map of values on its visual tokens.
 
-    Click marks a cell, the wheel zooms, dragging moves, a double click shows the whole picture;
-    with the keyboard: Shift+arrows move the marked cell, + and − zoom, 0 shows all.
+    `tool` "select": a click picks a cell, dragging moves the picture. "rectangle": dragging draws
+    one. "brush", "erase": dragging passes over cells. The wheel zooms, the middle or right button
+    moves, a double click shows the whole picture. Keys: see HeatKeys.
     """
 
-    token_hovered = QtCore.Signal(int)
-    """Visual token k under the pointer, -1 for none."""
-    token_clicked = QtCore.Signal(int)
-    """Visual token k that was clicked, -1 for a place that is none."""
-
     def __init__(self, zoom: Zoom | None = None, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.zoom = zoom or Zoom(self)
+        super().__init__(zoom, parent)
         self.zoom.changed.connect(self._moved)
         self.setMouseTracking(True)
-        self.setFocusPolicy(QtCore.Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(96, 72)
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
-        self._scene: HeatScene | None = None
+        self.setContextMenuPolicy(QtCore.Qt.ContextMenuPolicy.PreventContextMenu)
         self._bounds = QtCore.QRectF()
         self._values: npt.NDArray[np.floating] | None = None
-        self._limits = (0.0, 1.0)
-        self._colours = "viridis"
+        self._scale = Scale()
         self._sinks: npt.NDArray[np.bool_] | None = None
-        self._marked = self._hovered = -1
+        self._cells_border: list[QtCore.QLineF] | None = None
+        self._overlays: tuple[Overlay, ...] = ()
+        self._overlay_borders: list[list[QtCore.QLineF]] | None = None
         self._opacity = 0.75
         self._smooth = False
         self._grey = False
         self._maps: list[QtGui.QImage] | None = None
         self._ground: QtGui.QPixmap | None = None
         self._pressed: QtCore.QPointF | None = None
+        self._button = QtCore.Qt.MouseButton.NoButton
         self._dragging = False
+        self._box: QtCore.QRectF | None = None
 
     # ------------------------------------------------------------------------ what to show
     def set_scene(self, scene: HeatScene | None) -> None:
         """Show another picture or other grids of it."""
         self._scene = scene
         self._bounds = scene.bounds if scene else QtCore.QRectF()
-        self._maps = self._ground = None
+        self._maps = self._ground = self._cells_border = self._overlay_borders = None
+        self._anchor = -1
         self.update()
 
-    def scene(self) -> HeatScene | None:
-        """The scene shown."""
-        return self._scene
-
     def set_map(
-        self, values: npt.NDArray[np.floating], low: float, high: float, colours: str
+        self,
+        values: npt.NDArray[np.floating],
+        low: float,
+        high: float,
+        colours: str,
+        gamma: float = 1.0,
     ) -> None:
         """Show values (V,) of the visual tokens between two limits; NaN leaves the cell bare."""
-        self._values, self._limits, self._colours = values, (low, high), colours
+        scale = Scale(low, high, colours, gamma)
+        same = self._values is not None and np.array_equal(values, self._values, equal_nan=True)
+        if same and scale == self._scale:
+            return
+        self._values, self._scale = values, scale
         self._maps = None
         self.update()
 
@@ -83,10 +93,18 @@ class HeatView(QtWidgets.QWidget):
         self._sinks = sinks
         self.update()
 
-    def set_marked(self, token: int) -> None:
-        """Mark the cell of visual token k, -1 for none."""
-        if token != self._marked:
-            self._marked = token
+    def set_cells(self, cells: Collection[int]) -> None:
+        """Outline the picked cells."""
+        if cells != self._cells:
+            self._cells = frozenset(cells)
+            self._cells_border = None
+            self.update()
+
+    def set_overlays(self, overlays: Sequence[Overlay]) -> None:
+        """Draw regions."""
+        if tuple(overlays) != self._overlays:
+            self._overlays = tuple(overlays)
+            self._overlay_borders = None
             self.update()
 
     def set_hovered(self, token: int) -> None:
@@ -97,8 +115,9 @@ class HeatView(QtWidgets.QWidget):
 
     def set_opacity(self, opacity: float) -> None:
         """Opacity of the map over the picture, 0 to 1."""
-        self._opacity = opacity
-        self.update()
+        if opacity != self._opacity:
+            self._opacity = opacity
+            self.update()
 
     def set_grey_picture(self, grey: bool) -> None:
         """Show the picture without its colours, so that those of the map alone mean something."""
@@ -109,9 +128,19 @@ class HeatView(QtWidgets.QWidget):
 
     def set_smooth(self, smooth: bool) -> None:
         """Interpolate between the cells' middles, or show each cell as one colour."""
-        self._smooth = smooth
-        self._maps = None
-        self.update()
+        if smooth != self._smooth:
+            self._smooth = smooth
+            self._maps = None
+            self.update()
+
+    def set_tool(self, tool: str) -> None:
+        """What the left button does: "select", "rectangle", "brush" or "erase"."""
+        if tool != self._tool:
+            self._tool = tool
+            self._anchor = -1
+            shape = QtCore.Qt.CursorShape
+            self.setCursor(shape.ArrowCursor if tool == "select" else shape.CrossCursor)
+            self.update()
 
     # ---------------------------------------------------------------------------- geometry
     def transform(self) -> QtGui.QTransform:
@@ -149,7 +178,7 @@ class HeatView(QtWidgets.QWidget):
 
     # ----------------------------------------------------------------------------- drawing
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
-        """Draw the picture, the map, the sinks' boxes and the marked cell."""
+        """Draw the picture, the map, the sinks' boxes, regions and picked cells."""
         painter = QtGui.QPainter(self)
         if self._scene is None:
             painter.fillRect(self.rect(), QtGui.QColor(theme.colours(self.palette()).canvas))
@@ -160,60 +189,39 @@ class HeatView(QtWidgets.QWidget):
         painter.drawPixmap(0, 0, self._ground)
         if self._values is not None:
             self._draw_map(painter, transform)
+            if self._sinks is not None:
+                heat_paint.box_sinks(painter, self._scene, transform, self._sinks)
             self._draw_marks(painter, transform)
         if self.hasFocus():
-            frame = QtCore.QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
-            inks.outline(painter, [frame], theme.colours(self.palette()).accent, 1.0, 0)
+            heat_paint.frame_focus(painter, self.rect(), self.palette())
 
     def _draw_ground(self, transform: QtGui.QTransform) -> QtGui.QPixmap:
-        """The picture, padding and unseen parts: what stays while tokens and settings change."""
-        ratio = self.devicePixelRatioF()
+        assert self._scene is not None
+        ratio, present = self.devicePixelRatioF(), theme.colours(self.palette())
         ground = QtGui.QPixmap(self.size() * ratio)
         ground.setDevicePixelRatio(ratio)
-        ground.fill(QtGui.QColor(theme.colours(self.palette()).canvas))
-        scene = self._scene
-        assert scene is not None
+        ground.fill(QtGui.QColor(present.canvas))
         painter = QtGui.QPainter(ground)
-        painter.setRenderHint(QtGui.QPainter.RenderHint.SmoothPixmapTransform)
-        painter.setPen(QtCore.Qt.PenStyle.NoPen)
-        whole = transform.mapRect(self._bounds)
-        if not scene.strip:
-            # What lies in a grid but outside the picture is padding.
-            self._hatch(painter, whole, QtGui.QColor(theme.colours(self.palette()).unseen))
-        if scene.picture is not None:
-            whole_picture = scene.grey_picture if self._grey else scene.picture
-            target = transform.mapRect(QtCore.QRectF(0, 0, *scene.size))
-            smaller = target.width() * ratio < 0.6 * scene.picture.width()
-            if smaller and self.zoom.factor == 1.0:
-                # Qt's transform samples only four pixels; this one averages.
-                picture = whole_picture.scaled(
-                    (target.size() * ratio).toSize(),
-                    QtCore.Qt.AspectRatioMode.IgnoreAspectRatio,
-                    QtCore.Qt.TransformationMode.SmoothTransformation,
-                )
-                painter.drawImage(target, picture)
-            else:
-                painter.drawImage(target, whole_picture)
-        elif not scene.strip:
-            painter.fillRect(
-                transform.mapRect(QtCore.QRectF(0, 0, *scene.size)), QtGui.QColor(110, 110, 110)
-            )
-        for left, top, right, bottom in scene.unseen:
-            box = transform.mapRect(QtCore.QRectF(left, top, right - left, bottom - top))
-            painter.fillRect(box, QtGui.QColor(20, 20, 20, 120))
-            self._hatch(painter, box, QtGui.QColor(255, 255, 255, 170))
+        heat_paint.draw_ground(
+            painter,
+            self._scene,
+            transform,
+            present.unseen,
+            self._grey,
+            ratio,
+            self.zoom.factor == 1.0,
+        )
         painter.end()
         return ground
 
-    @staticmethod
-    def _hatch(painter: QtGui.QPainter, box: QtCore.QRectF, colour: QtGui.QColor) -> None:
-        painter.fillRect(box, QtGui.QBrush(colour, QtCore.Qt.BrushStyle.BDiagPattern))
-
     def _draw_map(self, painter: QtGui.QPainter, transform: QtGui.QTransform) -> None:
         scene = self._scene
-        assert scene is not None
+        assert scene is not None and self._values is not None
         if self._maps is None:
-            self._maps = [self._map_image(view) for view in scene.views]
+            self._maps = [
+                heat_paint.map_image(view, self._values, self._scale, self._smooth, scene.strip)
+                for view in scene.views
+            ]
         painter.setOpacity(1.0 if scene.strip else self._opacity)
         painter.setRenderHint(QtGui.QPainter.RenderHint.SmoothPixmapTransform, self._smooth)
         for view, image in zip(scene.views, self._maps, strict=True):
@@ -222,53 +230,26 @@ class HeatView(QtWidgets.QWidget):
             painter.drawImage(transform.mapRect(box), image)
         painter.setOpacity(1.0)
 
-    def _map_image(self, view: View) -> QtGui.QImage:
-        values = self._values
-        assert values is not None
-        grid = np.asarray(values, dtype=np.float32)[np.maximum(view.tokens, 0)]
-        grid[view.tokens < 0] = np.nan
-        if self._smooth:
-            # Clipped first: a sink far beyond the scale would flood the cells around it.
-            grid = interpolate(np.clip(grid, *self._limits), SMOOTH_STEPS)
-        indices = to_indices(grid, *self._limits)
-        rows, cols = indices.shape
-        image = QtGui.QImage(cols, rows, QtGui.QImage.Format.Format_Indexed8)
-        image.setColorTable(self._colour_table())
-        pixels = np.frombuffer(image.bits(), dtype=np.uint8).reshape(rows, image.bytesPerLine())
-        pixels[:, :cols] = indices
-        # Indexed images are converted again on every draw; this once.
-        return image.convertToFormat(QtGui.QImage.Format.Format_ARGB32_Premultiplied)
-
-    def _colour_table(self) -> tuple[int, ...]:
-        """Differences fade out towards 0: where nothing changes, the picture is seen."""
-        colours = indexed_colours(self._colours)
-        low, high = self._limits
-        if self._scene is None or self._scene.strip or low >= 0 or high <= 0:
-            return colours
-        zero = 1 + 254 * -low / (high - low)
-        reach = 0.4 * max(zero - 1, 255 - zero)
-        alphas = (min(255, round(255 * abs(entry - zero) / reach)) for entry in range(256))
-        return tuple(
-            alpha << 24 | colour & 0xFFFFFF if entry else 0
-            for entry, (alpha, colour) in enumerate(zip(alphas, colours, strict=True))
-        )
-
     def _draw_marks(self, painter: QtGui.QPainter, transform: QtGui.QTransform) -> None:
         scene = self._scene
         assert scene is not None
-        if self._sinks is not None:
-            cells = [scene.cell(int(k)) for k in np.flatnonzero(self._sinks)]
-            boxes = [transform.mapRect(cell) for cell in cells if cell is not None]
-            small = min((min(b.width(), b.height()) for b in boxes), default=0.0)
-            # Around small cells, whose colour a box inside would hide.
-            inset, width = (-1.0, 1.0) if small < 12 else (1.0, 1.6)
-            boxes = [box.adjusted(inset, inset, -inset, -inset) for box in boxes]
-            inks.outline(painter, boxes, inks.ON_MAP.sink, width)
-        for token, width in ((self._hovered, 1.0), (self._marked, 2.4)):
-            cell = scene.cell(token)
-            if cell is not None:
-                box = transform.mapRect(cell)
-                inks.outline(painter, [box], "#ffffff", width)
+        if self._overlay_borders is None:
+            self._overlay_borders = [scene.border(each.tokens) for each in self._overlays]
+        for overlay, lines in zip(self._overlays, self._overlay_borders, strict=True):
+            width = 2.2 if overlay.active else 1.4
+            heat_paint.draw_border(
+                painter, lines, transform, overlay.colour, width, dashed=not overlay.active
+            )
+        hovered = scene.cell(self._hovered)
+        if hovered is not None:
+            inks.outline(painter, [transform.mapRect(hovered)], _CELL, 1.0)
+        if self._cells_border is None:
+            self._cells_border = scene.border(self._cells)
+        heat_paint.draw_border(painter, self._cells_border, transform, _CELL, 2.4)
+        box = self._box if self._box is not None else self.anchored_box()
+        if box is not None:
+            present = theme.colours(self.palette())
+            inks.outline(painter, [transform.mapRect(box)], present.selection, 1.6)
 
     # ------------------------------------------------------------------------------ events
     def _moved(self) -> None:
@@ -287,92 +268,85 @@ class HeatView(QtWidgets.QWidget):
         super().changeEvent(event)
 
     def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
-        """Start a click or a drag."""
-        if event.button() == QtCore.Qt.MouseButton.LeftButton:
-            self._pressed, self._dragging = event.position(), False
+        """Start a click, a rectangle, a stroke, or moving the picture."""
+        if self._pressed is not None:
+            return  # another button is down
+        self._pressed, self._dragging = event.position(), False
+        self._button = event.button()
+        if self._draws("rectangle"):
+            start = self.to_scene(event.position())
+            self._box = QtCore.QRectF(start, start)
+        elif self._draws("brush", "erase"):
+            self._paint_between(event.position(), event.position())
 
     def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
-        """Move the picture while dragging; else say what lies under the pointer."""
+        """Go on with what the press began; else say what lies under the pointer."""
         point = event.position()
-        if self._pressed is not None and not self._dragging:
-            far = (point - self._pressed).manhattanLength()
-            self._dragging = far >= QtWidgets.QApplication.startDragDistance()
-        if self._pressed is not None and self._dragging:
-            step = self._fraction(self._pressed) - self._fraction(point)
-            self._pressed = point
-            self.zoom.shift(step)
-            return
+        if self._pressed is not None:
+            if not self._dragging:
+                far = (point - self._pressed).manhattanLength()
+                self._dragging = far >= QtWidgets.QApplication.startDragDistance()
+            if self._draws("brush", "erase"):
+                self._paint_between(self._pressed, point)
+                self._pressed = point
+            elif self._box is not None:
+                self._box.setBottomRight(self.to_scene(point))
+                self.update()
+            elif self._dragging:
+                step = self._fraction(self._pressed) - self._fraction(point)
+                self._pressed = point
+                self.zoom.shift(step)
+                return
         self._hover(self.token_at(point))
 
     def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:
-        """A press and a release in one place are a click on a cell."""
-        if event.button() == QtCore.Qt.MouseButton.LeftButton and self._pressed is not None:
-            self._pressed = None
+        """End the rectangle or stroke; a press and a release in one place are a click on a cell."""
+        if self._pressed is None or event.button() != self._button:
+            return
+        self._pressed = None
+        modifiers = event.modifiers()
+        control = bool(modifiers & QtCore.Qt.KeyboardModifier.ControlModifier)
+        if self._draws("brush", "erase"):
+            self.stroke_ended.emit()
+        elif self._box is not None:
+            box, self._box = self._box.normalized(), None
             if not self._dragging:
-                self.token_clicked.emit(self.token_at(event.position()))
+                box = self._cell_at(event.position())
+            self.update()
+            if not box.isEmpty():
+                self.box_drawn.emit(box, control)
+        elif not self._dragging and self._button == QtCore.Qt.MouseButton.LeftButton:
+            shift = bool(modifiers & QtCore.Qt.KeyboardModifier.ShiftModifier)
+            self.token_clicked.emit(self.token_at(event.position()), control or shift)
 
     def mouseDoubleClickEvent(self, event: QtGui.QMouseEvent) -> None:
-        """Show the whole picture."""
-        self.zoom.reset()
+        """Show the whole picture; with a tool that draws, draw on."""
+        if self._tool == "select" and event.button() == QtCore.Qt.MouseButton.LeftButton:
+            self.zoom.reset()
+        else:
+            self.mousePressEvent(event)
 
     def leaveEvent(self, event: QtCore.QEvent) -> None:
         """The pointer is on no cell any more."""
         self._hover(-1)
-
-    def _hover(self, token: int) -> None:
-        if token != self._hovered:
-            self.set_hovered(token)
-            self.token_hovered.emit(token)
 
     def wheelEvent(self, event: QtGui.QWheelEvent) -> None:
         """Zoom around the pointer."""
         self.zoom.around(self._fraction(event.position()), 1.2 ** (event.angleDelta().y() / 120))
         event.accept()
 
-    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:
-        """Shift+arrows move the marked cell; + and − zoom, 0 shows all."""
-        key = QtCore.Qt.Key(event.key()) if event.key() else None
-        shift = event.modifiers() & QtCore.Qt.KeyboardModifier.ShiftModifier
-        if shift and key in _KEY_STEPS and self._scene is not None:
-            start = self._marked if self._scene.cell(self._marked) is not None else None
-            if start is None:
-                found = next((int(t) for t in self._scene.views[0].tokens.flat if t >= 0), None)
-            else:
-                found = self._scene.neighbour(start, *_KEY_STEPS[key])
-            if found is not None:
-                self.token_clicked.emit(found)
-        elif key in (QtCore.Qt.Key.Key_Plus, QtCore.Qt.Key.Key_Equal):
-            self.zoom.around(self.zoom.centre, 1.25)
-        elif key == QtCore.Qt.Key.Key_Minus:
-            self.zoom.around(self.zoom.centre, 0.8)
-        elif key == QtCore.Qt.Key.Key_0:
-            self.zoom.reset()
-        else:
-            super().keyPressEvent(event)
+    def _draws(self, *tools: str) -> bool:
+        return self._button == QtCore.Qt.MouseButton.LeftButton and self._tool in tools
 
+    def _cell_at(self, point: QtCore.QPointF) -> QtCore.QRectF:
+        cell = None if self._scene is None else self._scene.cell(self.token_at(point))
+        return QtCore.QRectF() if cell is None else cell
 
-def interpolate(grid: npt.NDArray[np.floating], steps: int) -> npt.NDArray[np.float32]:
-    """Bilinear between the middles of cells, `steps` samples a cell; NaN cells stay bare.
-
-    Values, not colours, are interpolated: between blue and red the map passes through its middle.
-    (rows, cols) -> (rows * steps, cols * steps) float32.
-    """
-    there = np.isfinite(grid)
-    down, across = _weights(grid.shape[0], steps), _weights(grid.shape[1], steps)
-    weight = down @ there.astype(np.float32) @ across.T
-    value = down @ np.where(there, grid, 0.0).astype(np.float32) @ across.T
-    smooth = value / np.maximum(weight, 1e-6)
-    smooth[~np.kron(there, np.ones((steps, steps), dtype=bool))] = np.nan
-    return smooth.astype(np.float32)
-
-
-def _weights(count: int, steps: int) -> npt.NDArray[np.float32]:
-    places = np.clip((np.arange(count * steps) + 0.5) / steps - 0.5, 0, count - 1)
-    below = np.minimum(places.astype(int), max(count - 2, 0))
-    share = (places - below).astype(np.float32)
-    weights = np.zeros((count * steps, count), dtype=np.float32)
-    rows = np.arange(count * steps)
-    weights[rows, below] = 1.0 - share
-    if count > 1:
-        weights[rows, below + 1] += share
-    return weights
+    def _paint_between(self, start: QtCore.QPointF, end: QtCore.QPointF) -> None:
+        """The cells under a stretch of a stroke, also where the mouse jumped over some."""
+        steps = 1 + int((end - start).manhattanLength() / _FAR)
+        places = (start + (end - start) * (step / steps) for step in range(steps + 1))
+        tokens = dict.fromkeys(self.token_at(place) for place in places)
+        tokens.pop(-1, None)
+        if tokens:
+            self.cells_painted.emit(list(tokens))

@@ -9,6 +9,14 @@ from var_studio.gui import theme
 # Over a heat map the window's scheme does not matter: always the bright set, in a dark casing.
 ON_MAP = theme.DARK
 
+# Okabe and Ito's, told apart under the common colour-vision deficiencies.
+_REGIONS = ("#56b4e9", "#e69f00", "#00c08b", "#f0e442", "#cc79a7", "#d55e00")
+
+
+def region_colour(index: int) -> str:
+    """The colour of the region of that number, on the picture and in lists."""
+    return _REGIONS[index % len(_REGIONS)]
+
 
 def faint(palette: QtGui.QPalette) -> QtGui.QColor:
     """Axis numbers and other secondary text."""

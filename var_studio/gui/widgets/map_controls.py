@@ -1,4 +1,4 @@
-"""The row of controls under the maps: sinks, opacity, colours, scale."""
+"""The row of controls under the maps: sinks, opacity, colours, scale, gamma."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ _SCALES = (
     ("token", "All heads of this token", "Comparable between the heads of one token."),
     ("shared", "Largest so far", "Comparable between tokens: the scale never shrinks in a run."),
 )
+
+GAMMA_MOST = 5.0
+_GAMMA_STEPS = 20
 
 
 class MapControls(QtWidgets.QWidget):
@@ -40,7 +43,7 @@ class MapControls(QtWidgets.QWidget):
         self.colours = QtWidgets.QToolButton()
         self.colours.setText("Scale ▾")
         self.colours.setStyleSheet("QToolButton::menu-indicator { image: none; }")
-        self.colours.setToolTip("Colour maps and the upper end of their scale.")
+        self.colours.setToolTip("Colour maps, the upper end of their scale, gamma.")
         self.colours.setAccessibleName("Colours and scale")
         self.colours.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
         self.colours.setAutoRaise(True)
@@ -88,6 +91,12 @@ class MapControls(QtWidgets.QWidget):
         self.robust.setCheckable(True)
         self.robust.setToolTip("So that one sink does not black out the rest. Off: full range.")
         self.robust.triggered.connect(self._toggle_robust)
+        menu.addSection("Gamma")
+        self.gamma = GammaSlider()
+        self.gamma.chosen.connect(self._gamma_moved)
+        holder = QtWidgets.QWidgetAction(menu)
+        holder.setDefaultWidget(self.gamma)
+        menu.addAction(holder)
         return menu
 
     def set_view(self, view: ViewModel) -> None:
@@ -103,6 +112,7 @@ class MapControls(QtWidgets.QWidget):
         self.hide_sinks.setChecked(current.hide_sinks)
         self.smooth.setChecked(current.smooth)
         self.robust.setChecked(current.robust)
+        self.gamma.set_gamma(current.gamma)
         with QtCore.QSignalBlocker(self.opacity):
             self.opacity.setValue(round(100 * current.opacity))
         for field, actions in self._choices.items():
@@ -129,9 +139,51 @@ class MapControls(QtWidgets.QWidget):
     def _opacity_moved(self, value: int) -> None:
         self._set(opacity=value / 100)
 
+    def _gamma_moved(self, gamma: float) -> None:
+        self._set(gamma=gamma)
+
     def _set(self, **changes: object) -> None:
         if self._view is not None:
             self._view.set(**changes)
+
+
+class GammaSlider(QtWidgets.QWidget):
+    """The exponent of the colours, 0.2 to 5 with 1 in the middle; a button goes back to 1."""
+
+    chosen = QtCore.Signal(float)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        row = QtWidgets.QHBoxLayout(self)
+        row.setContentsMargins(12, 2, 12, 6)
+        self.slider = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal)
+        self.slider.setRange(-_GAMMA_STEPS, _GAMMA_STEPS)
+        self.slider.setMinimumWidth(120)
+        self.slider.setAccessibleName("Gamma of the colours")
+        tip = "Below 1, to the left, small values are told apart better; the numbers move along."
+        self.setToolTip(tip)
+        self.value = QtWidgets.QLabel("1")
+        self.value.setMinimumWidth(self.fontMetrics().horizontalAdvance("0.00") + 4)
+        self.reset = _toggle("1", "Back to 1: colours in proportion to the values.")
+        self.reset.setCheckable(False)
+        self.reset.setAccessibleName("Gamma 1")
+        for widget in (self.slider, self.value, self.reset):
+            row.addWidget(widget)
+        self.slider.valueChanged.connect(self._moved)
+        self.reset.clicked.connect(self._back)
+
+    def set_gamma(self, gamma: float) -> None:
+        """Show a value; emits nothing."""
+        place = round(_GAMMA_STEPS * np.log(min(max(gamma, 0.01), 100.0)) / np.log(GAMMA_MOST))
+        with QtCore.QSignalBlocker(self.slider):
+            self.slider.setValue(place)
+        self.value.setText(f"{gamma:.2g}")
+
+    def _moved(self, place: int) -> None:
+        self.chosen.emit(round(float(GAMMA_MOST ** (place / _GAMMA_STEPS)), 2))
+
+    def _back(self) -> None:
+        self.chosen.emit(1.0)
 
 
 def _toggle(text: str, tip: str) -> QtWidgets.QToolButton:

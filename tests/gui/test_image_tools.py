@@ -1,0 +1,339 @@
+"""Picking and painting in the picture, by mouse and keys; several pictures and views; gamma."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6 import QtCore, QtGui, QtWidgets
+from pytestqt.qtbot import QtBot
+
+from tests.gui.panel_stage import COLS, cropped_run, move_mouse, settle, stage
+from tests.gui.test_heat_scene import tiled_layout
+from tests.gui.test_image_panel import on_widget, picked
+from var_studio.gui.panels.image import ImagePanel
+from var_studio.gui.widgets.colour_bar import ColourBar
+from var_studio.gui.widgets.colour_maps import placed, to_indices
+from var_studio.gui.widgets.heat_scene import scenes_of
+from var_studio.gui.widgets.heat_view import HeatView
+from var_studio.recording.layout import View, VisualLayout
+from var_studio.recording.recording import Recording
+
+pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
+LEFT = QtCore.Qt.MouseButton.LeftButton
+PLAIN = QtCore.Qt.KeyboardModifier.NoModifier
+CONTROL = QtCore.Qt.KeyboardModifier.ControlModifier
+SHIFT = QtCore.Qt.KeyboardModifier.ShiftModifier
+KEY = QtCore.Qt.Key
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
+    return cropped_run(tmp_path / "run", monkeypatch)
+
+
+def middle(view: HeatView, row: int, col: int) -> QtCore.QPointF:
+    """The middle of a cell of the crop, 50 × 40 pixels each, from (120, 0) on."""
+    return on_widget(view, 120 + (col + 0.5) * 50, (row + 0.5) * 40)
+
+
+def drag(
+    qtbot: QtBot,
+    view: HeatView,
+    *points: QtCore.QPointF,
+    modifier: QtCore.Qt.KeyboardModifier = PLAIN,
+) -> None:
+    qtbot.mousePress(view, LEFT, modifier, points[0].toPoint())
+    for point in points[1:]:
+        move_mouse(view, point, buttons=True)
+    qtbot.mouseRelease(view, LEFT, modifier, points[-1].toPoint())
+
+
+def cells(*places: tuple[int, int]) -> set[int]:
+    return {row * COLS + col for row, col in places}
+
+
+def region_tokens(panel: ImagePanel) -> set[int]:
+    assert panel.workspace is not None and panel.workspace.regions.active is not None
+    return set(panel.workspace.regions.active.tokens)
+
+
+# ------------------------------------------------------------------------------- picking
+def test_clicks_pick_add_and_let_go_and_the_words_follow(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.view.set(colour_by="visual_mass")
+    view = panel.views["before"]
+
+    def click(row: int, col: int, modifier: QtCore.Qt.KeyboardModifier = PLAIN) -> None:
+        qtbot.mouseClick(view, LEFT, modifier, middle(view, row, col).toPoint())
+
+    click(2, 3)
+    assert picked(panel) == cells((2, 3)) and workspace.view.current.colour_by == "reverse"
+    click(5, 1, modifier=CONTROL)
+    assert picked(panel) == cells((2, 3), (5, 1))
+    query = workspace.query
+    assert query is not None
+    settle()
+    row = run.attention(query)
+    alpha = sum(row[..., run.layout.positions[k]] for k in picked(panel))
+    text = panel.hover.text()
+    if panel._hovered < 0:
+        assert text.startswith("2 cells picked · α ")
+        best = np.unravel_index(np.argmax(alpha), alpha.shape)
+        assert f"most from layer {best[0]} head {best[1]}" in text
+    click(5, 1, modifier=CONTROL)
+    click(2, 3)
+    assert picked(panel) == set()
+    assert workspace.view.current.colour_by == "visual_mass", "the words have their colours back"
+
+
+def test_picking_can_be_undone(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    panel.pick(9)
+    workspace.undo_stack.undo()
+    assert picked(panel) == set()
+    workspace.undo_stack.redo()
+    assert picked(panel) == {9}
+
+
+def test_cells_picked_elsewhere_are_outlined(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.selection.select_cells({1, 2})
+    settle()
+    assert panel.views["before"]._cells == {1, 2}
+    assert workspace.view.current.colour_by == "probability", "only a click here recolours"
+
+
+# ------------------------------------------------------------------------------ painting
+def test_a_brush_stroke_paints_all_it_passes_and_is_one_undo_step(
+    qtbot: QtBot, run: Recording
+) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.view.set(tool="brush")
+    view = panel.views["before"]
+    # The mouse jumps from column 1 to column 5: the cells between are painted too.
+    drag(qtbot, view, middle(view, 4, 1), middle(view, 4, 5), middle(view, 6, 5))
+    assert region_tokens(panel) == cells(
+        *((4, col) for col in range(1, 6)), *((row, 5) for row in (5, 6))
+    )
+    assert panel.zoom.factor == 1.0 and picked(panel) == set()
+    settle()
+    assert view._overlays[0].tokens == workspace.regions.current[0].tokens
+    workspace.view.set(tool="erase")
+    drag(qtbot, view, middle(view, 4, 4), middle(view, 4, 5))
+    assert region_tokens(panel) == cells((4, 1), (4, 2), (4, 3), (5, 5), (6, 5))
+    workspace.undo_stack.undo()
+    assert len(region_tokens(panel)) == 7
+    workspace.undo_stack.undo()
+    assert workspace.regions.current == ()
+
+
+def test_a_rectangle_takes_cells_half_inside_and_control_takes_them_away(
+    qtbot: QtBot, run: Recording
+) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.view.set(tool="rectangle")
+    view = panel.views["before"]
+    # From x = 200 (0.4 of column 1 inside) to 300 (0.6 of column 3), y = 45 (0.875 of row 1
+    # inside) to 130 (0.25 of row 3): columns 2 and 3, rows 1 and 2.
+    drag(qtbot, view, on_widget(view, 200, 45), on_widget(view, 300, 130))
+    assert region_tokens(panel) == cells((1, 2), (1, 3), (2, 2), (2, 3))
+    drag(qtbot, view, on_widget(view, 230, 10), on_widget(view, 262, 400), modifier=CONTROL)
+    assert region_tokens(panel) == cells((1, 3), (2, 3))
+    # A click is the cell under it.
+    qtbot.mouseClick(view, LEFT, pos=middle(view, 7, 7).toPoint())
+    assert region_tokens(panel) == cells((1, 3), (2, 3), (7, 7))
+
+
+def test_the_buttons_choose_the_tool(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    for tool, button in panel.tools.buttons.items():
+        qtbot.mouseClick(button, LEFT)
+        assert workspace.view.current.tool == tool
+    workspace.view.set(tool="select")
+    assert panel.tools.buttons["select"].isChecked()
+
+
+# ------------------------------------------------------------------------------ keyboard
+def test_the_keyboard_picks_and_paints(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    view = panel.views["before"]
+    view.setFocus(QtCore.Qt.FocusReason.TabFocusReason)
+    for key in (KEY.Key_Down, KEY.Key_Down, KEY.Key_Right):
+        qtbot.keyClick(view, key)
+    assert "cell (1, 1)" in panel.hover.text(), "the first key only shows the cursor"
+    qtbot.keyClick(view, KEY.Key_Return)
+    qtbot.keyClick(view, KEY.Key_Right)
+    qtbot.keyClick(view, KEY.Key_Return, SHIFT)
+    assert picked(panel) == cells((1, 1), (1, 2))
+    workspace.view.set(tool="rectangle")
+    settle()
+    qtbot.keyClick(view, KEY.Key_Return)
+    qtbot.keyClick(view, KEY.Key_Down)
+    qtbot.keyClick(view, KEY.Key_Right)
+    qtbot.keyClick(view, KEY.Key_Return)
+    assert region_tokens(panel) == cells((1, 2), (1, 3), (2, 2), (2, 3))
+    workspace.view.set(tool="erase")
+    settle()
+    qtbot.keyClick(view, KEY.Key_Return)
+    assert region_tokens(panel) == cells((1, 2), (1, 3), (2, 2))
+
+
+@pytest.mark.parametrize("reason", ["TabFocusReason", "MouseFocusReason"])
+def test_after_a_click_the_arrows_still_belong_to_the_window(
+    qtbot: QtBot, run: Recording, reason: str
+) -> None:
+    panel = ImagePanel()
+    stage(qtbot, panel, run)
+    view = panel.views["before"]
+    window = panel.window()
+    steps: list[int] = []
+    shortcut = QtGui.QShortcut(QtGui.QKeySequence("Right"), window)
+    shortcut.activated.connect(lambda: steps.append(1))
+    qtbot.waitExposed(window)
+    window.activateWindow()
+    view.setFocus(getattr(QtCore.Qt.FocusReason, reason))
+    qtbot.waitUntil(view.hasFocus)
+    qtbot.keyClick(view, KEY.Key_Right)
+    assert (len(steps), panel._hovered >= 0) == ((0, True) if "Tab" in reason else (1, False))
+
+
+# --------------------------------------------------------------- several pictures and views
+def two_pictures() -> VisualLayout:
+    """A picture with a newline after each row, and one with a tile and a thumbnail."""
+    one = View("image", 0, (0.0, 0.0, 100.0, 100.0), np.array([[0, 1], [3, 4]]))
+    tile = View("tile", 1, (0.0, 0.0, 60.0, 60.0), 6 + np.arange(9).reshape(3, 3))
+    small = View("thumbnail", 1, (0.0, 0.0, 60.0, 60.0), 15 + np.arange(4).reshape(2, 2))
+    boxes = np.full((19, 4), np.nan)
+    for view in (one, tile, small):
+        xs, ys = view.edges()
+        for row, col in np.ndindex(view.tokens.shape):
+            boxes[view.tokens[row, col]] = xs[col], ys[row], xs[col + 1], ys[row + 1]
+    return VisualLayout(
+        image_sizes=((100, 100), (60, 60)),
+        positions=6 + np.arange(19),
+        views=(one, tile, small),
+        boxes=boxes,
+        unseen=((), ()),
+    )
+
+
+def test_views_are_switched_and_follow_what_is_picked_elsewhere(
+    qtbot: QtBot, run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = two_pictures()
+    monkeypatch.setattr(Recording, "layout", property(lambda run: layout))
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel)
+    workspace.problem.connect(lambda _: None)  # the second picture is none of this run's
+    workspace.add_run(run)
+    settle()
+    assert [panel.part.itemText(i) for i in range(panel.part.count())] == [
+        "image 1: image · 4 tokens",
+        "image 2: tile · 9 tokens",
+        "image 2: thumbnail · 4 tokens",
+    ]
+    view = panel.views["before"]
+    qtbot.keyClick(view, KEY.Key_PageDown)
+    assert panel.part.currentIndex() == 1
+    # The whole of the second picture: tile and thumbnail alike.
+    workspace.view.set(tool="rectangle")
+    settle()
+    drag(qtbot, view, QtCore.QPointF(2, 2), QtCore.QPointF(view.width() - 2, view.height() - 2))
+    assert region_tokens(panel) == set(range(6, 19))
+    workspace.selection.select_cells({16})
+    settle()
+    assert panel.part.currentIndex() == 2
+    workspace.selection.select_cells({2})
+    settle()
+    assert panel.part.currentIndex() == 2, "a newline lies in no view"
+    assert "no patch: newline or separator" in panel.hover.text()
+
+
+def test_the_border_of_a_set_of_cells() -> None:
+    _, tiles = scenes_of(tiled_layout(), [None])
+    border = tiles.border((4, 5))
+    found = [(line.x1(), line.y1(), line.x2(), line.y2()) for line in border]
+    third, two = 200 / 3, 400 / 3
+    expected = [
+        *((0, 0, third, 0), (third, 0, two, 0)),
+        *((0, third, third, third), (third, third, two, third)),
+        *((0, 0, 0, third), (two, 0, two, third)),
+    ]
+    lines = [sorted(lines) for lines in (found, expected)]
+    np.testing.assert_allclose(*lines, atol=1e-6)
+    assert not tiles.border(()) and not tiles.border((0, 1)), "those lie in the thumbnail"
+
+
+# --------------------------------------------------------------------------------- gamma
+def test_gamma_bends_the_colours_from_zero_on() -> None:
+    values = np.array([0.0, 0.25, 1.0, 4.0, np.nan], dtype=np.float32)
+    np.testing.assert_allclose(placed(values, 0.0, 1.0, 0.5)[:4], [0.0, 0.5, 1.0, 1.0])
+    signed = np.array([-1.0, -0.25, 0.0, 0.25], dtype=np.float32)
+    np.testing.assert_allclose(placed(signed, -1.0, 1.0, 0.5), [0.0, 0.25, 0.5, 0.75])
+    np.testing.assert_allclose(placed(signed, -1.0, 1.0, 1.0), [0.0, 0.375, 0.5, 0.625])
+    assert to_indices(values, 0.0, 1.0, 0.5).tolist() == [1, 128, 255, 255, 0]
+
+
+def test_gamma_reaches_map_and_bar(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    panel.controls.gamma.slider.setValue(-20)
+    assert workspace.view.current.gamma == pytest.approx(0.2)
+    assert panel.views["before"]._scale.gamma == panel.bar._gamma == pytest.approx(0.2)
+    assert "gamma 0.2" in panel.bar.toolTip()
+    qtbot.mouseClick(panel.controls.gamma.reset, LEFT)
+    assert workspace.view.current.gamma == 1.0 and panel.controls.gamma.slider.value() == 0
+
+
+def test_the_bars_numbers_stand_at_their_colours(qtbot: QtBot) -> None:
+    """With gamma 0.5 the value 0.25 of 1 has the colour of the middle, and stands there."""
+    bar = ColourBar()
+    qtbot.addWidget(bar)
+    bar.resize(500, bar.sizeHint().height())
+    ticks: dict[float, np.ndarray] = {}
+    for gamma in (1.0, 0.5):
+        bar.set_scale(0.0, 1.0, "gray", "x", gamma=gamma)
+        image = bar.grab().toImage()
+        # Just below the bar, where the ticks are: each a pixel or two wide.
+        row = np.array([image.pixelColor(x, 12).lightness() for x in range(image.width())])
+        marked = np.flatnonzero(np.abs(row - np.bincount(row).argmax()) > 15)
+        groups = np.split(marked, np.flatnonzero(np.diff(marked) > 2) + 1)
+        places = np.array([group.mean() for group in groups])
+        ticks[gamma] = (places - places[0]) / (places[-1] - places[0])
+    assert len(ticks[1.0]) >= 4
+    np.testing.assert_allclose(ticks[0.5], np.sqrt(ticks[1.0]), atol=0.01)
+
+
+def test_same_values_are_not_coloured_again(qtbot: QtBot, run: Recording) -> None:
+    """Dragging the opacity only repaints."""
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    view = panel.views["before"]
+    before = view._maps
+    assert before is not None
+    workspace.view.set(opacity=0.2)
+    settle()
+    assert view._maps is before and view._opacity == 0.2
+    workspace.view.set(hide_sinks=True)
+    settle()
+    assert view._maps is not before
+
+
+def test_the_cursor_says_the_tool(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    shapes = set()
+    for tool in ("select", "brush"):
+        workspace.view.set(tool=tool)
+        settle()
+        shapes.add(panel.views["before"].cursor().shape())
+    assert len(shapes) == 2 and QtWidgets.QApplication.overrideCursor() is None

@@ -1,0 +1,66 @@
+"""The strip of tools beside the picture: what the mouse does in it."""
+
+from __future__ import annotations
+
+from PySide6 import QtCore, QtWidgets
+
+from var_studio.gui.models.view import ViewModel
+from var_studio.gui.widgets.icons import icon
+
+_TOOLS = (
+    ("select", "Pick cells", "Click a cell: who looks there. Ctrl-click adds; dragging moves."),
+    ("rectangle", "Rectangle", "Add what a rectangle encloses to the region; with Ctrl, take it."),
+    ("brush", "Brush", "Paint cells into the region."),
+    ("erase", "Erase", "Take cells from the region."),
+)
+
+
+class MapTools(QtWidgets.QWidget):
+    """Shows and changes a ViewModel's `tool`."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._view: ViewModel | None = None
+        self.setAccessibleName("Tools of the image")
+        column = QtWidgets.QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        group = QtWidgets.QButtonGroup(self)
+        self.buttons: dict[str, QtWidgets.QToolButton] = {}
+        for tool, name, tip in _TOOLS:
+            button = QtWidgets.QToolButton()
+            button.setObjectName("toggle")
+            button.setProperty("tool", tool)
+            button.setIcon(icon(tool))
+            button.setToolTip(f"{name}. {tip}")
+            button.setAccessibleName(name)
+            button.setCheckable(True)
+            button.setAutoRaise(True)
+            button.setFocusPolicy(QtCore.Qt.FocusPolicy.TabFocus)
+            button.clicked.connect(self._clicked)
+            group.addButton(button)
+            self.buttons[tool] = button
+            column.addWidget(button)
+        column.addStretch(1)
+
+    def set_view(self, view: ViewModel) -> None:
+        """Follow and change this view's tool."""
+        self._view = view
+        view.changed.connect(self._show)
+        self._show()
+
+    def changeEvent(self, event: QtCore.QEvent) -> None:
+        """Icons in the new theme's colour."""
+        if event.type() == QtCore.QEvent.Type.PaletteChange:
+            for tool, button in self.buttons.items():
+                button.setIcon(icon(tool))
+        super().changeEvent(event)
+
+    def _show(self) -> None:
+        assert self._view is not None
+        self.buttons[self._view.current.tool].setChecked(True)
+
+    def _clicked(self) -> None:
+        for tool, button in self.buttons.items():
+            if button is self.sender() and self._view is not None:
+                self._view.set(tool=tool)
