@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from var_studio.models.families import Family
 from var_studio.models.quantization import Quantization
 from var_studio.models.skeleton import decoder_layers_path
+from var_studio.models.value_grams import output_projection
 
 if TYPE_CHECKING:
     import torch
@@ -71,31 +72,35 @@ def cache_bytes(model: Any, family: Family, length: int, itemsize: int) -> int:
     kept = transformers.DynamicCache(config=config).layers
     total = 0
     for index, layer in enumerate(model.get_decoder().layers):
-        if index >= len(kept) > 0:
+        attention = family.attention_module(layer)
+        if index >= len(kept) > 0 or getattr(attention, "is_kv_shared_layer", False):
             continue  # shares the keys of an earlier layer
         window = getattr(kept[index], "sliding_window", None) if kept else None
         positions = length if not window else min(length, window - 1)
-        total += positions * _key_and_value_width(family.attention_module(layer), config)
+        total += positions * _key_and_value_width(attention, config)
     return total * itemsize
 
 
 def _key_and_value_width(attention: Any, config: Any) -> int:
-    widths = [
-        getattr(getattr(attention, name, None), "out_features", None)
-        for name in ("k_proj", "v_proj")
-    ]
-    if all(isinstance(width, int) for width in widths):
-        return sum(widths)
+    keys = getattr(getattr(attention, "k_proj", None), "out_features", None)
+    if isinstance(keys, int):
+        # Where there is no projection of its own for them, the keys are the values too.
+        values = getattr(getattr(attention, "v_proj", None), "out_features", keys)
+        return keys + int(values)
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     return 2 * int(heads) * int(head)
 
 
-def value_gram_bytes(model: Any) -> int:
+def value_gram_bytes(model: Any, family: Family) -> int:
     """W_O W_Oᵀ of every layer and head, float32, kept from the first run on."""
-    config = model.config.get_text_config()
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return _layers(model) * config.num_attention_heads * int(head) ** 2 * 4
+    heads = int(model.config.get_text_config().num_attention_heads)
+    total = 0
+    for layer in model.get_decoder().layers:
+        # Layers may have heads of different sizes.
+        head = output_projection(family.attention_module(layer)).in_features // heads
+        total += heads * head**2 * 4
+    return total
 
 
 def prompt_block_bytes(model: Any, rows: int, length: int, n_dims: int, itemsize: int) -> int:
@@ -137,8 +142,8 @@ def vision_bytes(model: Any, inputs: Mapping[str, torch.Tensor], itemsize: int) 
     patch = getattr(config, "patch_size", None) or 14
     side = patch if isinstance(patch, int) else patch[0]
     patches = pixels.numel() // (3 * side * side * (getattr(config, "temporal_patch_size", 1) or 1))
-    size = int(getattr(config, "hidden_size", None) or getattr(config, "embed_dim", 0))
-    depth = int(getattr(config, "num_hidden_layers", None) or getattr(config, "depth", 0))
+    size = int(getattr(config, "hidden_size", 0) or getattr(config, "embed_dim", 0))
+    depth = int(getattr(config, "num_hidden_layers", 0) or getattr(config, "depth", 0))
     wide = int(getattr(config, "intermediate_size", None) or 4 * size)
     return int(patches * (size * (depth + 1) + 2 * wide) * itemsize)
 

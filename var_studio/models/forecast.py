@@ -232,7 +232,7 @@ def _of_run(
     pixels = sum(t.numel() for t in inputs.values() if t.is_floating_point())
     return replace(
         _of_model(subject),
-        value_grams=footprint.value_gram_bytes(model),
+        value_grams=footprint.value_gram_bytes(model, family),
         image_features=(layout.count * width + pixels) * size,
         kv_cache=footprint.cache_bytes(model, family, length, size),
         text_rows=footprint.prompt_block_bytes(

@@ -159,7 +159,7 @@ def _placement(plan: _Plan) -> dict[str, Any]:
     """Options of `from_pretrained` that say where the weights go, and in how many bits."""
     if plan.place != BALANCED and plan.quantization is None:
         # For the CPU nothing is said: no hooks of accelerate.
-        return {} if plan.place.type == "cpu" else {"device_map": {"": plan.place}}
+        return {} if str(plan.place) == "cpu" else {"device_map": {"": plan.place}}
     skeleton = build_skeleton(
         plan.checkpoint.folder, plan.precision, trust_remote_code=plan.run_its_code
     )

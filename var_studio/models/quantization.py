@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from var_studio.models.errors import DeviceError, MissingLibraryError, UnsupportedModelError
 from var_studio.models.skeleton import decoder_layers_path
@@ -43,7 +43,7 @@ def check_quantization(wanted: str | None, config: Mapping[str, Any]) -> Quantiz
             f"{chosen} weights need bitsandbytes, which is not installed.",
             "Install it: pip install bitsandbytes",
         )
-    return cast("Quantization | None", chosen)
+    return chosen
 
 
 def _stored(config: Mapping[str, Any]) -> Quantization | None:
