@@ -90,11 +90,13 @@ class RowMasses:
         return run
 
     def _mean(self, groups: Floats) -> Floats:
+        self._follow()
         means = (self._masses @ groups).mean(axis=(1, 2), dtype=np.float32)
         return np.where(self.done, means, np.float32(np.nan))
 
     def _selected(self, settings: Redistribution) -> Bools:
         """(Q, L, H) bool: image-centric heads. Rows and layers go as layers of one array."""
+        self._follow()
         n_rows, layers, heads, _ = self._masses.shape
         every = GroupMasses(
             masses=self._masses.reshape(n_rows * layers, heads, 4),
