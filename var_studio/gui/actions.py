@@ -71,8 +71,18 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ActionEntry("previous_head", "View", "Previous head", ("[",)),
     ActionEntry("all_heads", "View", "Mean over all heads", ("A",)),
     ActionEntry(SEPARATOR, "View", ""),
+    ActionEntry(
+        "show_palette",
+        "View",
+        "&Command palette…",
+        ("Ctrl+K",),
+        "Every command and panel, by a few letters of its name.",
+    ),
     ActionEntry("flip", "View", "Flip before / after", ("Space",)),
     ActionEntry("toggle_sinks", "View", "Box the visual sinks", ("S",), checkable=True),
+    ActionEntry(
+        "restore_layout", "View", "Restore the &layout", (), "All panels in their first places."
+    ),
     ActionEntry("export_figure", "Figure", "&Export figure…", ("Ctrl+E",)),
     ActionEntry("copy_picture", "Figure", "&Copy the picture of the panel in focus"),
     ActionEntry("help_here", "Help", "&What is this?", ("F1",), "Help on the panel in focus."),

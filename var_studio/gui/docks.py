@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QByteArray, Qt
-from PySide6.QtGui import QCloseEvent, QKeyEvent
+import zlib
+
+from PySide6.QtCore import QByteArray, Qt, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
 
 from var_studio.gui.panels import PANELS, PanelEntry
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.widgets.image_well import ImageWell, dropped_files
 
-_LAYOUT_VERSION = 1
+_PANEL_NAMES = " ".join(f"{entry.class_name} {entry.place}" for entry in PANELS)
+_LAYOUT_VERSION = zlib.crc32(_PANEL_NAMES.encode()) & 0x7FFFFFFF
+"""A layout of other panels is not restored: Qt would hide those that it does not know."""
 
 
 class PanelDock(QDockWidget):
-    """A panel with its header as title bar; keys it does not want go to the window."""
+    """A panel with its header as title bar; keys it does not want go to the window.
+
+    `dropped(QMimeData)`: files or a picture were dropped on it, also where it floats.
+    """
+
+    dropped = Signal(object)
 
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel.title)
@@ -21,9 +31,18 @@ class PanelDock(QDockWidget):
         self.setObjectName(f"dock.{panel.name}")
         self.setTitleBarWidget(panel.header)
         self.setWidget(panel)
+        self.setAcceptDrops(True)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         event.ignore()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if dropped_files(event.mimeData()) or event.mimeData().hasImage():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.dropped.emit(event.mimeData())
+        event.acceptProposedAction()
 
 
 class DockArea(QMainWindow):
@@ -50,6 +69,26 @@ class DockArea(QMainWindow):
     def panel(self, name: str) -> Panel:
         """The panel of that name."""
         return self.docks[name].panel
+
+    def let_drops_through(self) -> None:
+        """Text fields and plots would swallow a dropped file: leave it to the window."""
+        for dock in self.docks.values():
+            for widget in dock.findChildren(QWidget):
+                if widget.acceptDrops() and not isinstance(widget, ImageWell):
+                    widget.setAcceptDrops(False)
+
+    def on_screen(self, name: str) -> bool:
+        """Whether a panel can be seen: not hidden, nor behind another's tab."""
+        dock = self.docks[name]
+        # Qt moves a dock behind a tab out of sight, and calls it visible.
+        return dock.isVisible() and (dock.isFloating() or self.rect().intersects(dock.geometry()))
+
+    def reveal(self, name: str) -> None:
+        """Show a panel, in front of the tabs it shares its place with, and give it the focus."""
+        dock = self.docks[name]
+        dock.show()
+        dock.raise_()
+        dock.panel.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def arrange(self) -> None:
         """Put every panel in its first place."""

@@ -19,14 +19,17 @@ from PySide6.QtWidgets import (
     QApplication,
     QFileDialog,
     QMainWindow,
+    QMenu,
     QMessageBox,
     QVBoxLayout,
     QWidget,
 )
 
 from var_studio.errors import VarStudioError
-from var_studio.gui import actions, memory
+from var_studio.gui import actions, memory, tab_order
+from var_studio.gui.about import ABOUT, keys_as_html
 from var_studio.gui.appearance import SCHEMES, Appearance
+from var_studio.gui.command_list import commands
 from var_studio.gui.docks import DockArea
 from var_studio.gui.models.question import shipped_samples
 from var_studio.gui.models.rows_ahead import RowsAhead
@@ -37,12 +40,14 @@ from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.setup import SetupPanel
 from var_studio.gui.panels.transcript import TranscriptPanel
 from var_studio.gui.question_intake import QuestionIntake
+from var_studio.gui.recent import RecentMenu
 from var_studio.gui.session_files import SessionFiles
 from var_studio.gui.status import StatusBar
 from var_studio.gui.widgets.help_card import HelpCard
 from var_studio.gui.widgets.image_well import dropped_files
 from var_studio.gui.widgets.key_guard import KeyGuard
 from var_studio.gui.widgets.notices import NoticeBar
+from var_studio.gui.widgets.palette import CommandPalette
 
 
 class MainWindow(QMainWindow):
@@ -60,7 +65,6 @@ class MainWindow(QMainWindow):
         self.rows_ahead = RowsAhead(self.workspace, self)
         self.controller = RunController(self)
         self.follower = RunFollower(self.controller, self.workspace, self)
-        self.notices = NoticeBar()
         self.area = DockArea()
         self.status = StatusBar()
         self.setStatusBar(self.status)
@@ -68,15 +72,16 @@ class MainWindow(QMainWindow):
         column = QVBoxLayout(centre)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.addWidget(self.notices)
         column.addWidget(self.area, 1)
         self.setCentralWidget(centre)
+        self.notices = NoticeBar(centre)
         self.files = SessionFiles(self, self.workspace)
         self.intake = QuestionIntake(self, self.workspace)
         self.actions_by_name, self.menus = actions.build(self)
         self._build_view_menu()
         self.key_guard = KeyGuard(self)
         self.help_card = HelpCard(self)
+        self.palette_card = CommandPalette(self)
         self._painted = False
         self._closing = False
         self._connect()
@@ -101,9 +106,7 @@ class MainWindow(QMainWindow):
         menu.addSeparator()
         for dock in self.area.docks.values():
             menu.addAction(dock.toggleViewAction())
-        restore = QAction("Restore the layout", self)
-        restore.triggered.connect(self.restore_layout)
-        menu.addAction(restore)
+        menu.addAction(self.actions_by_name["restore_layout"])
         menu.addSeparator()
         themes = menu.addMenu("Theme")
         self.theme_actions: dict[str, QAction] = {}
@@ -117,15 +120,33 @@ class MainWindow(QMainWindow):
             themes.addAction(action)
             self.theme_actions[scheme] = action
         group.triggered.connect(self._theme_chosen)
-        self.recent_menu = self.menus["File"].addMenu("Recent sessions")
-        self.menus["File"].insertMenu(self.actions_by_name["save_session"], self.recent_menu)
-        self.files.fill_recent(self.recent_menu)
+        self._build_recent_menus()
+
+    def _build_recent_menus(self) -> None:
+        self.recent: list[RecentMenu] = []
+        for menu, before, kind, what, call, on_disk in (
+            ("File", "save_session", "sessions", "session", self._open_recent_session, True),
+            ("File", "save_session", "images", "image", self._open_recent_image, True),
+            ("Run", "open_model_folder", "models", "model", self.load_model, False),
+        ):
+            submenu = QMenu(f"Recent {kind}", self)
+            self.menus[menu].insertMenu(self.actions_by_name[before], submenu)
+            self.recent.append(RecentMenu(submenu, kind, what, call, on_disk))
+        self.menus["File"].insertSeparator(self.actions_by_name["save_session"])
+
+    def _open_recent_session(self, name: str) -> None:
+        self.files.open(Path(name))
+
+    def _open_recent_image(self, name: str) -> None:
+        self.intake.take_files([Path(name)])
 
     def _connect(self) -> None:
         for panel in self.panels():
             panel.set_workspace(self.workspace)
             panel.export_requested.connect(self.export_panel)
-            panel.help_requested.connect(self._panel_help)
+            panel.help_requested.connect(self.help_on)
+        for dock in self.area.docks.values():
+            dock.dropped.connect(self.intake.take_drop)
         workspace, controller, setup = self.workspace, self.controller, self.setup
         workspace.problem.connect(self.show_problem)
         workspace.run_changed.connect(self._facts_changed)
@@ -180,6 +201,7 @@ class MainWindow(QMainWindow):
     def _prepare(self) -> None:
         for panel in self.panels():
             panel.prepare()
+        self.area.let_drops_through()
 
     def load_model(self, name: str) -> None:
         """Load a model: "demo", a folder, a hub id."""
@@ -307,33 +329,32 @@ class MainWindow(QMainWindow):
         """All panels in their first places."""
         self.area.arrange()
 
+    # -------------------------------------------------------------------------------- palette
+    def show_palette(self) -> None:
+        """Every action, panel, recent file and theme, by a few letters of its name."""
+        self.palette_card.open(commands(self))
+
     # ----------------------------------------------------------------------------------- help
     def help_here(self) -> None:
         """Help on the panel in focus."""
-        self._panel_help(self._panel_in_focus() or self.setup)
+        self.help_on(self._panel_in_focus() or self.setup)
 
     @Slot(object)
-    def _panel_help(self, panel: Panel) -> None:
+    def help_on(self, panel: Panel) -> None:
+        """What a panel shows, beside its help button; shows the panel if it is hidden."""
+        if not panel.isVisible():
+            self.area.reveal(panel.name)
         button = panel.header.help_button
         corner = button.mapToGlobal(QPoint(button.width(), button.height() + 4))
         self.help_card.show_help(panel.title, panel.help_text, self.mapFromGlobal(corner))
 
     def show_keys(self) -> None:
         """The list of keys."""
-        rows = "".join(
-            f"<tr><td><b>{keys}</b>&nbsp;&nbsp;&nbsp;</td><td>{what}</td></tr>"
-            for keys, what in actions.keys_table()
-        )
-        self._show_text("Keys", f"<table>{rows}</table>")
+        self._show_text("Keys", keys_as_html())
 
     def about(self) -> None:
         """What this program is."""
-        self._show_text(
-            "About VAR Studio",
-            "<b>VAR Studio</b><br>An instrument to see where a multimodal model looks: visual "
-            "attention sinks, image-centric heads and their redistribution, after <i>See What You "
-            "Are Told: Visual Attention Sink in Large Multimodal Models</i> (ICLR 2025).",
-        )
+        self._show_text("About VAR Studio", ABOUT)
 
     def _show_text(self, title: str, text: str) -> None:
         box = QMessageBox(self)
@@ -349,6 +370,9 @@ class MainWindow(QMainWindow):
     def show_problem(self, error: VarStudioError) -> None:
         """Show an error as a notice; the program goes on."""
         self.notices.show_error(error)
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        return tab_order.step(self, forward)
 
     def _panel_in_focus(self) -> Panel | None:
         widget: QWidget | None = QApplication.focusWidget()
@@ -475,7 +499,7 @@ class MainWindow(QMainWindow):
             self._proportioned = True
             self.area.proportion()
         # Not on the first button: its space bar would be lost to the window's keys.
-        self.transcript.answer.setFocus()
+        self.transcript.setFocus()
 
     def _remember_model(self, name: str) -> None:
         if name != "demo":

@@ -44,7 +44,7 @@ class QuestionIntake(QObject):
         )
         if path:
             memory.remember_folder("image", path)
-            self.take_image(path)
+            self._take_file(Path(path))
 
     @Slot()
     def paste_image(self) -> None:
@@ -102,7 +102,11 @@ class QuestionIntake(QObject):
             elif path.suffix.lower() == ".vars":
                 self._window.files.open(path)
             else:
-                self.take_image(path)
+                self._take_file(path)
+
+    def _take_file(self, path: Path) -> None:
+        if self.take_image(path):
+            memory.remember_recent("images", str(path.absolute()))
 
     def take_drop(self, mime: QMimeData) -> bool:
         """Take what was dropped or copied. False if there is nothing in it for us."""

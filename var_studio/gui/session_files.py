@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEventLoop, QObject, Slot
 from PySide6.QtGui import QIcon
-from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QPushButton
 
 from var_studio.errors import VarStudioError
 from var_studio.gui import memory
@@ -33,7 +33,6 @@ class SessionFiles(QObject):
         self._window = window
         self._workspace = workspace
         self._task: Task | None = None
-        self._recent_menu: QMenu | None = None
 
     @property
     def saving(self) -> bool:
@@ -264,23 +263,9 @@ class SessionFiles(QObject):
             run.close()
 
     # --------------------------------------------------------------------------------- memory
-    def fill_recent(self, menu: QMenu) -> None:
-        """List the sessions opened or saved last."""
-        self._recent_menu = menu
-        menu.clear()
-        recent = [path for path in map(Path, memory.recent("sessions")) if path.exists()]
-        for path in recent:
-            menu.addAction(path.name).triggered.connect(partial(self._open_recent, path))
-        menu.setEnabled(bool(recent))
-
-    def _open_recent(self, path: Path) -> None:
-        self.open(path)
-
     def _remember(self, path: Path) -> None:
         memory.remember_recent("sessions", str(path))
         memory.remember_folder("session", path)
-        if self._recent_menu is not None:
-            self.fill_recent(self._recent_menu)
 
     @Slot()
     def show_question(self) -> None:

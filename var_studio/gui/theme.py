@@ -160,7 +160,9 @@ def stylesheet(c: Colours) -> str:
     #menuButton {{ color: {c.accent}; border: none; padding: 1px 0; }}
     #menuButton::menu-indicator {{ image: none; width: 0; }}
     #footer {{ background: {c.window}; border-top: 1px solid {c.border}; }}
-    #notice {{ background: {c.surface}; border-bottom: 1px solid {c.border}; }}
+    #notice {{
+        background: {c.raised}; border: 1px solid {c.text_faint}; border-radius: 6px;
+    }}
     #helpCard {{
         background: {c.raised}; border: 1px solid {c.border}; border-radius: 6px;
     }}

@@ -173,7 +173,8 @@ class RunFollower(QObject):
         """Change the selection ourselves: that is not the user's doing."""
         self._selecting = True
         try:
-            change()
+            with self._workspace.history.unrecorded():
+                change()
         finally:
             self._selecting = False
 

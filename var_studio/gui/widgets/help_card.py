@@ -18,6 +18,7 @@ class HelpCard(QFrame):
         super().__init__(parent)
         self._over = parent
         self.setObjectName("helpCard")
+        self.setAccessibleName("Help")
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setFixedWidth(_WIDTH)
         self._title = QLabel()

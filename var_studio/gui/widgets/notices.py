@@ -1,11 +1,11 @@
-"""Notices: what happened and what to do next, in a bar that blocks nothing."""
+"""Notices: what happened and what to do next, over the window; they block and move nothing."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from PySide6.QtCore import QEvent, Qt
-from PySide6.QtGui import QFontDatabase
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent, QFontDatabase
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -24,6 +24,9 @@ from var_studio.gui.models.run_controller import details
 from var_studio.gui.widgets.icons import icon
 
 Kind = Literal["note", "warning", "error"]
+
+_MARGIN = 8
+_WIDEST = 900
 
 
 class Notice(QFrame):
@@ -62,6 +65,8 @@ class Notice(QFrame):
         self.close_button.setAccessibleName("Close this notice")
         self._details = QPlainTextEdit(more)
         self._details.setReadOnly(True)
+        self._details.setAccessibleName("Details")
+        self._details.setTabChangesFocus(True)
         self._details.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self._details.setFixedHeight(160)
         self._details.setVisible(False)
@@ -102,17 +107,22 @@ class Notice(QFrame):
 
 
 class NoticeBar(QWidget):
-    """Notices under one another, the newest first; three at most, the same one once."""
+    """Notices under one another, the newest first; three at most, the same one once.
+
+    It lies over the top of the widget `over`, whose layout stays as it is.
+    """
 
     most = 3
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, over: QWidget) -> None:
+        super().__init__(over)
         self.setObjectName("noticeBar")
+        self._over = over
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(1)
+        self._column.setSpacing(4)
         self.notices: list[Notice] = []
+        over.installEventFilter(self)
         self.hide()
 
     def show_error(self, error: VarStudioError) -> Notice:
@@ -142,6 +152,9 @@ class NoticeBar(QWidget):
         self._column.insertWidget(0, notice)
         notice.show()
         self.show()
+        self._place()
+        self.raise_()
+        QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, notice.text()))
         return notice
 
     def clear(self, kind: Kind | None = None) -> None:
@@ -153,6 +166,22 @@ class NoticeBar(QWidget):
         """Close one notice, if it is still there."""
         if notice in self.notices:
             self._remove(notice)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize and self.notices:
+            self._place()
+        return False
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._place()
+        return super().event(event)
+
+    def _place(self) -> None:
+        room = self._over.width() - 2 * _MARGIN
+        width = min(room, _WIDEST)
+        height = self._column.totalHeightForWidth(width)
+        self.setGeometry((self._over.width() - width) // 2, _MARGIN, width, height)
 
     def _close_clicked(self) -> None:
         for notice in [n for n in self.notices if n.close_button is self.sender()]:

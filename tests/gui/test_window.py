@@ -1,0 +1,331 @@
+"""The frame of the window: layout, drops, notices over the panels, keyboard and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PySide6 import QtCore, QtGui, QtWidgets
+from pytestqt.qtbot import QtBot
+
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
+from tests.synthetic import make_run
+from var_studio.gui import theme
+from var_studio.gui.appearance import Appearance
+from var_studio.gui.main_window import MainWindow
+from var_studio.gui.panels import PANELS
+from var_studio.recording.session import save_session
+
+pytestmark = IGNORE_QT
+Key = QtCore.Qt.Key
+# The offscreen plugin warns where a panel floats.
+FLOATS = pytest.mark.qt_log_ignore("propagateSizeHints", "does not support raise")
+
+
+# -------------------------------------------------------------------------------------- notices
+def test_notices_move_nothing(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+    places = [panel.geometry() for panel in window.panels()]
+    area = window.area.geometry()
+    words = "A sentence that is long enough to need more than one line of the notice. " * 3
+    for number in range(4):
+        window.notices.show_notice("error", f"{number}: {words}", more="why\n" * 9)
+    settle(qtbot)
+    assert window.area.geometry() == area
+    assert [panel.geometry() for panel in window.panels()] == places
+    bar = window.notices
+    assert len(notices(window)) == 3
+    assert window.centralWidget().rect().contains(bar.geometry())
+    for notice in bar.notices:
+        assert notice._text.height() >= notice._text.heightForWidth(notice._text.width())
+    # Details make it grow; a narrower window keeps it inside.
+    height = bar.height()
+    press(qtbot, bar.notices[0].details_button)
+    settle(qtbot)
+    assert bar.height() >= height + 150 and bar.notices[0]._details.isVisible()
+    window.resize(1000, 700)
+    settle(qtbot)
+    assert window.centralWidget().rect().contains(bar.geometry())
+    bar.clear()
+    assert not bar.isVisible()
+
+
+# ---------------------------------------------------------------------------------------- drops
+def drop_on(widget: QtWidgets.QWidget, mime: QtCore.QMimeData) -> bool:
+    """Drag over a widget and let go, as Qt tells it: to the widget under the pointer, then to
+    those it lies in, until one accepts."""
+    middle = QtCore.QPointF(widget.rect().center())
+    copy, left = QtCore.Qt.DropAction.CopyAction, QtCore.Qt.MouseButton.LeftButton
+    no_key = QtCore.Qt.KeyboardModifier.NoModifier
+    taker: QtWidgets.QWidget | None = widget
+    while taker is not None:
+        if taker.isEnabled() and taker.acceptDrops():
+            enter = QtGui.QDragEnterEvent(middle.toPoint(), copy, mime, left, no_key)
+            enter.ignore()
+            QtCore.QCoreApplication.sendEvent(taker, enter)
+            if enter.isAccepted():
+                break
+        taker = None if taker.isWindow() else taker.parentWidget()
+    if taker is None:
+        return False
+    event = QtGui.QDropEvent(middle, copy, mime, left, no_key)
+    QtCore.QCoreApplication.sendEvent(taker, event)
+    return event.isAccepted()
+
+
+def mime_of(path: Path) -> QtCore.QMimeData:
+    mime = QtCore.QMimeData()
+    mime.setUrls([QtCore.QUrl.fromLocalFile(str(path))])
+    return mime
+
+
+def test_a_file_can_be_dropped_on_every_widget(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.start(model=None)
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    settle(qtbot)
+    taken: list[str] = []
+    window.workspace.question.image_changed.connect(
+        lambda: taken.append(getattr(window.workspace.question.image, "name", ""))
+    )
+    tried = 0
+    for number, (panel, widget) in enumerate(_visible(window)):
+        picture = tmp_path / f"{number}.png"
+        Image.new("RGB", (8, 8), (number % 256, number // 256, 7)).save(picture)
+        taken.clear()
+        assert drop_on(widget, mime_of(picture)), (panel, widget)
+        assert picture.name in taken, f"{panel}: {widget} swallowed the file"
+        tried += 1
+    assert tried > 60
+    assert not any("file:" in field.text() for field in window.findChildren(QtWidgets.QLineEdit))
+
+
+def _visible(window: MainWindow) -> Iterator[tuple[str, QtWidgets.QWidget]]:  # noqa: F811
+    for panel in window.panels():
+        if panel.isVisible():
+            for widget in (panel, panel.header, *panel.findChildren(QtWidgets.QWidget)):
+                if widget.isVisible() and not widget.isWindow():
+                    yield panel.name, widget
+
+
+@FLOATS
+def test_drops_on_a_floating_panel(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dock = window.area.docks["heads"]
+    dock.setFloating(True)
+    settle(qtbot)
+    session = save_session(tmp_path / "a.vars", [make_run(tmp_path / "run")])
+    assert drop_on(dock.panel, mime_of(session))
+    assert window.workspace.session_path == session and len(window.workspace.runs) == 1
+    # A recording's folder, a model's folder, a picture without a file.
+    window.workspace.modified = False
+    assert drop_on(dock.panel, mime_of(tmp_path / "run"))
+    assert len(window.workspace.runs) == 2
+    loaded: list[str] = []
+    monkeypatch.setattr(window, "load_model", loaded.append)
+    model = tmp_path / "model"
+    model.mkdir()
+    assert drop_on(window.transcript.answer.viewport(), mime_of(model))
+    assert loaded == [str(model)]
+    pixels = QtCore.QMimeData()
+    picture = QtGui.QImage(30, 20, QtGui.QImage.Format.Format_RGB32)
+    picture.fill(QtGui.QColor("#3366cc"))
+    pixels.setImageData(picture)
+    assert drop_on(dock.panel, pixels)
+    assert window.workspace.question.image is not None
+    assert not drop_on(dock.panel, QtCore.QMimeData()), "nothing was dropped"
+    dock.setFloating(False)
+    settle(qtbot)
+
+
+# --------------------------------------------------------------------------------------- layout
+def places(shown: MainWindow) -> dict[str, tuple[bool, bool]]:
+    return {name: (dock.isVisible(), dock.isFloating()) for name, dock in shown.area.docks.items()}
+
+
+def reopened(qtbot: QtBot) -> MainWindow:
+    again = MainWindow(Appearance())
+    with qtbot.waitSignal(again.first_painted):
+        again.show()
+    settle(qtbot)
+    return again
+
+
+@FLOATS
+def test_the_layout_is_remembered_and_restorable(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    docks = window.area.docks
+    first = places(window)
+    docks["heads"].hide()
+    docks["ledger"].setFloating(True)
+    window.area.tabifyDockWidget(docks["image"], docks["transcript"])
+    settle(qtbot)
+    changed = places(window)
+    assert changed != first and docks["transcript"] in window.area.tabifiedDockWidgets(
+        docks["image"]
+    )
+    window.workspace.modified = False
+    window.close()
+    again = reopened(qtbot)
+    try:
+        assert places(again) == changed
+        docks = again.area.docks
+        assert docks["transcript"] in again.area.tabifiedDockWidgets(docks["image"])
+        again.actions_by_name["restore_layout"].trigger()
+        settle(qtbot)
+        assert places(again) == first
+        assert docks["transcript"] not in again.area.tabifiedDockWidgets(docks["image"])
+    finally:
+        again.close()
+        again.deleteLater()
+
+
+def test_a_layout_of_other_panels_is_left_alone(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from var_studio.gui import docks
+
+    window.area.docks["heads"].hide()
+    with monkeypatch.context() as patch:
+        patch.setattr(docks, "_LAYOUT_VERSION", 7)  # as of a version with other panels
+        window.close()
+    again = reopened(qtbot)
+    try:
+        assert again.area.docks["heads"].isVisible()
+        assert len(again.area.docks) == len(PANELS)
+    finally:
+        again.close()
+        again.deleteLater()
+
+
+def test_the_theme_is_switched_and_remembered(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lightness() -> int:
+        return QtGui.QGuiApplication.palette().color(QtGui.QPalette.ColorRole.Window).lightness()
+
+    for scheme, dark in (("dark", True), ("light", False)):
+        window.theme_actions[scheme].trigger()
+        settle(qtbot)
+        assert (lightness() < 128) is dark
+        assert Appearance().scheme == scheme
+    window.theme_actions["system"].trigger()
+    settle(qtbot)
+    for dark in (True, False):  # The desktop changes; the offscreen platform has none that could.
+        monkeypatch.setattr(theme, "system_is_dark", lambda dark=dark: dark)
+        QtGui.QGuiApplication.styleHints().colorSchemeChanged.emit(QtCore.Qt.ColorScheme.Unknown)
+        settle(qtbot)
+        assert (lightness() < 128) is dark, "the window does not follow the system"
+
+
+# ------------------------------------------------------------------------------ keyboard, names
+def focusable(root: QtWidgets.QWidget) -> Iterator[QtWidgets.QWidget]:
+    for widget in root.findChildren(QtWidgets.QWidget):
+        lists_that_open = widget.window() is not root.window()
+        if (
+            widget.focusPolicy() & QtCore.Qt.FocusPolicy.TabFocus
+            and widget.focusProxy() is None
+            and not lists_that_open
+        ):
+            yield widget
+
+
+def accessible_name(widget: QtWidgets.QWidget) -> str:
+    """What a screen reader says: the name given, the label's, or the words on it."""
+    interface = QtGui.QAccessible.queryAccessibleInterface(widget)
+    return interface.text(QtGui.QAccessible.Text.Name).strip() if interface is not None else ""
+
+
+def test_everything_the_keyboard_reaches_has_a_name(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.start(model=None)
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    for name in window.area.docks:
+        window.area.reveal(name)
+        settle(qtbot)
+    window.notices.show_notice("note", "Something", more="why")
+    reached = list(focusable(window))
+    assert len(reached) > 60
+    nameless = [
+        f"{type(widget).__name__} in {_panel_of(widget)}"
+        for widget in reached
+        if not accessible_name(widget)
+    ]
+    assert nameless == []
+    bare = QtWidgets.QToolButton(window)  # The check can fail.
+    assert accessible_name(bare) == ""
+    bare.deleteLater()
+
+
+def _panel_of(widget: QtWidgets.QWidget | None) -> str:
+    from var_studio.gui.panels.base import Panel, PanelHeader
+
+    while widget is not None:
+        if isinstance(widget, Panel):
+            return widget.name
+        if isinstance(widget, PanelHeader):
+            dock = widget.parentWidget()
+            return str(getattr(getattr(dock, "panel", None), "name", "window"))
+        widget = widget.parentWidget()
+    return "window"
+
+
+def test_tab_visits_everything_once_panel_by_panel(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.start(model=None)
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    settle(qtbot)
+    start = window.setup.prompt
+    start.setFocus()
+    visited: list[QtWidgets.QWidget] = []
+    for _ in range(400):
+        widget = QtWidgets.QApplication.focusWidget()
+        assert widget is not None
+        if widget is start and visited:
+            break
+        visited.append(widget)
+        qtbot.keyClick(widget, Key.Key_Tab)
+    assert QtWidgets.QApplication.focusWidget() is start, "Tab is caught somewhere"
+    assert len(set(map(id, visited))) == len(visited), "a widget was visited twice"
+    missed = [
+        f"{type(w).__name__} {accessible_name(w)!r} in {_panel_of(w)}"
+        for w in focusable(window)
+        if w.isVisible()
+        and w.isEnabled()
+        and not w.visibleRegion().isEmpty()
+        and w not in visited
+        # Of buttons of which one is down, the arrows reach the others.
+        and not (isinstance(w, QtWidgets.QAbstractButton) and w.group() and not w.isChecked())
+    ]
+    assert missed == []
+    panels = [_panel_of(widget) for widget in visited]
+    parts = [name for n, name in enumerate(panels) if n == 0 or panels[n - 1] != name]
+    if parts[0] == parts[-1]:
+        parts.pop()  # It began in the middle of Setup.
+    assert len(set(parts)) == len(parts), f"Tab goes to and fro between panels: {parts}"
+    shown = [name for name in window.area.docks if window.area.on_screen(name)]
+    assert "ledger" not in shown and {"setup", "transcript", "heads"} <= set(shown)
+    assert [name for name in parts if name != "window"] == shown
+    # And back, the same way.
+    qtbot.keyClick(start, Key.Key_Backtab)
+    assert QtWidgets.QApplication.focusWidget() is visited[-1]
