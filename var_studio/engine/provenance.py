@@ -35,6 +35,7 @@ def provenance(
         "fingerprint": lmm.fingerprint,
         "family": lmm.family.name,
         "dtype": str(lmm.dtype).removeprefix("torch."),
+        "quantization": lmm.quantization,
         "device": device_name(lmm),
         "kernel": lmm.kernel,
         "sink_dims_origin": "given by the user" if given else lmm.sink_dims_origin,
