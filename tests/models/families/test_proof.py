@@ -214,6 +214,7 @@ def test_painting_a_box_changes_its_token_most(family: Get, name: str) -> None:
         assert tried >= 2 and hits == 0, (kind, tried, hits)
 
 
+@pytest.mark.slow
 @with_means
 def test_centres_are_where_the_colours_say(family: Get, tmp_path: Path, name: str) -> None:
     """Error at most 0.02 of a cell over at least 60 image sizes."""
