@@ -126,6 +126,14 @@ def generated(tokens: Sequence[Token]) -> list[Token]:
     return [token for token in tokens if token.role == "generated"]
 
 
+def same_until(baseline: Sequence[Token], other: Sequence[Token]) -> int:
+    """Number of generated tokens at the start of both answers that are the same: the steps up to
+    and including this one had read the same text."""
+    left, right = generated(baseline), generated(other)
+    first = _first_difference([t.id for t in left], [t.id for t in right])
+    return min(len(left), len(right)) if first is None else first
+
+
 def _prompt(tokens: Sequence[Token]) -> list[int]:
     return [token.id for token in tokens if token.role != "generated"]
 

@@ -76,6 +76,36 @@ def test_every_token_appears_once_and_in_order():
         assert comparison.first_divergence == naive
 
 
+def longest_common(left: str, right: str) -> int:
+    """Length of the longest common subsequence, by the textbook table."""
+    table = np.zeros((len(left) + 1, len(right) + 1), dtype=int)
+    for i, a in enumerate(left, 1):
+        for j, b in enumerate(right, 1):
+            best = max(table[i - 1, j], table[i, j - 1])
+            table[i, j] = max(best, table[i - 1, j - 1] + 1) if a == b else best
+    return int(table[-1, -1])
+
+
+def test_no_alignment_beats_the_longest_common_subsequence_and_edits_reach_it():
+    rng = np.random.default_rng(1)
+    letters = [chr(97 + k) for k in range(26)]
+    for _ in range(60):
+        left = "".join(rng.permutation(letters)[:12])
+        right = list(left)
+        for _ in range(rng.integers(1, 4)):
+            place = int(rng.integers(0, len(right)))
+            if rng.random() < 0.5:
+                right.insert(place, str(rng.choice(list("0123456789"))))
+            else:
+                del right[place]
+        comparison = compare(answer(left), answer("".join(right)))
+        # Words that come once, put in and taken out: there is one best way, and it is found.
+        assert comparison.n_same == longest_common(left, "".join(right))
+    for _ in range(60):
+        left, right = ("".join(rng.choice(list("abc"), 12)) for _ in range(2))
+        assert compare(answer(left), answer(right)).n_same <= longest_common(left, right)
+
+
 def test_logprob_changes_only_where_both_had_read_the_same():
     comparison = compare(answer("abXcd"), answer("abYcd", logprob=-0.25))
     changes = [pair.logprob_change for pair in comparison.pairs]
