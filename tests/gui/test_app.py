@@ -120,7 +120,10 @@ def test_first_start_shows_a_question_ready_to_run(
     assert any(notes) and not all(notes)
     strange = next(sample for sample in shipped_samples() if sample.note)
     window.intake.take_sample(strange)
-    assert window.setup.sample_note.isVisible() and strange.note in window.setup.sample_note.text()
+    assert (
+        window.setup.image_section.sample_note.isVisible()
+        and strange.note in window.setup.image_section.sample_note.text()
+    )
 
 
 def test_help_of_every_panel_says_something(
@@ -220,7 +223,7 @@ def test_main_opens_a_file_and_leaves_nothing_behind(
     path = save_session(tmp_path / "one.vars", runs=[make_run(tmp_path / "run")])
     if damaged:
         path.write_bytes(b"PK")
-    monkeypatch.setattr(RunController, "load", lambda self, name: None)
+    monkeypatch.setattr(RunController, "load", lambda *_, **__: False)
     seen: list[tuple[int, list[str]]] = []
     hooks, collect = sys.excepthook, gc.collect
 

@@ -102,8 +102,10 @@ def test_bad_image_file_keeps_the_good_one(
     bad = tmp_path / "bad.png"
     if content is not None:
         bad.write_bytes(content)
-    monkeypatch.setattr(QtWidgets.QFileDialog, "getOpenFileName", lambda *_, **__: (str(bad), ""))
-    press(qtbot, window.setup.open_image)
+    monkeypatch.setattr(
+        QtWidgets.QFileDialog, "getOpenFileNames", lambda *_, **__: ([str(bad)], "")
+    )
+    press(qtbot, window.setup.image_section.open_image)
     one_notice(window, "bad.png")
     assert window.workspace.question.image is image
 
@@ -141,12 +143,12 @@ def test_paste_without_a_picture_then_with_one(
 ) -> None:
     clipboard = QtGui.QGuiApplication.clipboard()
     clipboard.setText("words")
-    press(qtbot, window.setup.paste_image)
+    press(qtbot, window.setup.image_section.paste_image)
     one_notice(window, "no image on the clipboard", "Copy a picture")
     picture = QtGui.QImage(30, 20, QtGui.QImage.Format.Format_RGB32)
     picture.fill(QtGui.QColor("#3366cc"))
     clipboard.setImage(picture)
-    press(qtbot, window.setup.paste_image)
+    press(qtbot, window.setup.image_section.paste_image)
     image = window.workspace.question.image
     assert image is not None
     from var_studio.recording.images import decode
@@ -178,18 +180,20 @@ def test_folder_that_is_no_checkpoint_keeps_the_loaded_model(
     with qtbot.waitSignal(demo.controller.model_failed, timeout=PATIENCE):
         demo.open_model_folder()
     one_notice(demo, str(tmp_path))
-    assert demo.controller.model is not None and demo.setup.model.currentData() == "demo"
+    assert (
+        demo.controller.model is not None and demo.setup.model_section.model.currentData() == "demo"
+    )
     run_again(qtbot, demo)
 
 
 def test_hub_that_cannot_be_reached(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
-    combo = window.setup.model
+    combo = window.setup.model_section.model
     combo.setCurrentIndex(combo.count() - 1)
     combo.activated.emit(combo.count() - 1)
-    assert window.setup.hub.isVisible()
-    qtbot.keyClicks(window.setup.hub, "no-such-owner/no-such-model")
+    assert window.setup.model_section.hub.isVisible()
+    qtbot.keyClicks(window.setup.model_section.hub, "no-such-owner/no-such-model")
     with qtbot.waitSignal(window.controller.model_failed, timeout=PATIENCE):
-        qtbot.keyClick(window.setup.hub, Key.Key_Return)
+        qtbot.keyClick(window.setup.model_section.hub, Key.Key_Return)
     one_notice(window, "no-such-owner/no-such-model")
     assert window.controller.idle
     qtbot.keyClick(window, Key.Key_R)  # and without any model a run is refused, not lost
@@ -217,18 +221,19 @@ def test_out_of_memory(
 
 
 # ------------------------------------------------------------------------------------ the run
-def test_second_run_while_one_runs_is_refused(
+def test_a_model_cannot_be_loaded_or_released_while_one_runs(
     demo: MainWindow,  # noqa: F811
     qtbot: QtBot,
     gate: Gate,  # noqa: F811
 ) -> None:
     press(qtbot, demo.setup.run_button)
     qtbot.waitUntil(gate.reached.is_set, timeout=PATIENCE)
-    assert not demo.setup.run_button.isEnabled() and demo.setup.stop_button.isEnabled()
-    qtbot.keyClick(demo, Key.Key_R)
-    one_notice(demo, "under way already", "press Stop")
+    assert demo.setup.stop_button.isEnabled()
+    assert not demo.setup.model_section.release_button.isEnabled()
     demo.load_model("demo")
-    assert any("cannot be loaded" in text for text in notices(demo))
+    one_notice(demo, "cannot be loaded", "Press Stop")
+    demo.release_model()
+    assert any("at work" in text for text in notices(demo))
     gate.open()
     wait_idle(qtbot, demo)
     assert len(demo.workspace.runs) == 1
@@ -419,5 +424,5 @@ def test_picture_is_shown_turned_as_its_exif_says(
     exif[0x0112] = 6  # to be turned by a quarter
     picture.save(tmp_path / "turned.jpg", exif=exif)
     assert window.intake.take_image(tmp_path / "turned.jpg")
-    shown = window.setup.well._pixmap
+    shown = window.setup.image_section.well._pixmap
     assert shown is not None and (shown.width(), shown.height()) == (20, 60)

@@ -131,8 +131,8 @@ def test_tab_goes_down_the_panel(window: MainWindow, qtbot: QtBot) -> None:  # n
     press(qtbot, setup.method.unfold)
     form, more = setup.method_form.controls, setup.more_form.controls
     wanted = [
-        setup.model,
-        setup.open_image,
+        setup.model_section.model,
+        setup.image_section.open_image,
         setup.prompt,
         form["tau"].slider,  # type: ignore[attr-defined]
         form["p"].slider,  # type: ignore[attr-defined]
@@ -142,9 +142,9 @@ def test_tab_goes_down_the_panel(window: MainWindow, qtbot: QtBot) -> None:  # n
         setup.run_button,
         setup.run_var_button,
     ]
-    setup.model.setFocus()
-    seen: list[QtWidgets.QWidget | None] = [setup.model]
-    for _ in range(60):
+    setup.model_section.model.setFocus()
+    seen: list[QtWidgets.QWidget | None] = [setup.model_section.model]
+    for _ in range(80):
         qtbot.keyClick(window.focusWidget() or window, Key.Key_Tab)
         seen.append(window.focusWidget())
     places = [seen.index(stop) for stop in wanted]

@@ -27,6 +27,9 @@ SEPARATOR = "-"
 
 ACTIONS: tuple[ActionEntry, ...] = (
     ActionEntry("open_image", "File", "Open &image…", ("Ctrl+I",), "Choose the picture to ask of."),
+    ActionEntry(
+        "add_image", "File", "&Add image…", ("Ctrl+Shift+I",), "Ask about several pictures at once."
+    ),
     ActionEntry("open_session", "File", "&Open session…", ("Ctrl+O",), "Open a saved session."),
     ActionEntry(
         "open_recording",
@@ -55,14 +58,25 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ActionEntry(
         "run_with_var",
         "Run",
-        "Run with &VAR",
+        "Run with &interventions",
         ("Shift+R",),
-        "Ask again with the redistribution in every layer and step, and compare.",
+        "Ask again with what is ticked in Setup, in every layer and step, and compare.",
+    ),
+    ActionEntry(
+        "run_pair",
+        "Run",
+        "Run &pair",
+        ("Ctrl+R",),
+        "Baseline, the same with the interventions, and the baseline's answer scored under them.",
+    ),
+    ActionEntry(
+        "follow_up", "Run", "&Follow up", ("Ctrl+Shift+R",), "Ask on, after the answer on screen."
     ),
     ActionEntry("stop", "Run", "&Stop", ("Esc",), "Stop; what was recorded so far is kept."),
     ActionEntry(SEPARATOR, "Run", ""),
     ActionEntry("load_demo", "Run", "Load the &demo model"),
     ActionEntry("open_model_folder", "Run", "Open a &model folder…"),
+    ActionEntry("release_model", "Run", "Re&lease the model", (), "Give its memory back."),
     ActionEntry("next_token", "View", "Next token", ("Right",)),
     ActionEntry("previous_token", "View", "Previous token", ("Left",)),
     ActionEntry("next_layer", "View", "Next layer", ("Down",), "Down in Heads, to the output."),

@@ -20,7 +20,7 @@ from var_studio.errors import VarStudioError
 from var_studio.gui.appearance import Appearance
 from var_studio.gui.collector import Collector
 from var_studio.gui.main_window import MainWindow
-from var_studio.gui.models.run_controller import as_known
+from var_studio.gui.models.problems import as_known
 
 _IMPORTED = time.monotonic()
 

@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 
 from var_studio.errors import VarStudioError
 from var_studio.gui import memory
-from var_studio.gui.models.run_controller import as_known
+from var_studio.gui.models.problems import as_known
 
 if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow

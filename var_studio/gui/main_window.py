@@ -17,7 +17,6 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import (
     QApplication,
-    QFileDialog,
     QMainWindow,
     QMenu,
     QMessageBox,
@@ -31,15 +30,16 @@ from var_studio.gui.about import ABOUT, keys_as_html
 from var_studio.gui.appearance import SCHEMES, Appearance
 from var_studio.gui.command_list import commands
 from var_studio.gui.docks import DockArea
+from var_studio.gui.model_desk import ModelDesk
 from var_studio.gui.models.question import shipped_samples
 from var_studio.gui.models.rows_ahead import RowsAhead
-from var_studio.gui.models.run_controller import ModelSummary, RunController
+from var_studio.gui.models.run_controller import RunController
 from var_studio.gui.models.run_follower import RunFollower
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.setup import SetupPanel
 from var_studio.gui.panels.transcript import TranscriptPanel
-from var_studio.gui.question_intake import QuestionIntake
+from var_studio.gui.question_intake import QuestionIntake, What
 from var_studio.gui.recent import RecentMenu
 from var_studio.gui.session_files import SessionFiles
 from var_studio.gui.status import StatusBar
@@ -77,6 +77,7 @@ class MainWindow(QMainWindow):
         self.notices = NoticeBar(centre)
         self.files = SessionFiles(self, self.workspace)
         self.intake = QuestionIntake(self, self.workspace)
+        self.desk = ModelDesk(self, self.workspace, self.controller)
         self.actions_by_name, self.menus = actions.build(self)
         self._build_view_menu()
         self.key_guard = KeyGuard(self)
@@ -156,20 +157,29 @@ class MainWindow(QMainWindow):
         workspace.undo_stack.indexChanged.connect(self._undo_changed)
         controller.problem.connect(self.show_problem)
         controller.state_changed.connect(self._state_changed)
-        controller.model_loaded.connect(self._model_loaded)
-        controller.model_failed.connect(self._model_failed)
-        controller.load_progress.connect(self._load_progress)
+        controller.queue_changed.connect(self._queue_changed)
+        controller.model_loaded.connect(self._facts_changed)
+        controller.model_released.connect(self._facts_changed)
         self.follower.status.connect(self.status.say)
         self.transcript.asked.activated.connect(self.files.show_question)
         self.transcript.dead_token.connect(self.status.say)
         setup.run_button.clicked.connect(self.run)
         setup.run_var_button.clicked.connect(self.run_with_var)
+        setup.run_pair_button.clicked.connect(self.run_pair)
         setup.stop_button.clicked.connect(self.stop)
-        setup.model_chosen.connect(self.load_model)
-        setup.folder_wanted.connect(self.open_model_folder)
+        setup.queue.cancelled.connect(controller.cancel)
+        setup.follow_up_wanted.connect(self.intake.follow_up)
+        model = setup.model_section
+        model.model_chosen.connect(self.load_model)
+        model.folder_wanted.connect(self.open_model_folder)
+        model.load_wanted.connect(self.desk.load_again)
+        model.release_wanted.connect(self.release_model)
+        model.stop_wanted.connect(self.stop)
         setup.open_image_wanted.connect(self.intake.open_image)
         setup.paste_wanted.connect(self.intake.paste_image)
+        setup.add_image_wanted.connect(self.intake.add_image)
         setup.files_dropped.connect(self.intake.take_files)
+        setup.files_added.connect(self.intake.add_files)
         setup.pixels_dropped.connect(self.intake.take_pixels)
         setup.sample_chosen.connect(self.intake.take_sample)
         app = QApplication.instance()
@@ -193,6 +203,7 @@ class MainWindow(QMainWindow):
         self.setup.set_samples(samples)
         if samples and self.workspace.question.image is None and not self.workspace.runs:
             self.intake.take_sample(samples[0])
+            self.workspace.undo_stack.clear()
         if model is not None:
             self.load_model(model)
         self.files.offer_left_over()
@@ -205,39 +216,39 @@ class MainWindow(QMainWindow):
 
     def load_model(self, name: str) -> None:
         """Load a model: "demo", a folder, a hub id."""
-        if self.controller.busy:
-            self.controller.load(name)  # says why not
-            self.setup.show_model(self.controller.model_name or "demo", self.controller.model)
-            return
-        recent = memory.recent("models")
-        self.setup.set_models([*recent, *([name] if name not in ("demo", *recent) else [])], name)
-        what = "the demo model" if name == "demo" else Path(name).name
-        self.setup.show_model(name, None, f"Loading {what}…")
-        self.status.say(f"Loading {what}…")
-        self.controller.load(name)
+        self.desk.load(name)
 
     def load_demo(self) -> None:
         """Load the demo model."""
-        self.load_model("demo")
+        self.desk.load("demo")
 
     def open_model_folder(self) -> None:
         """Choose a checkpoint folder."""
-        folder = QFileDialog.getExistingDirectory(self, "Open a model folder")
-        if folder:
-            self.load_model(folder)
-        else:
-            self.setup.show_model(self.controller.model_name or "demo", self.controller.model)
+        self.desk.open_folder()
+
+    def release_model(self) -> None:
+        """Give the model's memory back."""
+        self.desk.release()
 
     # ------------------------------------------------------------------------------- running
     def run(self) -> None:
         """Ask the question: the baseline."""
-        requests = self.intake.requests(with_var=False)
-        if requests:
-            self.controller.start(requests)
+        self._start("baseline")
 
     def run_with_var(self) -> None:
-        """Ask it with the redistribution; the baseline first if it was not asked yet."""
-        requests = self.intake.requests(with_var=True)
+        """Ask it with the interventions; the baseline first if it was not asked yet."""
+        self._start("changed")
+
+    def run_pair(self) -> None:
+        """Baseline, interventions, and the baseline's answer scored under them."""
+        self._start("pair")
+
+    def follow_up(self) -> None:
+        """Ask on, after the answer on screen."""
+        self.intake.follow_up()
+
+    def _start(self, what: What) -> None:
+        requests = self.intake.requests(what)
         if requests:
             self.controller.start(requests)
 
@@ -248,6 +259,9 @@ class MainWindow(QMainWindow):
     # ------------------------------------------------------------------- files, undo, figures
     def open_image(self) -> None:
         self.intake.open_image()
+
+    def add_image(self) -> None:
+        self.intake.add_image()
 
     def paste_image(self) -> None:
         self.intake.paste_image()
@@ -383,7 +397,7 @@ class MainWindow(QMainWindow):
     # ------------------------------------------------------------------- what is told to us
     @Slot(str)
     def _state_changed(self, state: str) -> None:
-        self.setup.show_running(state in ("running", "stopping"))
+        self.setup.show_state(state)
         if state == "stopping":
             self.status.say("Stopping…")
         if state == "running":
@@ -392,32 +406,9 @@ class MainWindow(QMainWindow):
         elif state == "idle":
             self.status.end_progress()
 
-    @Slot(object)
-    def _model_loaded(self, model: ModelSummary) -> None:
-        name = self.controller.model_name or "demo"
-        self._remember_model(name)
-        self.setup.show_model(name, model)
-        self.status.say("Ready")
-        if not self.workspace.runs:
-            self.workspace.method.set_model(
-                model.tau_default, model.hidden_size, model.n_layers, model.sink_dims
-            )
-        self._facts_changed()
-
-    @Slot(object)
-    def _model_failed(self, error: VarStudioError) -> None:
-        still = self.controller.model
-        self.setup.set_models(memory.recent("models"), self.controller.model_name or "demo")
-        self.setup.show_model(self.controller.model_name or "demo", still)
-        self.status.say(
-            "No model is loaded" if still is None else "Ready, with the model as before"
-        )
-        self.show_problem(error)
-
-    @Slot(str, float, float)
-    def _load_progress(self, stage: str, done: float, total: float) -> None:
-        if stage != "ready":
-            self.status.show_progress(done, total)
+    @Slot()
+    def _queue_changed(self) -> None:
+        self.setup.queue.show_runs(self.controller.current, self.controller.waiting)
 
     @Slot()
     def _facts_changed(self) -> None:
@@ -470,6 +461,7 @@ class MainWindow(QMainWindow):
         self._remember()
         self.hide()  # stopping may take a moment: a library that is being imported is waited for
         self.rows_ahead.end()
+        self.desk.end()
         self.controller.shutdown()
         self.files.shutdown()
         self.closed.emit()
@@ -500,7 +492,3 @@ class MainWindow(QMainWindow):
             self.area.proportion()
         # Not on the first button: its space bar would be lost to the window's keys.
         self.transcript.setFocus()
-
-    def _remember_model(self, name: str) -> None:
-        if name != "demo":
-            self.setup.set_models(memory.remember_recent("models", name), name)

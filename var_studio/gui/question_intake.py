@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from PySide6.QtCore import QBuffer, QIODevice, QMimeData, QObject, Slot
 from PySide6.QtGui import QGuiApplication, QImage
@@ -12,14 +14,20 @@ from PySide6.QtWidgets import QFileDialog
 from var_studio.errors import VarStudioError
 from var_studio.gui import memory
 from var_studio.gui.models.question import Sample
-from var_studio.gui.models.run_controller import RunRequest
+from var_studio.gui.models.requests import RunRequest
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.widgets.image_well import dropped_files
 
 if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow
-    from var_studio.recording.images import ImageSource
+    from var_studio.recording.images import ImageSource, StoredImage
+    from var_studio.recording.recording import Recording
+    from var_studio.recording.settings import Interventions
 
+What = Literal["baseline", "changed", "pair"]
+"""The question as it is; with the interventions; both, and the first answer scored under them."""
+
+_NO_QUESTION = "The question is empty."
 _IMAGES = "Images (*.png *.jpg *.jpeg *.webp *.bmp *.gif *.tif *.tiff);;All files (*)"
 
 
@@ -38,13 +46,21 @@ class QuestionIntake(QObject):
     # ------------------------------------------------------------------------------- pictures
     @Slot()
     def open_image(self) -> None:
-        """Choose an image file."""
-        path, _ = QFileDialog.getOpenFileName(
-            self._window, "Open an image", memory.last_folder("image"), _IMAGES
+        """Choose image files; they take the place of the present ones."""
+        self.take_images(self._choose(), add=False)
+
+    @Slot()
+    def add_image(self) -> None:
+        """Choose image files to ask about beside the present ones."""
+        self.take_images(self._choose(), add=True)
+
+    def _choose(self) -> list[str]:
+        paths, _ = QFileDialog.getOpenFileNames(
+            self._window, "Open images", memory.last_folder("image"), _IMAGES
         )
-        if path:
-            memory.remember_folder("image", path)
-            self._take_file(Path(path))
+        if paths:
+            memory.remember_folder("image", paths[0])
+        return paths
 
     @Slot()
     def paste_image(self) -> None:
@@ -59,27 +75,45 @@ class QuestionIntake(QObject):
 
     def take_image(self, source: ImageSource, name: str = "") -> bool:
         """Ask about this image from now on. False, with a notice, if it cannot be read."""
+        image = self._read(source, name)
+        if image is not None:
+            self._workspace.question.set_image(image)
+            self._window.setup.show_sample_note(image.note)
+        return image is not None
+
+    def take_images(self, paths: Sequence[str | Path], *, add: bool) -> None:
+        """Ask about these images, in place of the present ones or beside them."""
+        read = []
+        for path in paths:
+            image = self._read(path)
+            if image is not None:
+                read.append(image)
+                memory.remember_recent("images", str(Path(path).absolute()))
+        question = self._workspace.question
+        if read:
+            self._window.setup.show_sample_note(" ".join(i.note for i in read if i.note))
+            if add:
+                question.add_images(read)
+            else:
+                question.set_images(read)
+
+    def _read(self, source: ImageSource, name: str = "") -> StoredImage | None:
         from var_studio.recording.images import load_image
 
         try:
-            image = load_image(source, name)
+            return load_image(source, name)
         except VarStudioError as error:
             self._window.show_problem(error)
-            return False
-        self._workspace.question.set_image(image)
-        self._window.setup.show_sample_note(image.note)
-        return True
+            return None
 
     @Slot(object)
     def take_sample(self, sample: Sample) -> None:
         """Ask about a picture that ships with VAR Studio, with the first of its questions."""
-        if not self.take_image(sample.path):
-            return
-        question = self._workspace.question
-        question.set_image(question.image, sample.questions)
-        self._window.setup.show_sample_note(sample.note)
-        if sample.questions:
-            question.set_prompt(sample.questions[0])
+        image = self._read(sample.path)
+        if image is not None:
+            prompt = sample.questions[0] if sample.questions else None
+            self._workspace.question.set_images([image], sample.questions, prompt)
+            self._window.setup.show_sample_note(sample.note)
 
     @Slot(object)
     def take_pixels(self, pixels: object) -> None:
@@ -92,21 +126,24 @@ class QuestionIntake(QObject):
 
     @Slot(list)
     def take_files(self, paths: list[Path]) -> None:
-        """Take the first file: a session, a recording, a model folder, an image."""
-        for path in paths[:1]:
-            if path.is_dir():
-                if (path / "zarr.json").exists():
-                    self._window.files.open_run_folder(path)
-                else:
-                    self._window.load_model(str(path))
-            elif path.suffix.lower() == ".vars":
-                self._window.files.open(path)
+        """Take a session, a recording, a model folder; or images, all of them."""
+        first = paths[0] if paths else None
+        if first is None:
+            return
+        if first.is_dir():
+            if (first / "zarr.json").exists():
+                self._window.files.open_run_folder(first)
             else:
-                self._take_file(path)
+                self._window.load_model(str(first))
+        elif first.suffix.lower() == ".vars":
+            self._window.files.open(first)
+        else:
+            self.take_images(paths, add=False)
 
-    def _take_file(self, path: Path) -> None:
-        if self.take_image(path):
-            memory.remember_recent("images", str(path.absolute()))
+    @Slot(list)
+    def add_files(self, paths: list[Path]) -> None:
+        """Take images beside the present ones."""
+        self.take_images(paths, add=True)
 
     def take_drop(self, mime: QMimeData) -> bool:
         """Take what was dropped or copied. False if there is nothing in it for us."""
@@ -120,44 +157,109 @@ class QuestionIntake(QObject):
         return True
 
     # ----------------------------------------------------------------------------------- runs
-    def requests(self, *, with_var: bool) -> list[RunRequest]:
-        """The runs that answer the present question; none, with a notice, if it is incomplete.
-
-        With VAR the baseline comes first, unless it is on screen already.
-        """
-        question = self._workspace.question
-        if question.image is None:
+    @Slot()
+    def follow_up(self) -> None:
+        """Ask on, after the answer on screen, about its images."""
+        run = self._workspace.run
+        if run is None or not run.finished or not run.text.strip():
             self._window.show_problem(
                 QuestionError(
-                    "There is no image to ask about.",
-                    "Open, drop or paste one in Setup, or choose a sample.",
+                    "There is no answer on screen that a question could follow.",
+                    "Ask a question first, and wait for its answer.",
                 )
             )
-            return []
-        if not question.prompt.strip():
-            self._window.show_problem(
-                QuestionError("The question is empty.", "Type one in Setup, then press Run.")
-            )
-            self._window.setup.prompt.setFocus()
-            return []
-        image, prompt = question.image, question.prompt.strip()
-        generation = self._workspace.generation.stored
-        baseline = RunRequest(image, prompt, generation, None, "baseline")
-        if not with_var:
-            return [baseline]
-        settings = self._workspace.method.current
-        var = RunRequest(image, prompt, generation, settings, "with VAR")
-        return [var] if self._has_baseline(baseline) else [baseline, var]
+            return
+        try:
+            images = [run.stored_image(index) for index in range(len(run.image_entries))]
+        except VarStudioError as error:
+            self._window.show_problem(error)
+            return
+        self._workspace.question.follow_up(images, run.exchanges)
+        self._window.setup.prompt.setFocus()
 
-    def _has_baseline(self, wanted: RunRequest) -> bool:
-        """Whether the run on screen already is this model's whole answer to this question."""
+    def requests(self, what: What) -> list[RunRequest]:
+        """The runs that answer the present question; none, with a notice, if it is incomplete.
+
+        With interventions the baseline comes first, unless it is on screen already; of a pair, the
+        baseline's answer scored under them comes last.
+        """
+        try:
+            return self._requests(what)
+        except VarStudioError as error:
+            self._window.show_problem(error)
+            if error.what == _NO_QUESTION:
+                self._window.setup.prompt.setFocus()
+            return []
+
+    def _requests(self, what: What) -> list[RunRequest]:
+        workspace = self._workspace
+        question = workspace.question
+        if not question.images:
+            raise QuestionError(
+                "There is no image to ask about.",
+                "Open, drop or paste one in Setup, or choose a sample.",
+            )
+        if not question.prompt.strip():
+            raise QuestionError(_NO_QUESTION, "Type one in Setup, then press Run.")
+        baseline = RunRequest(
+            question.images,
+            question.prompt.strip(),
+            workspace.generation.stored,
+            history=question.history,
+        )
+        if what == "baseline":
+            return [baseline]
+        changed = replace(baseline, interventions=self._interventions())
+        there = self._baseline_of(baseline)
+        requests = [changed] if there is not None else [baseline, changed]
+        if what == "pair":
+            requests.append(replace(changed, scores=there or baseline))
+        return requests
+
+    def _interventions(self) -> Interventions:
+        """What acts. Raises a VarStudioError where that is nothing, or cannot be."""
+        workspace = self._workspace
+        current = workspace.interventions.current
+        if not current:
+            raise QuestionError(
+                "No intervention acts: the run would be the baseline again.",
+                "Tick one in Setup, under Interventions.",
+            )
+        for settings in current:
+            painted = getattr(settings, "target", "") == "region"
+            if painted or getattr(settings, "tokens", "") == "chosen":
+                self._check_region()
+        return current
+
+    def _check_region(self) -> None:
+        """A region says where to look on one picture; on another its tokens mean nothing."""
+        workspace = self._workspace
+        run = workspace.run
+        asked = [image.sha256 for image in workspace.question.images]
+        if not workspace.method.region:
+            raise QuestionError(
+                "There is no region to act on.",
+                "Paint one on the image, or choose other tokens in Setup.",
+            )
+        if run is None or [entry.sha256 for entry in run.image_entries] != asked:
+            raise QuestionError(
+                "The active region was painted on another picture than the one asked about.",
+                "Ask about it once (Run), and paint the region on its map.",
+            )
+
+    def _baseline_of(self, wanted: RunRequest) -> Recording | None:
+        """The run on screen, if it is this model's whole answer to this question."""
         run, model = self._workspace.baseline, self._window.controller.model
-        return (
+        there = (
             run is not None
             and run.reason in ("end", "length")
+            and run.teacher is None
             and run.generation == wanted.generation
-            and [e.sha256 for e in run.image_entries] == [wanted.image.sha256]
+            and [e.sha256 for e in run.image_entries] == [i.sha256 for i in wanted.images]
             and run.provenance.get("prompt") == wanted.prompt
+            and run.exchanges[:-1] == wanted.history
             and model is not None
             and run.provenance.get("checkpoint") == model.checkpoint
+            and run.provenance.get("dtype") == model.dtype
         )
+        return run if there else None

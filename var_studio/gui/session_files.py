@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QPushButton
 
 from var_studio.errors import VarStudioError
 from var_studio.gui import memory
-from var_studio.gui.models.run_controller import BusyError
+from var_studio.gui.models.problems import BusyError
 from var_studio.gui.models.task import Task
 from var_studio.gui.models.workspace import Workspace
 from var_studio.recording.settings import Generation, Redistribution
@@ -274,12 +274,12 @@ class SessionFiles(QObject):
         if run is None:
             return
         try:
-            image = run.stored_image(0) if run.image_entries else None
+            images = [run.stored_image(index) for index in range(len(run.image_entries))]
         except VarStudioError as error:
             self._window.show_problem(error)
             return
-        self._workspace.question.set_image(image)
-        self._workspace.question.set_prompt(str(run.provenance.get("prompt") or ""))
+        prompt = str(run.provenance.get("prompt") or "")
+        self._workspace.question.show(images, prompt, run.exchanges[:-1])
 
 
 def _view(workspace: Workspace) -> dict[str, Any]:
@@ -295,6 +295,7 @@ def _view(workspace: Workspace) -> dict[str, Any]:
         "cells": sorted(selection.cells),
         "method": workspace.method.stored.model_dump(mode="json"),
         "generation": workspace.generation.stored.model_dump(mode="json"),
+        "interventions": workspace.interventions.to_json(),
         "view": workspace.view.to_json(),
     }
 
@@ -311,6 +312,7 @@ def _restore(workspace: Workspace, view: dict[str, Any]) -> None:
             workspace.method.reset(Redistribution.model_validate(view["method"]))
         if "generation" in view:
             workspace.generation.reset(Generation.model_validate(view["generation"]))
+        workspace.interventions.restore(dict(view.get("interventions", {})))
         workspace.view.restore(dict(view.get("view", {})))
         for run in workspace.runs:
             if run.id == view.get("run"):

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QStatusBar, QWi
 from var_studio.analysis.parity import parity
 
 if TYPE_CHECKING:
-    from var_studio.gui.models.run_controller import ModelSummary
+    from var_studio.gui.models.model_worker import ModelSummary
     from var_studio.recording.recording import Recording
 
 

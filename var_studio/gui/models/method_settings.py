@@ -98,7 +98,23 @@ class _Change(QUndoCommand):
         self._model._apply(self._before)
 
 
-class MethodModel(SettingsModel[Redistribution]):
+class LayersModel(SettingsModel[S]):
+    """Settings with a range of layers."""
+
+    def set(self, *, drag: bool = False, **changes: Any) -> None:
+        """Change fields as in SettingsModel; an end of the layer range takes the other along."""
+        stored: Any = self._value
+        first = changes.get("first_layer", stored.first_layer)
+        last = changes.get("last_layer", stored.last_layer)
+        if last is not None and last < first:
+            if "last_layer" not in changes:
+                changes["last_layer"] = first
+            elif "first_layer" not in changes:
+                changes["first_layer"] = last
+        super().set(drag=drag, **changes)
+
+
+class MethodModel(LayersModel[Redistribution]):
     """The redistribution's settings, with what the present model says about τ and layers."""
 
     def __init__(self, undo_stack: QUndoStack | None = None, parent: QObject | None = None) -> None:
@@ -108,29 +124,36 @@ class MethodModel(SettingsModel[Redistribution]):
         self.hidden_size = 4096
         self.n_layers = 0
         self.sink_dims_default: tuple[int, ...] = ()
-
-    def set(self, *, drag: bool = False, **changes: Any) -> None:
-        """Change fields as in SettingsModel; an end of the layer range takes the other along."""
-        first = changes.get("first_layer", self._value.first_layer)
-        last = changes.get("last_layer", self._value.last_layer)
-        if last is not None and last < first:
-            if "last_layer" not in changes:
-                changes["last_layer"] = first
-            elif "first_layer" not in changes:
-                changes["first_layer"] = last
-        super().set(drag=drag, **changes)
+        self.region: tuple[int, ...] = ()
 
     @property
     def current(self) -> Redistribution:
-        """The settings with τ resolved: never None."""
-        if self._value.tau is not None:
-            return self._value
-        return self._value.model_copy(update={"tau": self.tau_default})
+        """The settings with τ resolved (never None), and the region as it is painted now."""
+        changes: dict[str, Any] = {}
+        if self._value.tau is None:
+            changes["tau"] = self.tau_default
+        if self._value.target == "region" and self.region:
+            changes["region"] = self.region
+        return self._value.model_copy(update=changes) if changes else self._value
 
     @property
     def tau(self) -> float:
         """τ in force."""
         return self.tau_default if self._value.tau is None else self._value.tau
+
+    def set_region(self, tokens: tuple[int, ...]) -> None:
+        """Tell the visual tokens of the active region, empty where there is none; a target that is
+        a region follows it as it is painted."""
+        if tokens != self.region:
+            self.region = tokens
+            self.changed.emit()
+
+    def set_target(self, target: str) -> None:
+        """Choose who receives the budget; a region is the active one. Nothing changes without."""
+        if target != "region":
+            self.set(target=target, region=())
+        elif self.region:
+            self.set(target=target, region=self.region)
 
     def set_model(
         self,

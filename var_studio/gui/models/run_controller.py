@@ -3,171 +3,43 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
-from var_studio.engine.events import Event, RunFailed
 from var_studio.errors import VarStudioError
-from var_studio.recording.settings import Generation, Intervention
-
-if TYPE_CHECKING:
-    from var_studio.recording.images import StoredImage
+from var_studio.gui.models.model_worker import ModelSummary, ModelWorker
+from var_studio.gui.models.problems import BusyError
+from var_studio.gui.models.requests import ForecastRequest, LoadOptions, LoadRequest, RunRequest
 
 State = Literal["idle", "loading", "running", "stopping"]
-
-
-class UnexpectedError(VarStudioError):
-    """A defect of VAR Studio, not of the user: caught, shown, survived."""
-
-
-class BusyError(VarStudioError):
-    """Something was asked of the model while it was at work."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSummary:
-    """What the window may know of the loaded model. Plain values; the model stays in its thread."""
-
-    name: str
-    checkpoint: str
-    family: str
-    device: str
-    dtype: str
-    n_layers: int
-    n_heads: int
-    hidden_size: int
-    sink_dims: tuple[int, ...]
-    sink_dims_origin: str
-    tau_default: float
-    description: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """One run to make. `intervention` None: the baseline."""
-
-    image: StoredImage
-    prompt: str
-    generation: Generation
-    intervention: Intervention | None
-    name: str
-
-
-class _Worker(QObject):
-    """Lives in the model's thread. Its slots block that thread; `cancel` is polled by them."""
-
-    loaded = Signal(object)
-    released = Signal()
-    load_failed = Signal(object)
-    load_progress = Signal(str, float, float)
-    woken = Signal()
-    run_ended = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lmm: Any = None
-        self._events: deque[Event] = deque()
-        self._failed = False
-
-    # deque.append and popleft are atomic: the only object both threads touch.
-    def take_events(self) -> list[Event]:
-        """Called by the GUI thread: everything that happened since the last call."""
-        taken: list[Event] = []
-        while self._events:
-            taken.append(self._events.popleft())
-        return taken
-
-    def _push(self, event: Event) -> None:
-        self._failed = self._failed or isinstance(event, RunFailed)
-        self._events.append(event)
-        self.woken.emit()
-
-    @Slot(str, object)
-    def load(self, name: str, cancel: threading.Event) -> None:
-        """Load a model in place of the present one, which stays until the new one is found."""
-        try:
-            from var_studio.models.checkpoints import resolve
-            from var_studio.models.errors import LoadCancelledError
-            from var_studio.models.families import family_of
-            from var_studio.models.loading import LoadProgress, load_model
-
-            def tell_download(done: int, total: int) -> None:
-                if cancel.is_set():
-                    raise LoadCancelledError("Loading was stopped.", "Load it again when you like.")
-                self._tell_loading(LoadProgress("download", done, total))
-
-            # A sixth of a second that the first reading would otherwise cost the GUI thread.
-            import_module("array_api_compat.numpy")
-            family_of(resolve(name, tell_download).config)
-            if self._lmm is not None:
-                old, self._lmm = self._lmm, None
-                old.release()
-                self.released.emit()
-            lmm = load_model(name, on_event=self._tell_loading, cancel=cancel)
-        except Exception as error:
-            self.load_failed.emit(as_known(error))
-            return
-        self._lmm = lmm
-        self.loaded.emit(_summary(lmm))
-
-    def _tell_loading(self, progress: Any) -> None:
-        # Floats: a download in bytes overflows a C int.
-        self.load_progress.emit(progress.stage, float(progress.done), float(progress.total))
-
-    @Slot(object, object)
-    def run(self, request: RunRequest, cancel: threading.Event) -> None:
-        """Make one run; its events go to the queue."""
-        self._failed = False
-        try:
-            from var_studio.engine.generation import record
-
-            record(
-                self._lmm,
-                request.image,
-                request.prompt,
-                generation=request.generation,
-                intervention=request.intervention,
-                name=request.name,
-                on_event=self._push,
-                cancel=cancel,
-            ).close()
-        except Exception as error:
-            if not self._failed:
-                self._push(RunFailed(as_known(error)))
-        self.run_ended.emit()
-
-    @Slot()
-    def release(self) -> None:
-        """Give the model's memory back."""
-        if self._lmm is not None:
-            lmm, self._lmm = self._lmm, None
-            lmm.release()
 
 
 class RunController(QObject):
     """The window's side of the model's thread. All its signals come in the GUI thread.
 
-    Events are handed on at most about 30 times a second, the first one at once. `runs_ended`
-    follows the last event of the last queued run.
+    Runs wait in a queue and are made one after another. Events are handed on at most about 30
+    times a second, the first one at once.
     """
 
     state_changed = Signal(str)
+    queue_changed = Signal()
     model_loaded = Signal(object)  # ModelSummary
     model_failed = Signal(object)  # VarStudioError
+    model_released = Signal()
     load_progress = Signal(str, float, float)  # stage, done, total (0: unknown)
+    load_forecast = Signal(object)  # models.room.Fit of the model that is being loaded
+    run_forecast = Signal(object)  # Fit of the run asked of last, or VarStudioError
     happened = Signal(object)  # one of var_studio.engine.events
     batch_done = Signal()  # the events of one repaint are all out
     run_ended = Signal()  # one run is over, for whatever reason
     problem = Signal(object)  # VarStudioError
 
-    _load = Signal(str, object)
+    _load = Signal(object, object)
     _run = Signal(object, object)
+    _forecast = Signal(object)
     _release = Signal()
 
     interval_ms = 33
@@ -177,12 +49,15 @@ class RunController(QObject):
         self.state: State = "idle"
         self.model: ModelSummary | None = None
         self.model_name: str | None = None
-        self._wanted = ""
+        self.current: RunRequest | None = None
+        self._wanted = LoadRequest("demo")
         self._queue: deque[RunRequest] = deque()
         self._cancel = threading.Event()
+        self._asked: ForecastRequest | None = None
+        self._forecasting = False
         self._thread = QThread(self)
         self._thread.setObjectName("model")
-        self._worker = _Worker()
+        self._worker = ModelWorker()
         self._worker.moveToThread(self._thread)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -190,11 +65,13 @@ class RunController(QObject):
         self._timer.timeout.connect(self._drain)
         self._load.connect(self._worker.load)
         self._run.connect(self._worker.run)
+        self._forecast.connect(self._worker.forecast)
         self._release.connect(self._worker.release)
         self._worker.loaded.connect(self._on_loaded)
         self._worker.released.connect(self._on_released)
         self._worker.load_failed.connect(self._on_load_failed)
         self._worker.load_progress.connect(self.load_progress)
+        self._worker.forecast_made.connect(self._on_forecast)
         self._worker.woken.connect(self._on_woken)
         self._worker.run_ended.connect(self._on_run_ended)
 
@@ -209,8 +86,28 @@ class RunController(QObject):
         """Whether nothing is under way and nothing waits."""
         return self.state == "idle" and not self._queue
 
-    def load(self, name: str) -> None:
-        """Load the model `name` ("demo", a folder, a hub id) in the background."""
+    @property
+    def waiting(self) -> tuple[RunRequest, ...]:
+        """The runs that wait, the next one first."""
+        return tuple(self._queue)
+
+    @property
+    def wanted(self) -> LoadRequest:
+        """The model asked for last."""
+        return self._wanted
+
+    def load(
+        self,
+        name: str,
+        options: LoadOptions | None = None,
+        *,
+        trust: bool = False,
+        anyway: bool = False,
+    ) -> bool:
+        """Load the model `name` ("demo", a folder, a hub id) in the background.
+
+        Returns False, with a `problem`, while the model is at work.
+        """
         if self.busy:
             self.problem.emit(
                 BusyError(
@@ -218,45 +115,64 @@ class RunController(QObject):
                     "Press Stop (Esc), then choose the model again.",
                 )
             )
-            return
-        self._wanted = name
+            return False
+        self._wanted = LoadRequest(name, options or LoadOptions(), trust, anyway)
         self._cancel = threading.Event()
         self._start_thread()
         self._set_state("loading")
-        self._load.emit(name, self._cancel)
+        self._load.emit(self._wanted, self._cancel)
+        return True
 
-    def start(self, requests: Sequence[RunRequest]) -> bool:
-        """Make these runs, one after another. While the model still loads, they wait for it.
-
-        Returns False, with a `problem`, if runs are under way already.
-        """
-        if self._queue or self.state in ("running", "stopping"):
+    def release(self) -> bool:
+        """Give the model's memory back. Returns False, with a `problem`, while it is at work."""
+        if self.busy:
             self.problem.emit(
-                BusyError(
-                    "A run is under way already.",
-                    "Wait for its answer, or press Stop (Esc); what it recorded so far is kept.",
-                )
+                BusyError("The model is at work.", "Press Stop (Esc), then release it.")
             )
             return False
+        self._release.emit()
+        return True
+
+    def start(self, requests: Sequence[RunRequest]) -> bool:
+        """Make these runs, one after another, after those that wait already. While the model still
+        loads, they wait for it. Returns False, with a `problem`, if there is no model."""
         if self.model is None and self.state != "loading":
             self.problem.emit(
                 BusyError("No model is loaded.", "Choose a model in Setup, then press Run.")
             )
             return False
         self._queue.extend(requests)
+        self.queue_changed.emit()
         self._next()
         return True
 
+    def cancel(self, request: RunRequest) -> None:
+        """Take one run, and those that need its answer, off the queue; the one under way stops and
+        keeps what it recorded. The others go on."""
+        self._drop(request)
+        if request is self.current and self.state == "running":
+            self._cancel.set()
+            self._set_state("stopping")
+        self.queue_changed.emit()
+
     def stop(self) -> None:
-        """Stop what goes on; what was recorded is kept."""
+        """Stop what goes on and empty the queue; what was recorded is kept."""
         self._queue.clear()
         if self.busy:
             self._cancel.set()
             if self.state == "running":
                 self._set_state("stopping")
+        self.queue_changed.emit()
+
+    def forecast(self, request: ForecastRequest | None) -> None:
+        """Ask what a run would take; `run_forecast` answers once the thread is free. Of several
+        questions only the last is answered; None: none of them."""
+        self._asked = request
+        self._ask_forecast()
 
     def shutdown(self, timeout_ms: int = 20_000) -> bool:
         """Stop everything and end the thread; waits for it. Returns whether it ended in time."""
+        self._asked = None
         self.stop()
         self._timer.stop()
         if not self._thread.isRunning():
@@ -269,7 +185,7 @@ class RunController(QObject):
     # ------------------------------------------------------- slots, called in the GUI thread
     @Slot(object)
     def _on_loaded(self, model: ModelSummary) -> None:
-        self.model, self.model_name = model, self._wanted
+        self.model, self.model_name = model, self._wanted.name
         self._set_state("idle")
         self.model_loaded.emit(model)
         self._next()
@@ -277,14 +193,27 @@ class RunController(QObject):
     @Slot()
     def _on_released(self) -> None:
         self.model = self.model_name = None
+        self.model_released.emit()
 
     @Slot(object)
     def _on_load_failed(self, error: VarStudioError) -> None:
         if self.model is None:
             self._queue.clear()
+            self.queue_changed.emit()
         self._set_state("idle")
         self.model_failed.emit(error)
         self._next()
+
+    @Slot(object, object)
+    def _on_forecast(self, request: Any, made: Any) -> None:
+        if isinstance(request, LoadRequest):
+            self.load_forecast.emit(made)
+            return
+        self._forecasting = False
+        if request is self._asked:
+            self._asked = None
+            self.run_forecast.emit(made)
+        self._ask_forecast()
 
     @Slot()
     def _on_woken(self) -> None:
@@ -301,19 +230,38 @@ class RunController(QObject):
         self.batch_done.emit()
         self._timer.start()
 
-    @Slot()
-    def _on_run_ended(self) -> None:
+    @Slot(bool)
+    def _on_run_ended(self, well: bool) -> None:
         self._drain()
+        ended, self.current = self.current, None
+        if ended is not None and not well:
+            self._drop(ended)
         self._set_state("idle")
         self.run_ended.emit()
+        self.queue_changed.emit()
         self._next()
 
     # ------------------------------------------------------------------------------ plumbing
     def _next(self) -> None:
         if self.state == "idle" and self._queue and self.model is not None:
             self._cancel = threading.Event()
+            self.current = self._queue.popleft()
             self._set_state("running")
-            self._run.emit(self._queue.popleft(), self._cancel)
+            self.queue_changed.emit()
+            self._run.emit(self.current, self._cancel)
+        self._ask_forecast()
+
+    def _drop(self, request: RunRequest) -> None:
+        """Take a request, and what scores its answer, off the queue."""
+        kept = [r for r in self._queue if r is not request and r.scores is not request]
+        self._queue = deque(kept)
+
+    def _ask_forecast(self) -> None:
+        # The thread answers between runs only: one question at a time waits there, not many.
+        if self._asked is None or self._forecasting or self.busy or self.model is None:
+            return
+        self._forecasting = True
+        self._forecast.emit(self._asked)
 
     def _start_thread(self) -> None:
         if not self._thread.isRunning():
@@ -323,37 +271,3 @@ class RunController(QObject):
         if state != self.state:
             self.state = state
             self.state_changed.emit(state)
-
-
-def as_known(error: BaseException) -> VarStudioError:
-    """The error itself if it is one a user can expect, else a wrapper that keeps its traceback."""
-    if isinstance(error, VarStudioError):
-        return error
-    known = UnexpectedError(
-        f"Something went wrong inside VAR Studio: {type(error).__name__}: {error}.",
-        "Your recordings are kept; the details help whoever repairs it.",
-    )
-    known.__cause__ = error
-    return known
-
-
-def details(error: BaseException) -> str:
-    """The chain of causes, for whoever opens a notice's details."""
-    return "".join(traceback.format_exception(error)).strip()
-
-
-def _summary(lmm: Any) -> ModelSummary:
-    return ModelSummary(
-        name=str(lmm.name),
-        checkpoint=str(lmm.checkpoint),
-        family=str(getattr(lmm.family, "name", lmm.family)),
-        device=str(lmm.device),
-        dtype=str(lmm.dtype).removeprefix("torch."),
-        n_layers=int(lmm.n_layers),
-        n_heads=int(lmm.n_heads),
-        hidden_size=int(lmm.hidden_size),
-        sink_dims=tuple(int(d) for d in lmm.sink_dims or ()),
-        sink_dims_origin=str(lmm.sink_dims_origin),
-        tau_default=float(lmm.tau_default),
-        description=str(lmm.description),
-    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QThread, Signal
 
-from var_studio.gui.models.run_controller import as_known
+from var_studio.gui.models.problems import as_known
 
 
 class Task(QThread):

@@ -10,9 +10,11 @@ from PySide6.QtGui import QUndoStack
 
 from var_studio.errors import VarStudioError
 from var_studio.gui.models.history import LookHistory
+from var_studio.gui.models.interventions import InterventionsModel
 from var_studio.gui.models.method_settings import GenerationModel, MethodModel
 from var_studio.gui.models.question import QuestionModel
 from var_studio.gui.models.regions import RegionsModel
+from var_studio.gui.models.requests import LoadModel, LoadOptions
 from var_studio.gui.models.selection import SelectionModel
 from var_studio.gui.models.view import ViewModel
 
@@ -50,7 +52,9 @@ class Workspace(QObject):
         self.selection = SelectionModel(self)
         self.method = MethodModel(self.undo_stack, self)
         self.generation = GenerationModel(self.undo_stack, self)
-        self.question = QuestionModel(self)
+        self.interventions = InterventionsModel(self.method, self.undo_stack, self)
+        self.loading = LoadModel(LoadOptions(), self.undo_stack, self)
+        self.question = QuestionModel(self.undo_stack, self)
         self.view = ViewModel(self)
         self.regions = RegionsModel(self.undo_stack, self)
         self.runs: list[Recording] = []
@@ -73,7 +77,7 @@ class Workspace(QObject):
         self.history = LookHistory(self)
         self.selection.changed.connect(self._selection_changed)
         self.method.changed.connect(self.invalidate)
-        self.regions.changed.connect(self.invalidate)
+        self.regions.changed.connect(self._region_changed)
         self.regions.edited.connect(self._edited)
         self.view.changed.connect(self._view_changed)
 
@@ -154,7 +158,8 @@ class Workspace(QObject):
         """Add a run (it may still be growing), pair it with its baseline, and look at it."""
         self.runs.append(run)
         self.modified = True
-        self._pair(run)
+        if run.teacher is None:
+            self._pair(run)
         if look or self.run is None or self.run not in (self.baseline, self.paired):
             with self.history.unrecorded():
                 self.look_at(run)
@@ -173,6 +178,7 @@ class Workspace(QObject):
             self._reading = None
             self.method.set_model(run.tau_default, run.hidden_size, run.n_layers, run.sink_dims)
         self._update_range()
+        self._tell_region()
         if position is None and self.selection.position is None:
             position = self._first_interesting(run)
         if position is not None:
@@ -308,6 +314,19 @@ class Workspace(QObject):
             ):
                 return other
         return None
+
+    def _region_changed(self) -> None:
+        self._tell_region()
+        self.invalidate()
+
+    def _tell_region(self) -> None:
+        """What is steered to, or hidden, follows the region as it is painted."""
+        region = self.regions.active
+        positions: tuple[int, ...] = ()
+        if self.run is not None and region is not None:
+            positions = tuple(int(self.run.layout.positions[k]) for k in region.tokens)
+        self.method.set_region(region.tokens if region is not None and positions else ())
+        self.interventions.set_region(positions)
 
     def _selection_changed(self) -> None:
         with self.history.together():

@@ -1,4 +1,7 @@
-"""Setup's settings of the redistribution: τ, ρ, p, the presets, and the rest behind "More"."""
+"""Setup's settings of the redistribution: τ, ρ, p, the presets, and the rest behind "More".
+
+What a sink and an image-centric head is, is said here for every intervention.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,22 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QToolB
 
 from var_studio.gui.models.method_settings import MethodModel
 from var_studio.gui.widgets.dims_edit import DimsEdit
+from var_studio.gui.widgets.quiet import QuietLabel
 from var_studio.gui.widgets.section import Section
 from var_studio.gui.widgets.settings_form import SettingsForm
 from var_studio.recording.settings import RHO_PRESETS
 
+NO_REGION = "Paint a region on the image first: with the brush or the rectangle above the map."
 _WORDS = {
     # "Selected" alone would be read as: the heads selected in the Heads panel.
     "heads": {"selected": "Image-centric", "all": "All"},
-    "target": {"visual": "Visual non-sinks", "text": "Text", "both": "Both"},
+    "source": {"all": "All sinks", "visual": "Visual sinks", "text": "Text sinks"},
+    "target": {
+        "visual": "Visual non-sinks",
+        "text": "Text",
+        "both": "Both",
+        "region": "The active region",
+    },
     "convention": {"paper": "The paper's text", "released-code": "The released code"},
 }
 
@@ -27,6 +38,13 @@ class MethodForm(SettingsForm):
     def shown_value(self, name: str) -> Any:
         return getattr(self._model.current, name)  # type: ignore[attr-defined]
 
+    def change(self, name: str, value: Any, *, drag: bool = False) -> None:
+        """A region as target brings its tokens along."""
+        if name == "target":
+            self._model.set_target(value)  # type: ignore[attr-defined]
+        else:
+            super().change(name, value, drag=drag)
+
 
 class MethodSection(Section):
     """Shows a MethodModel and changes it, every change through its undo stack."""
@@ -36,12 +54,18 @@ class MethodSection(Section):
         self._method = method
         bounds = {"tau": (0.0, method.tau_max)}
         self.form = MethodForm(method, ["tau", "rho", "p"], bounds=bounds)
-        self.tau_note = QLabel()
-        self.tau_note.setObjectName("quiet")
-        self.tau_note.setWordWrap(True)
+        self.tau_note = QuietLabel()
         self.more_form = MethodForm(
             method,
-            ["mass_min", "convention", "heads", "target", "first_layer", "last_layer"],
+            [
+                "mass_min",
+                "convention",
+                "heads",
+                "source",
+                "target",
+                "first_layer",
+                "last_layer",
+            ],
             choice_words=_WORDS,
         )
         last = self.more_form.controls["last_layer"]
@@ -57,6 +81,8 @@ class MethodSection(Section):
         self.add(self._build_presets())
         self.add_more(dims_form)
         self.add_more(self.more_form)
+        self.region_note = QuietLabel()
+        self.add_more(self.region_note)
         method.changed.connect(self._follow)
         self._follow()
 
@@ -85,9 +111,20 @@ class MethodSection(Section):
     def _follow(self) -> None:
         method = self._method
         self.form.set_bounds("tau", 0.0, method.tau_max)
-        self.tau_note.setText(
+        self.tau_note.say(
             f"φ is at most √D = {method.tau_max:.1f}; this model's τ is {method.tau_default:.3g}."
         )
+        self.more_form.refuse("target", "region", "" if method.region else NO_REGION)
+        steered = method.stored.target == "region"
+        if steered and not method.region:
+            self.region_note.say(
+                "No region is active on this picture: the tokens chosen last "
+                f"({len(method.stored.region)}) still receive the budget."
+            )
+        else:
+            self.region_note.say(
+                f"{len(method.region)} visual tokens receive the budget." if steered else ""
+            )
         self.dims.set_model(method.sink_dims_default, method.hidden_size)
         self.dims.set_dims(method.current.sink_dims)
         for preset, button in self.preset_buttons.items():

@@ -1,52 +1,38 @@
-"""What to run: the model, the picture, the question, how to answer, how to redistribute."""
+"""What to run: the model, the images, the question, how to answer, what is done to the model."""
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QImage, QPixmap
+from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtWidgets import (
     QAbstractButton,
-    QComboBox,
     QFrame,
     QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QMenu,
     QPushButton,
     QScrollArea,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from var_studio.gui.models.question import Sample
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.image_section import ImageSection
+from var_studio.gui.panels.intervention_section import InterventionSection
 from var_studio.gui.panels.method_section import MethodSection
-from var_studio.gui.widgets.hover_line import HoverLine
+from var_studio.gui.panels.model_section import ModelSection
+from var_studio.gui.panels.question_section import QuestionSection
 from var_studio.gui.widgets.icons import icon
-from var_studio.gui.widgets.image_well import ImageWell
-from var_studio.gui.widgets.prompt_edit import PromptEdit
+from var_studio.gui.widgets.queue_list import QueueList
+from var_studio.gui.widgets.quiet import QuietLabel
 from var_studio.gui.widgets.section import Section
 from var_studio.gui.widgets.settings_form import SettingsForm
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
-    from var_studio.gui.models.run_controller import ModelSummary
     from var_studio.gui.models.workspace import Workspace
-    from var_studio.recording.images import StoredImage
 
-DEMO_NOTE = (
-    "A toy model for coloured shapes. Its sinks were induced in training: it shows how the "
-    "instrument works and is no evidence that VAR helps."
-)
-_CHOOSE_FOLDER, _FROM_HUB = "?folder", "?hub"
-_SAMPLE_COLUMNS = 6
 _WIDEST = 400
 _SCROLL_ROOM = 14
 
@@ -58,19 +44,23 @@ class SetupPanel(Panel):
     name = "setup"
     title = "Setup"
     help_text = (
-        "Choose a model and a picture, type a question, press Run. The redistribution's settings "
-        "move the “after” map at once, without the model: that is the local view of one row. Run "
-        "with VAR lets the model answer again with the redistribution in every layer and step: "
-        "that is the global one, and its answer is shown under the baseline's."
+        "Choose a model and one or more pictures, type a question, press Run. The redistribution's "
+        "settings move the “after” map at once, without the model: that is the local view of one "
+        "row. Under “In a run” you tick what is done to the model itself, in every layer and step: "
+        "Run with VAR lets it answer again that way, the global view. Run pair makes three runs: "
+        "the baseline, the same with what is ticked, and the baseline’s own words scored under it "
+        "(teacher-forced). Runs you start meanwhile wait in a list above the buttons; Stop keeps "
+        "what was recorded. The line above the buttons says what a run takes at most."
     )
 
-    model_chosen = Signal(str)  # "demo", a folder, a hub id
-    folder_wanted = Signal()
     open_image_wanted = Signal()
+    add_image_wanted = Signal()
     paste_wanted = Signal()
-    files_dropped = Signal(list)
+    files_dropped = Signal(list)  # in place of the present images
+    files_added = Signal(list)  # beside them
     pixels_dropped = Signal(object)
     sample_chosen = Signal(object)
+    follow_up_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -78,9 +68,14 @@ class SetupPanel(Panel):
         self._column = QVBoxLayout()
         self._column.setContentsMargins(12, 6, _SCROLL_ROOM, 12)
         self._column.setSpacing(16)
-        self._build_model()
-        self._build_image()
-        self._build_question()
+        self.model_section = ModelSection()
+        self.image_section = self._build_image()
+        self.question_section = QuestionSection()
+        self.question_section.prompt.picture_pasted.connect(self.paste_wanted)
+        self.question_section.follow_up_wanted.connect(self.follow_up_wanted)
+        self.prompt = self.question_section.prompt
+        for section in (self.model_section, self.image_section, self.question_section):
+            self._column.addWidget(section)
         inner = QWidget()
         inner.setLayout(self._column)
         scroll = self.scroller = QScrollArea()
@@ -95,7 +90,7 @@ class SetupPanel(Panel):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(scroll, 1)
-        column.addWidget(self._build_buttons())
+        column.addWidget(self._build_footer())
         body.setMinimumWidth(300)
         # A wider window gives its room to the maps.
         self.setMaximumWidth(_WIDEST)
@@ -103,98 +98,44 @@ class SetupPanel(Panel):
         self.show_body()
 
     # ------------------------------------------------------------------------------ building
-    def _build_model(self) -> None:
-        section = Section("Model")
-        self.model = QComboBox()
-        self.model.setAccessibleName("Model")
-        self.model.setToolTip("The demo, a checkpoint folder on this computer, or a hub id.")
-        self.model.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.model.setMinimumContentsLength(12)
-        self.model.activated.connect(self._model_activated)
-        self.hub = QLineEdit()
-        self.hub.setPlaceholderText("owner/name on the hub, then Enter")
-        self.hub.setAccessibleName("Hub id")
-        self.hub.returnPressed.connect(self._hub_entered)
-        self.hub.hide()
-        self.model_note = _quiet("")
-        for widget in (self.model, self.hub, self.model_note):
-            section.add(widget)
-        self.set_models([], "demo")
-        self._column.addWidget(section)
+    def _build_image(self) -> ImageSection:
+        section = ImageSection()
+        section.open_wanted.connect(self.open_image_wanted)
+        section.add_wanted.connect(self.add_image_wanted)
+        section.paste_wanted.connect(self.paste_wanted)
+        section.sample_chosen.connect(self.sample_chosen)
+        section.well.dropped.connect(self.files_dropped)
+        section.well.pixels_dropped.connect(self.pixels_dropped)
+        section.strip.dropped.connect(self.files_added)
+        return section
 
-    def _build_image(self) -> None:
-        section = Section("Image")
-        self.well = ImageWell()
-        self.well.clicked.connect(self.open_image_wanted)
-        self.well.dropped.connect(self.files_dropped)
-        self.well.pixels_dropped.connect(self.pixels_dropped)
-        self.open_image = QPushButton("Open…")
-        self.open_image.setToolTip("Open an image file")
-        self.open_image.clicked.connect(self.open_image_wanted)
-        self.paste_image = QPushButton("Paste")
-        self.paste_image.setToolTip("Take the image on the clipboard")
-        self.paste_image.clicked.connect(self.paste_wanted)
-        self.image_name = HoverLine("")
-        self.image_name.set_quiet(True)
-        self.image_name.setAccessibleName("Name of the image")
-        row = QWidget()
-        line = QHBoxLayout(row)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.addWidget(self.image_name, 1)
-        line.addWidget(self.paste_image)
-        line.addWidget(self.open_image)
-        self.samples = QWidget()
-        self._sample_grid = QGridLayout(self.samples)
-        self._sample_grid.setContentsMargins(0, 0, 0, 0)
-        self._sample_grid.setSpacing(2)
-        self._sample_grid.setColumnStretch(_SAMPLE_COLUMNS, 1)
-        self.samples.hide()
-        self.sample_note = _quiet("")
-        self.sample_note.hide()
-        for widget in (self.well, row, self.samples, self.sample_note):
-            section.add(widget)
-        self._column.addWidget(section)
-
-    def _build_question(self) -> None:
-        section = Section("Question")
-        self.prompt = PromptEdit()
-        self.prompt.picture_pasted.connect(self.paste_wanted)
-        self.prompt.textChanged.connect(self._prompt_typed)
-        self.suggest = QToolButton()
-        self.suggest.setObjectName("menuButton")
-        self.suggest.setText("Questions that suit this picture  ▾")
-        self.suggest.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-        self.suggest.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.suggest.setAutoRaise(True)
-        self.suggest_menu = QMenu(self.suggest)
-        self.suggest.setMenu(self.suggest_menu)
-        self.suggest.hide()
-        section.add(self.prompt)
-        section.add(self.suggest)
-        self._column.addWidget(section)
-
-    def _build_buttons(self) -> QWidget:
+    def _build_footer(self) -> QWidget:
         footer = self.footer = QWidget()
         footer.setObjectName("footer")
+        self.queue = QueueList()
+        self.forecast = QuietLabel()
+        self.forecast.setAccessibleName("What a run takes")
         self.run_button = QPushButton("Run")
         self.run_button.setObjectName("primary")
         self.run_button.setToolTip("Ask the model; every attention row is recorded (R)")
         self.run_var_button = QPushButton("Run with VAR")
-        self.run_var_button.setToolTip(
-            "Ask again with the redistribution in every layer and step (Sec. 5), and compare "
-            "(Shift+R)"
-        )
+        self.run_pair_button = QPushButton("Run pair")
         self.stop_button = QPushButton("Stop")
-        self.stop_button.setToolTip("Stop; what was recorded so far is kept (Esc)")
+        self.stop_button.setToolTip(
+            "Stop, and empty the queue; what was recorded so far is kept (Esc)"
+        )
         self.stop_button.setEnabled(False)
-        row = QHBoxLayout(footer)
-        row.setContentsMargins(12, 8, 12, 10)
-        row.setSpacing(6)
-        row.addWidget(self.run_button, 3)
-        row.addWidget(self.run_var_button, 4)
-        row.addWidget(self.stop_button, 2)
+        grid = QGridLayout(footer)
+        grid.setContentsMargins(12, 8, 12, 10)
+        grid.setSpacing(6)
+        grid.addWidget(self.queue, 0, 0, 1, 2)
+        grid.addWidget(self.forecast, 1, 0, 1, 2)
+        grid.addWidget(self.run_button, 2, 0)
+        grid.addWidget(self.stop_button, 2, 1)
+        grid.addWidget(self.run_var_button, 3, 0)
+        grid.addWidget(self.run_pair_button, 3, 1)
+        grid.setColumnStretch(0, 3)
+        grid.setColumnStretch(1, 2)
         self._show_icons()
         return footer
 
@@ -208,11 +149,11 @@ class SetupPanel(Panel):
         )
         answer.add(self.answer_form)
         answer.add_more(self.sampling_form)
-        self._column.addWidget(answer)
-
         self.method = MethodSection(workspace.method)
         self.method_form, self.more_form = self.method.form, self.method.more_form
-        self._column.addWidget(self.method)
+        self.interventions = InterventionSection(workspace.interventions)
+        for section in (answer, self.method, self.interventions):
+            self._column.addWidget(section)
         self._column.addStretch(1)
         for pressed in self.findChildren(QAbstractButton):
             # A click must not take the focus: space flips the map, it does not run again.
@@ -238,154 +179,75 @@ class SetupPanel(Panel):
     # -------------------------------------------------------------------------- the workspace
     def set_workspace(self, workspace: Workspace) -> None:
         super().set_workspace(workspace)
+        self.model_section.build_options(workspace.loading)
         self._build_settings(workspace)
-        workspace.question.image_changed.connect(self._show_image)
-        workspace.question.prompt_changed.connect(self._show_prompt)
-        self._show_image()
-        self._show_prompt()
+        self.image_section.follow(workspace.question)
+        self.question_section.follow(workspace.question)
+        workspace.interventions.changed.connect(self._name_buttons)
+        workspace.runs_changed.connect(self._show_answer)
+        workspace.run_changed.connect(self._show_answer)
+        self._name_buttons()
 
     def refresh(self, reading: Reading | None) -> None:
         self.show_body()  # there is always something to set
 
-    def _show_image(self) -> None:
-        question = self._workspace().question
-        pixmap = None if question.image is None else _pixmap(question.image)
-        name = question.image.name if question.image is not None else ""
-        self.well.show_picture(pixmap, name)
-        self.image_name.set_text(name)
-        self.suggest_menu.clear()
-        for text in question.suggestions:
-            self.suggest_menu.addAction(text).triggered.connect(partial(self._suggested, text))
-        self.suggest.setVisible(bool(question.suggestions))
+    def _show_answer(self) -> None:
+        assert self.workspace is not None
+        run = self.workspace.run
+        self.question_section.show_answer(run is not None and run.finished and bool(run.text))
 
-    def _show_prompt(self) -> None:
-        prompt = self._workspace().question.prompt
-        if self.prompt.toPlainText() != prompt:
-            with QSignalBlocker(self.prompt):
-                self.prompt.setPlainText(prompt)
+    def _name_buttons(self) -> None:
+        assert self.workspace is not None
+        name = self.workspace.interventions.name
+        self.run_var_button.setText(f"Run with {name}" if name else "Run with …")
+        for button, tip in (
+            (self.run_var_button, "Ask again with it in every layer and step, and compare"),
+            (self.run_pair_button, "Baseline, the same with it, and the baseline’s answer scored"),
+        ):
+            button.setEnabled(bool(name))
+            keys = "Shift+R" if button is self.run_var_button else "Ctrl+R"
+            button.setToolTip(f"{tip}: {name} ({keys})" if name else _NOTHING_ACTS)
 
     # ------------------------------------------------------------------- told by the window
-    def set_models(self, recent: list[str], current: str) -> None:
-        """Fill the list of models: the demo, recent ones, folder, hub."""
-        with QSignalBlocker(self.model):
-            self.model.clear()
-            self.model.addItem("Demo model", "demo")
-            for name in recent:
-                self.model.addItem(Path(name).name or name, name)
-                self.model.setItemData(self.model.count() - 1, name, Qt.ItemDataRole.ToolTipRole)
-            self.model.insertSeparator(self.model.count())
-            self.model.addItem("Open a model folder…", _CHOOSE_FOLDER)
-            self.model.addItem("From the hub…", _FROM_HUB)
-            self.model.setCurrentIndex(max(self.model.findData(current), 0))
-        self.hub.hide()
-
-    def show_model(self, name: str, model: ModelSummary | None, loading: str = "") -> None:
-        """Say what is loaded, or what is being loaded."""
-        index = self.model.findData(name)
-        if index >= 0:
-            self.model.setCurrentIndex(index)
-        if loading:
-            self.model_note.setText(loading)
-        elif model is None:
-            self.model_note.setText("No model is loaded.")
-        else:
-            dims = ", ".join(str(d) for d in model.sink_dims) or "none known"
-            lines = [
-                f"{model.n_layers} layers × {model.n_heads} heads, D = {model.hidden_size}; "
-                f"sink dimensions {dims} ({model.sink_dims_origin})."
-            ]
-            if name == "demo":
-                lines.insert(0, DEMO_NOTE)
-            self.model_note.setText("\n".join(lines))
-
     def set_samples(self, samples: tuple[Sample, ...]) -> None:
         """Show the pictures that ship with VAR Studio."""
-        for number, sample in enumerate(samples):
-            button = QToolButton()
-            button.setAutoRaise(True)
-            button.setIcon(QIcon(str(sample.path)))
-            button.setIconSize(QSize(32, 32))
-            button.setToolTip("\n".join(t for t in (sample.title, sample.note) if t))
-            button.setAccessibleName(f"Sample: {sample.title}")
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            button.clicked.connect(partial(self._sample_clicked, sample))
-            row, column = divmod(number, _SAMPLE_COLUMNS)
-            self._sample_grid.addWidget(button, row, column)
-        self.samples.setVisible(bool(samples))
+        self.image_section.set_samples(samples)
         self._order_tabs()
 
     def show_sample_note(self, note: str) -> None:
         """Say what one should know of the chosen sample ("" to say nothing)."""
-        self.sample_note.setText(note)
-        self.sample_note.setVisible(bool(note))
+        self.image_section.sample_note.say(note)
 
-    def show_running(self, running: bool) -> None:
-        """While a run goes on only Stop can be pressed."""
-        self.run_button.setEnabled(not running)
-        self.run_var_button.setEnabled(not running)
-        self.stop_button.setEnabled(running)
+    def show_forecast(self, text: str, tip: str = "", *, short: bool = False) -> None:
+        """Say what a run takes; `short`: there is too little of something."""
+        self.forecast.setObjectName("wrong" if short else "quiet")
+        self.forecast.style().unpolish(self.forecast)
+        self.forecast.style().polish(self.forecast)
+        self.forecast.say(text)
+        self.forecast.setToolTip(tip)
 
-    # ------------------------------------------------------------------------------- the user
-    def _model_activated(self) -> None:
-        chosen = str(self.model.currentData())
-        self.hub.setVisible(chosen == _FROM_HUB)
-        if chosen == _FROM_HUB:
-            self.hub.setFocus()
-        elif chosen == _CHOOSE_FOLDER:
-            self.folder_wanted.emit()
-        else:
-            self.model_chosen.emit(chosen)
+    def show_state(self, state: str) -> None:
+        """What the model's thread is at. Runs can be started at any time: they wait."""
+        self.stop_button.setEnabled(state != "idle")
+        self.model_section.show_state(state)
 
-    def _hub_entered(self) -> None:
-        if self.hub.text().strip():
-            self.model_chosen.emit(self.hub.text().strip())
-
+    # ------------------------------------------------------------------------------ plumbing
     def _make_room(self, low: int, high: int) -> None:
         """The scroll bar stands in the right margin, so that no line breaks anew beside it."""
         bar = self.scroller.verticalScrollBar().sizeHint().width() if high > low else 0
         self._column.setContentsMargins(12, 6, max(_SCROLL_ROOM - bar, 0), 12)
 
-    def _prompt_typed(self) -> None:
-        self._workspace().question.set_prompt(self.prompt.toPlainText())
-
-    def _suggested(self, text: str) -> None:
-        self._workspace().question.set_prompt(text)
-
-    def _sample_clicked(self, sample: Sample) -> None:
-        self.sample_chosen.emit(sample)
-
-    # ------------------------------------------------------------------------------ plumbing
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.PaletteChange and hasattr(self, "stop_button"):
             self._show_icons()
         super().changeEvent(event)
 
     def _show_icons(self) -> None:
-        self.run_button.setIcon(icon("run", self._on_accent()))
+        on_accent = self.palette().highlightedText().color().name()
+        self.run_button.setIcon(icon("run", on_accent))
         self.run_var_button.setIcon(icon("run-var"))
+        self.run_pair_button.setIcon(icon("pair"))
         self.stop_button.setIcon(icon("stop"))
 
-    def _on_accent(self) -> str:
-        return self.palette().highlightedText().color().name()
 
-    def _workspace(self) -> Workspace:
-        assert self.workspace is not None
-        return self.workspace
-
-
-def _quiet(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setObjectName("quiet")
-    label.setWordWrap(True)
-    return label
-
-
-def _pixmap(image: StoredImage) -> QPixmap:
-    """The picture as the model will see it: Pillow turns it as its EXIF says, Qt would not."""
-    from var_studio.recording.images import decode
-
-    pixels = decode(image).copy()
-    pixels.thumbnail((800, 800))
-    width, height = pixels.size
-    encoded = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-    return QPixmap.fromImage(encoded.copy())
+_NOTHING_ACTS = "Tick what is done to the model, under “In a run”"

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 
 from var_studio.errors import VarStudioError
 from var_studio.gui import theme
-from var_studio.gui.models.run_controller import details
+from var_studio.gui.models.problems import details
 from var_studio.gui.widgets.icons import icon
 
 Kind = Literal["note", "warning", "error"]

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -145,6 +146,20 @@ class SettingsForm(QWidget):
         control.set_bounds(low, high)
         self.follow()
 
+    def change(self, name: str, value: Any, *, drag: bool = False) -> None:
+        """What the user chose; overridden where a field takes others along."""
+        self._model.set(drag=drag, **{name: value})
+
+    def refuse(self, name: str, choice: str, why: str) -> None:
+        """Make one choice of a list impossible, and say why as its tooltip; "" offers it again."""
+        combo = self.controls[name]
+        assert isinstance(combo, QComboBox)
+        items = combo.model()
+        assert isinstance(items, QStandardItemModel)
+        item = items.item(combo.findData(choice))
+        item.setEnabled(not why)
+        item.setToolTip(why)
+
     def shown_value(self, name: str) -> Any:
         """What the control of a field shows; overridden where None stands for a default."""
         return getattr(self._model.stored, name)
@@ -176,9 +191,7 @@ class SettingsForm(QWidget):
         if name in self._as_spin:
             return self._float_spin(name, low, high)
         control = FloatControl(low, high)
-        control.changed.connect(
-            lambda value, drag, name=name: self._model.set(drag=drag, **{name: value})
-        )
+        control.changed.connect(lambda value, drag, name=name: self.change(name, value, drag=drag))
         control.released.connect(self._model.end_drag)
         return control
 
@@ -191,7 +204,7 @@ class SettingsForm(QWidget):
             elif choice in words:
                 combo.addItem(words[choice], choice)
         combo.activated.connect(
-            lambda _, name=name, combo=combo: self._model.set(**{name: combo.currentData()})
+            lambda _, name=name, combo=combo: self.change(name, combo.currentData())
         )
         return combo
 
@@ -205,15 +218,14 @@ class SettingsForm(QWidget):
         return spin
 
     def _set_number(self, name: str, low: int, value: int) -> None:
-        changes: dict[str, Any] = {name: None if value < low else value}
-        self._model.set(**changes)
+        self.change(name, None if value < low else value)
 
     def _float_spin(self, name: str, low: float, high: float) -> QDoubleSpinBox:
         spin = QDoubleSpinBox()
         spin.setRange(low, high)
         spin.setSingleStep(0.1)
         spin.setKeyboardTracking(False)
-        spin.valueChanged.connect(lambda value, name=name: self._model.set(**{name: value}))
+        spin.valueChanged.connect(lambda value, name=name: self.change(name, value))
         return spin
 
 

@@ -1,0 +1,84 @@
+"""What is asked of the model's thread: a model to load, runs to make, a forecast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from var_studio.gui.models.method_settings import SettingsModel
+from var_studio.recording.interventions import FORCED, run_name_for
+from var_studio.recording.settings import Generation, Interventions, Settings
+
+if TYPE_CHECKING:
+    from var_studio.recording.images import StoredImage
+    from var_studio.recording.recording import Recording
+    from var_studio.recording.tokens import Exchange
+
+
+class LoadOptions(Settings):
+    """How the next model is loaded."""
+
+    device: str = Field(
+        "auto",
+        min_length=1,
+        title="Device",
+        description="Where the model computes. auto: an NVIDIA GPU, else Apple's, else the CPU.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        title="Precision",
+        description="auto: float32 on the CPU, elsewhere the checkpoint's own.",
+    )
+    quantization: Literal["none", "8bit", "4bit"] = Field(
+        "none",
+        title="Quantisation",
+        description="8 or 4 bits for the weights of the decoder layers (bitsandbytes).",
+    )
+
+
+class LoadModel(SettingsModel[LoadOptions]):
+    """The LoadOptions of the window, with undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """A model to load: "demo", a folder or a hub id. `trust`: its own code may run, the user said
+    so. `anyway`: also where the forecast says that it does not fit."""
+
+    name: str
+    options: LoadOptions = field(default_factory=LoadOptions)
+    trust: bool = False
+    anyway: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunRequest:
+    """One run to make; each is itself alone, whatever it asks.
+
+    `interventions` empty: the baseline. `scores`: the answer that is fed to the model word by word
+    (teacher forcing), of a run that is there or of a request before this one.
+    """
+
+    images: tuple[StoredImage, ...]
+    prompt: str
+    generation: Generation
+    interventions: Interventions = ()
+    history: tuple[Exchange, ...] = ()
+    scores: Recording | RunRequest | None = None
+
+    @property
+    def name(self) -> str:
+        """What the run will be called."""
+        return run_name_for(self.interventions) + (FORCED if self.scores is not None else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForecastRequest:
+    """What the next run would be; nothing is recorded."""
+
+    images: tuple[StoredImage, ...]
+    prompt: str
+    generation: Generation
+    contrast: bool = False
