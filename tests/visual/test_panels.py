@@ -64,6 +64,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
     return cropped_run(tmp_path / "run", monkeypatch, layers=6, heads=6)
 
 
+def pixels_of(panel: Panel) -> np.ndarray:
+    """The panel without its header, and without a focus: (height, width, 3) uint8."""
+    focus = panel.window().focusWidget()
+    if focus is not None:
+        focus.clearFocus()
+    settle()
+    image = panel.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), dtype=np.uint8).reshape(image.height(), -1)
+    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
+
+
 def picture_of(qtbot: QtBot, run: Recording, name: str, scheme: str) -> np.ndarray:
     """The panel of a case without its header: (height, width, 3) uint8."""
     kind, selection, view, size = CASES[name]
@@ -76,13 +87,7 @@ def picture_of(qtbot: QtBot, run: Recording, name: str, scheme: str) -> np.ndarr
     workspace.view.set(**view)
     if isinstance(panel, ImagePanel):
         panel.pick(COLS * 2 + 1)
-    focus = panel.window().focusWidget()
-    if focus is not None:
-        focus.clearFocus()
-    settle()
-    image = panel.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
-    rows = np.frombuffer(image.constBits(), dtype=np.uint8).reshape(image.height(), -1)
-    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
+    return pixels_of(panel)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -77,6 +77,15 @@ class RegionsModel(QObject):
         self._push(changed, active, f"new name of region {name}")
         return new
 
+    def set_tokens(self, name: str, tokens: Iterable[int]) -> None:
+        """Give a region exactly these visual tokens, and paint on in it."""
+        if self.find(name) is None:
+            return
+        new = Region(name, self._within(tokens))
+        changed = tuple(new if region.name == name else region for region in self.current)
+        if changed != self.current:
+            self._push(changed, name, f"change of region {name}")
+
     def remove(self, name: str) -> None:
         """Remove a region."""
         kept = tuple(region for region in self.current if region.name != name)

@@ -1,0 +1,77 @@
+"""What the picture looks like with regions, tiles and separators, and the panels beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6 import QtWidgets
+from pytestqt.qtbot import QtBot
+
+from tests.gui.panel_stage import cropped_run, settle, stage
+from tests.visual.test_panels import pixels_of, same_look
+from var_studio.gui import theme
+from var_studio.gui.models.workspace import Workspace
+from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.image import ImagePanel
+from var_studio.gui.panels.regions import RegionsPanel
+from var_studio.recording.recording import Recording
+
+pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
+__all__ = ["same_look"]
+
+Matches = Callable[[np.ndarray, str], None]
+CUP = [row * 8 + col for row in (5, 6, 7) for col in (2, 3, 4)]
+WALL = [row * 8 + col for row in (0, 1) for col in range(8)]
+
+
+def paint(workspace: Workspace) -> None:
+    workspace.regions.add(WALL, "wall")
+    workspace.regions.add(CUP, "the red cup")
+
+
+def bent(workspace: Workspace) -> None:
+    paint(workspace)
+    workspace.view.set(gamma=0.5, hide_sinks=True, tool="brush", colour_map="cividis")
+
+
+def steered(workspace: Workspace) -> None:
+    paint(workspace)
+    workspace.method.set(target="region", region=tuple(CUP))
+
+
+def nothing(workspace: Workspace) -> None:
+    """As it stands."""
+
+
+CASES: dict[str, tuple[type[Panel], Callable[[Workspace], None], tuple[int, int]]] = {
+    "image-regions": (ImagePanel, bent, (520, 440)),
+    "regions": (RegionsPanel, steered, (760, 260)),
+    "regions-none": (RegionsPanel, nothing, (560, 220)),
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
+    return cropped_run(tmp_path / "run", monkeypatch, layers=6, heads=6)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", CASES)
+def test_panel_looks_as_before(
+    qtbot: QtBot,
+    same_look: None,
+    run: Recording,
+    matches_baseline: Matches,
+    name: str,
+    scheme: str,
+) -> None:
+    kind, act, size = CASES[name]
+    QtWidgets.QApplication.setPalette(theme.palette(scheme))  # type: ignore[arg-type]
+    panel = kind()
+    workspace = stage(qtbot, panel, run, size=size)
+    act(workspace)
+    settle()
+    matches_baseline(pixels_of(panel), f"{name}-{scheme}")
