@@ -14,12 +14,12 @@ from tests.gui.fixtures import settle
 from tests.synthetic import make_run
 from var_studio.gui.models.method_settings import MethodModel
 from var_studio.gui.models.selection import SelectionModel
-from var_studio.gui.models.token_list import TokenListModel, TokenRole, surprise
+from var_studio.gui.models.token_list import TokenListModel, TokenRole
+from var_studio.gui.models.word_colours import surprise
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.answer_variants import interventions_text
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
-from var_studio.recording.tokens import Token
 
 
 @pytest.fixture
@@ -231,8 +231,7 @@ class _Cut:
 
 @pytest.mark.parametrize(("p", "shade"), [(1.0, 0.0), (0.1, 0.5), (0.01, 1.0), (1e-6, 1.0)])
 def test_surprise(p: float, shade: float) -> None:
-    token = Token(0, 1, "a", "generated", logprob=float(np.log(p)))
-    assert surprise(token) == pytest.approx(shade)
+    assert surprise(float(np.log(p))) == pytest.approx(shade)
 
 
 def test_gui_models_need_no_widgets() -> None:

@@ -1,21 +1,25 @@
-"""The tokens of a run as a Qt list: one entry per token, one chip per stretch of image tokens."""
+"""The tokens of a run as a Qt list: one entry per token, one chip per image, gaps and dividers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
+from var_studio.recording.layout import VisualLayout
 from var_studio.recording.tokens import Token
 
 if TYPE_CHECKING:
+    from var_studio.analysis.compare import Column
     from var_studio.recording.recording import Recording
 
 Index = QModelIndex | QPersistentModelIndex
+NOWHERE = -1
+"""Position of an entry that stands for no token."""
 
 
 class TokenRole(IntEnum):
@@ -29,33 +33,24 @@ class TokenRole(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A token, or (`token` None) the chip that stands for `count` image tokens."""
+    """A token; a chip that stands for `count` image tokens; a gap where the other answer has a
+    word and this one none; a divider between two turns.
+
+    `partner`: the word of the other answer in the same column, which shares its width. `differs`:
+    the two are not the same.
+    """
 
     position: int
     text: str
     token: Token | None
     count: int = 1
+    kind: Literal["token", "chip", "gap", "divider"] = "token"
+    partner: str = ""
+    differs: bool = False
 
     @property
     def leading_space(self) -> bool:
         return self.text[:1] == " "
-
-
-Colouring = Callable[[Token], "float | None"]
-
-
-def surprise(token: Token) -> float | None:
-    """Shade of a generated token: 0 where the model was sure, 1 where p is 1 % or less."""
-    if token.logprob is None or math.isnan(token.logprob):
-        return None
-    return min(max(-token.logprob / math.log(100.0), 0.0), 1.0)
-
-
-COLOURINGS: dict[str, tuple[str, Colouring | None]] = {
-    "none": ("No colour", None),
-    "probability": ("Probability", surprise),
-}
-"""Ways to colour words: key -> (name in the window, function of a token). A new one is a line."""
 
 
 class TokenListModel(QAbstractListModel):
@@ -66,9 +61,12 @@ class TokenListModel(QAbstractListModel):
         self._wanted = wanted
         self._run: Recording | None = None
         self._entries: list[Entry] = []
+        self._at: dict[int, int] = {}
         self._seen = 0
+        self._aligned = False
         self._rows: frozenset[int] = frozenset()
-        self._colouring: Colouring | None = None
+        self._shades: Mapping[int, float] = {}
+        self._values: Mapping[int, str] = {}
         self.divergence: int | None = None
 
     @property
@@ -80,29 +78,65 @@ class TokenListModel(QAbstractListModel):
     def entries(self) -> Sequence[Entry]:
         return self._entries
 
+    @property
+    def aligned(self) -> bool:
+        """Whether the entries stand under those of another answer."""
+        return self._aligned
+
+    @property
+    def selectable(self) -> frozenset[int]:
+        """Positions that have an attention row."""
+        return self._rows
+
     def set_run(self, run: Recording | None) -> None:
-        """Show another run (or none)."""
+        """Show another run (or none), its tokens one after the other."""
         self.beginResetModel()
         self._run = run
-        self._entries, self._seen = [], 0
+        self._entries, self._at, self._seen = [], {}, 0
+        self._aligned = False
         self.divergence = None
         if run is not None:
-            self._entries = self._read(run.tokens)
+            self._entries = self._read(run.tokens, 0)
             self._seen = len(run.tokens)
+            self._find(0)
         self.endResetModel()
 
     def grow(self) -> None:
-        """Append what the run has produced since."""
-        if self._run is None:
+        """Append what the run has produced since. Aligned entries wait for `align`."""
+        if self._run is None or self._aligned:
             return
         tokens = self._run.tokens
-        new = self._read(tokens[self._seen :])
+        new = self._read(tokens, self._seen)
         self._seen = len(tokens)
-        if new:
-            first = len(self._entries)
-            self.beginInsertRows(QModelIndex(), first, first + len(new) - 1)
-            self._entries.extend(new)
-            self.endInsertRows()
+        self._insert(len(self._entries), new)
+
+    def align(self, columns: Sequence[Column], mine: Literal["baseline", "other"]) -> None:
+        """Show one side of two answers laid under each other: an entry or a gap per column."""
+        entries = []
+        for column in columns:
+            own, else_ = column.baseline, column.other
+            if mine == "other":
+                own, else_ = else_, own
+            partner = "" if else_ is None else _readable(else_)
+            differs = column.relation != "same"
+            if own is None:
+                entries.append(Entry(NOWHERE, "", None, 0, "gap", partner, differs))
+            else:
+                entries.append(
+                    Entry(own.position, _readable(own), own, partner=partner, differs=differs)
+                )
+        self._aligned = True
+        kept = 0
+        for before, now in zip(self._entries, entries, strict=False):
+            if before != now:
+                break
+            kept += 1
+        if kept < len(self._entries):
+            self.beginRemoveRows(QModelIndex(), kept, len(self._entries) - 1)
+            del self._entries[kept:]
+            self._find(0)
+            self.endRemoveRows()
+        self._insert(kept, entries[kept:])
 
     def set_selectable(self, positions: Collection[int]) -> None:
         """Tell which positions have an attention row; the others are shown faint."""
@@ -112,17 +146,20 @@ class TokenListModel(QAbstractListModel):
         if not different:
             return
         # While an answer is written one word changes at a time: repainting all costs 10 ms.
-        changed = [n for n, e in enumerate(self._entries) if e.position in different]
+        changed = [self._at[position] for position in different if position in self._at]
         if len(changed) > 8:
             self._all_changed()
             return
         for number in changed:
             self.dataChanged.emit(self.index(number), self.index(number))
 
-    def set_colouring(self, key: str) -> None:
-        """Colour by one of COLOURINGS."""
-        self._colouring = COLOURINGS[key][1]
-        self._all_changed()
+    def set_shades(self, shades: Mapping[int, float], values: Mapping[int, str]) -> None:
+        """Colour tokens by their positions, from -1 to 1 (0: not at all), and say the values in
+        their tooltips."""
+        if shades != self._shades:
+            self._shades = shades
+            self._all_changed()
+        self._values = values
 
     def set_divergence(self, position: int | None) -> None:
         """Mark the first token at which this answer leaves the other one."""
@@ -132,10 +169,14 @@ class TokenListModel(QAbstractListModel):
 
     def index_of(self, position: int | None) -> QModelIndex:
         """Index of the entry that holds this position; invalid if it is not in this part."""
-        for row, entry in enumerate(self._entries):
-            if position is not None and entry.position <= position < entry.position + entry.count:
-                return self.index(row)
-        return QModelIndex()
+        if position is None or position < 0:
+            return QModelIndex()
+        row = self._at.get(position)
+        if row is None:
+            for number, entry in enumerate(self._entries):
+                if entry.kind == "chip" and 0 <= position - entry.position < entry.count:
+                    row = number
+        return QModelIndex() if row is None else self.index(row)
 
     # ------------------------------------------------------------------------ Qt's questions
     def rowCount(self, parent: Index | None = None) -> int:
@@ -145,26 +186,44 @@ class TokenListModel(QAbstractListModel):
         if not index.isValid() or index.row() >= len(self._entries):
             return None
         entry = self._entries[index.row()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return entry.text
         if role == TokenRole.ENTRY:
             return entry
+        if role == Qt.ItemDataRole.DisplayRole:
+            return entry.text
         if role == TokenRole.POSITION:
             return entry.position
         if role == TokenRole.SHADE:
-            return self._shade(entry)
+            return None if entry.token is None else self._shades.get(entry.position)
         if role == TokenRole.SELECTABLE:
             return entry.position in self._rows
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._tooltip(entry)
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return entry.text.strip() or "space"
+            return self._spoken(entry)
         return None
 
     # ------------------------------------------------------------------------------ plumbing
-    def _read(self, tokens: Sequence[Token]) -> list[Entry]:
+    def _insert(self, first: int, new: list[Entry]) -> None:
+        if new:
+            self.beginInsertRows(QModelIndex(), first, first + len(new) - 1)
+            self._entries[first:first] = new
+            self._find(first)
+            self.endInsertRows()
+
+    def _find(self, first: int) -> None:
+        """Note where each position stands, for entries from `first` on."""
+        if first == 0:
+            self._at = {}
+        for number in range(first, len(self._entries)):
+            position = self._entries[number].position
+            if position != NOWHERE:
+                self._at[position] = number
+
+    def _read(self, tokens: Sequence[Token], start: int) -> list[Entry]:
+        """Entries of the tokens from `start` on."""
         entries: list[Entry] = []
-        start = 0
+        turns = len({token.turn for token in tokens if self._wanted(token)})
+        turn = tokens[start - 1].turn if start else None
         while start < len(tokens):
             token = tokens[start]
             end = start + 1
@@ -172,35 +231,38 @@ class TokenListModel(QAbstractListModel):
                 while end < len(tokens) and tokens[end].role == "visual":
                     end += 1
             if self._wanted(token):
+                if turns > 1 and token.turn != turn:
+                    turn = token.turn
+                    text = f"Question {turn + 1}"
+                    entries.append(Entry(NOWHERE, text, None, 0, "divider"))
                 if token.role == "visual":
-                    text = self._chip(end - start)
-                    entries.append(Entry(token.position, text, None, end - start))
+                    assert self._run is not None
+                    entries += _chips(self._run.layout, token.position, end - start)
                 else:
                     entries.append(Entry(token.position, _readable(token), token))
             start = end
         return entries
 
-    def _chip(self, count: int) -> str:
-        assert self._run is not None
-        views = self._run.layout.views
-        if len(views) == 1:
-            return f"image {views[0].rows}×{views[0].cols}"
-        return f"image, {count} tokens"
+    def _spoken(self, entry: Entry) -> str:
+        if entry.kind == "gap":
+            return "nothing here"
+        value = self._values.get(entry.position)
+        said = entry.text.strip() or "space"
+        return f"{said}, {value}" if value and entry.token is not None else said
 
-    def _shade(self, entry: Entry) -> float | None:
-        if self._colouring is None or entry.token is None or entry.token.role != "generated":
-            return None
-        return self._colouring(entry.token)
-
-    def _tooltip(self, entry: Entry) -> str:
+    def _tooltip(self, entry: Entry) -> str | None:
         token = entry.token
-        if token is None:
+        if entry.kind == "chip":
             last = entry.position + entry.count - 1
             return (
                 f"{entry.count} image tokens, positions {entry.position} to {last}. "
                 "The Image panel shows them one by one."
             )
+        if token is None:
+            return None
         lines = [f"“{entry.text.strip()}” · position {token.position}"]
+        if entry.position in self._values:
+            lines.append(self._values[entry.position])
         if token.logprob is not None:
             lines.append(
                 f"probability {math.exp(token.logprob):.1%} (log-probability {token.logprob:.2f})"
@@ -222,6 +284,73 @@ class TokenListModel(QAbstractListModel):
     def _all_changed(self) -> None:
         if self._entries:
             self.dataChanged.emit(self.index(0), self.index(len(self._entries) - 1))
+
+
+def matches(entries: Sequence[Entry], text: str) -> list[int]:
+    """Positions of the tokens at which `text` begins, in order; capitals are as good as small.
+
+    A word may be made of several tokens, and a text of several words.
+    """
+    wanted = text.casefold()
+    if not wanted:
+        return []
+    joined, starts, owners = "", [], []
+    for entry in entries:
+        if entry.token is None:
+            joined += "\n" if entry.kind != "gap" else ""  # no word goes on behind an image
+            continue
+        starts.append(len(joined))
+        owners.append(entry)
+        joined += entry.token.text.casefold()
+    found: list[int] = []
+    at = joined.find(wanted)
+    number = 0
+    while at >= 0:
+        while number + 1 < len(starts) and starts[number + 1] <= at:
+            number += 1
+        if not found or found[-1] != owners[number].position:
+            found.append(owners[number].position)
+        at = joined.find(wanted, at + 1)
+    return found
+
+
+def _chips(layout: VisualLayout, position: int, count: int) -> list[Entry]:
+    """A chip for each image in a stretch of image tokens, with the size of its grid."""
+    first = int(layout.positions.searchsorted(position))
+    last = int(layout.positions.searchsorted(position + count))
+    images: list[int | None] = []
+    for k in range(first, last):
+        cell = layout.cell_of(k)
+        # What is no patch (the end of a line, a separator) goes with the patch before it.
+        before = images[-1] if images else None
+        images.append(before if cell is None else layout.views[cell[0]].image)
+    several = len({view.image for view in layout.views}) > 1
+    chips: list[Entry] = []
+    start = 0
+    for index in range(1, len(images) + 1):
+        if index < len(images) and (images[start] is None or images[index] == images[start]):
+            if images[start] is None:
+                images[start] = images[index]
+            continue
+        begin = position if start == 0 else int(layout.positions[first + start])
+        end = position + count if index == len(images) else int(layout.positions[first + index])
+        text = _chip_text(layout, images[start], end - begin, several)
+        chips.append(Entry(begin, text, None, end - begin, "chip"))
+        start = index
+    return chips or [Entry(position, f"image, {count} tokens", None, count, "chip")]
+
+
+def _chip_text(layout: VisualLayout, image: int | None, count: int, several: bool) -> str:
+    views = [view for view in layout.views if view.image == image]
+    name = f"image {image + 1}" if several and image is not None else "image"
+    if len(views) == 1 and layout.known:
+        return (
+            f"{name} {views[0].rows}×{views[0].cols}"
+            if not several
+            else (f"{name}: {views[0].rows}×{views[0].cols}")
+        )
+    parts = f"{len(views)} views, " if len(views) > 1 else ""
+    return f"{name}: {parts}{count:,} tokens"
 
 
 def _readable(token: Token) -> str:

@@ -239,6 +239,8 @@ class Workspace(QObject):
             self.modified = True
         if run in (self.baseline, self.paired):
             self.baseline = self.paired = None
+            if self.run is not None and self.run is not run:
+                self._pair(self.run)
         if run is self.run:
             self.run = None
             with self.history.unrecorded():

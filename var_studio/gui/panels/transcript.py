@@ -2,45 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
     QGridLayout,
+    QHBoxLayout,
     QLabel,
     QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
     QWidget,
 )
 
-from var_studio.gui.models.token_list import COLOURINGS, TokenListModel
+from var_studio.gui.models.token_list import TokenListModel
+from var_studio.gui.models.word_colours import COLOURINGS, WordColours
 from var_studio.gui.panels.answer_variants import AnswerVariants
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.transcript_search import TranscriptSearch
+from var_studio.gui.widgets.answer_pair import AnswerPair
+from var_studio.gui.widgets.hover_line import HoverLine
+from var_studio.gui.widgets.icons import icon
+from var_studio.gui.widgets.tints import Hues, TintBar
 from var_studio.gui.widgets.token_strip import TokenStrip
 from var_studio.recording.interventions import run_name_for
 
 if TYPE_CHECKING:
+    from var_studio.analysis.compare import Comparison
     from var_studio.analysis.reading import Reading
     from var_studio.gui.models.workspace import Workspace
     from var_studio.recording.recording import Recording
 
-_LONGEST = 26
+_LONGEST: Final = 26
 """Characters of a question in the list of questions; its tooltip has them all."""
+_SHORTEST: Final = 20
+"""Characters that are always seen of a list's present entry."""
+_LONG: Final = 150
+"""An answer of more words is laid under the other one a few times a second, not at every word."""
+_ALIGN_EVERY_MS: Final = 400
+_WITHIN: Final = Qt.ShortcutContext.WidgetWithChildrenShortcut
+_HUES: Final = {
+    "probability": Hues("warning"),
+    "visual_mass": Hues("visual"),
+    "sink_mass": Hues("sink"),
+    "image_centric_share": Hues("image_centric"),
+    "delta_logprob": Hues("bos", "visual"),
+    "reverse": Hues("visual"),
+}
 
 
 class TranscriptPanel(Panel):
-    """Three paragraphs: the question, the baseline's answer, the answer with VAR."""
+    """The question, and below it the baseline's answer and the second one, word under word."""
 
     name = "transcript"
     title = "Transcript"
     help_text = (
         "Every word the model read or wrote. Click one, also a repeated one, to see where the "
         "model looked: Image, Heads and the φ histogram follow. ← and → step from token to token, "
-        "Home and End go to either end. Rest the pointer on a word for its probability and the "
-        "candidates it beat. A red bar marks the first word at which the answer with VAR leaves "
-        "the baseline's. “As query” shows the row of the word itself, the paper's reading; “step "
-        "that produced it” shows the row from which the model chose the word."
+        "Home and End go to either end. Type while a word is selected, or press /, to search: "
+        "Enter or F3 goes to the next word found. Two answers stand under each other, word under "
+        "word; a dash is a gap where the other answer has a word more. A red bar marks the first "
+        "word at which the second answer leaves the baseline's, dots the words that differ. "
+        "“Colour” tints the words by their probability, by the attention they give to the image or "
+        "to sinks, by the share of image-centric heads (Fig. 10), by the change of their "
+        "log-probability, or by how much they look at the cells selected in Image. “As query” "
+        "shows the row of the word itself, the paper's reading; “step that produced it” shows the "
+        "row from which the model chose the word."
     )
     empty_text = "Ask a question about a picture: the words will appear here, each one clickable."
 
@@ -59,21 +91,32 @@ class TranscriptPanel(Panel):
         self.second_label = _caption("")
         self.parting = AnswerVariants()
         self.parting.choice.activated.connect(self._variant_chosen)
+        self.pair = AnswerPair(self.answer, self.second)
         body = QWidget()
         grid = QGridLayout(body)
         grid.setContentsMargins(12, 4, 12, 8)
         grid.setHorizontalSpacing(14)
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(1, 1)
-        for row, (label, strip) in enumerate(self._rows()):
-            grid.addWidget(label, row, 0, Qt.AlignmentFlag.AlignTop)
-            grid.addWidget(strip, row, 1)
+        grid.addWidget(self.question_label, 0, 0, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self.question, 0, 1)
+        captions = QVBoxLayout()
+        captions.setSpacing(0)
+        for label in (self.answer_label, self.second_label):
+            label.setFixedHeight(self.answer.line)
+            label.setContentsMargins(0, 0, 0, 0)
+            captions.addWidget(label)
+        captions.addStretch(1)
+        grid.addLayout(captions, 1, 0)
+        grid.addWidget(self.pair, 1, 1, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self.parting, 2, 1)
+        grid.setRowStretch(3, 1)
+        for strip in self.strips:
             strip.token_clicked.connect(self._clicked)
             strip.dead_token_clicked.connect(self._dead_clicked)
             strip.home.connect(self._home)
             strip.end.connect(self._end)
-        grid.addWidget(self.parting, 3, 1)
-        grid.setRowStretch(4, 1)
+            strip.typed.connect(self._typed)
         self.scroller = QScrollArea()
         self.scroller.setWidgetResizable(True)
         self.scroller.setFrameShape(QFrame.Shape.NoFrame)
@@ -81,33 +124,48 @@ class TranscriptPanel(Panel):
         self.scroller.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._paragraphs = body
         self.scroller.setWidget(body)
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(0)
-        self._later.timeout.connect(self._scroll_to_end)
+        self.tint_bar = TintBar()
+        self.colour_line = HoverLine("")
+        self.colour_line.setAccessibleName("What the colours mean")
+        self.colour_line.set_quiet(True)
+        legend = QHBoxLayout()
+        legend.setContentsMargins(12, 0, 12, 3)
+        legend.setSpacing(12)
+        legend.addWidget(self.tint_bar)
+        legend.addWidget(self.colour_line, 1)
+        whole = QWidget()
+        column = QVBoxLayout(whole)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.scroller, 1)
+        column.addLayout(legend)
+        self._later = self._single_shot(0, self._scroll_to_end)
+        self._align_later = self._single_shot(_ALIGN_EVERY_MS, self._align)
+        self.colours: WordColours | None = None
+        self.search = TranscriptSearch(self, self.strips, self._present_place, self._found)
+        for key, step in (("F3", 1), ("Shift+F3", -1)):
+            shortcut = QShortcut(QKeySequence(key), self, None, None, _WITHIN)
+            shortcut.activated.connect(lambda step=step: self.search.bar.further.emit(step))
         self._build_controls()
-        self.set_body(self.scroller)
+        self.set_body(whole)
 
-    def _rows(self) -> list[tuple[QLabel, TokenStrip]]:
-        return [
-            (self.question_label, self.question),
-            (self.answer_label, self.answer),
-            (self.second_label, self.second),
-        ]
+    def _single_shot(self, milliseconds: int, then: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(then)
+        return timer
 
     @property
     def strips(self) -> tuple[TokenStrip, ...]:
-        """Question, answer (baseline), answer with VAR."""
-        return tuple(strip for _, strip in self._rows())
+        """Question, answer (baseline), second answer."""
+        return self.question, self.answer, self.second
 
     def _build_controls(self) -> None:
         self.asked = QComboBox()
         self.asked.setToolTip("The questions of this session. Choose one to see its answers.")
         self.asked.setAccessibleName("Question shown")
-        self.asked.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.asked.setMinimumContentsLength(_LONGEST)
+        _may_shrink(self.asked)
         self.asked.activated.connect(self._asked_chosen)
         self.asked.hide()
         self.header.add_control(self.asked)
@@ -121,19 +179,26 @@ class TranscriptPanel(Panel):
         self.row_of.setAccessibleName("Attention row of a token")
         self.row_of.activated.connect(self._row_of_chosen)
         self.colour_by = QComboBox()
-        for key, (label, _) in COLOURINGS.items():
-            self.colour_by.addItem(f"Colour: {label.lower()}", key)
-        self.colour_by.setCurrentIndex(1)
+        for key, label in COLOURINGS.items():
+            self.colour_by.addItem(f"Colour: {label}", key)
         self.colour_by.setToolTip(
-            "Colour of the generated words. Probability: the stronger the amber, the less sure "
-            "the model was of the word (log-probability, before temperature and top-p)."
+            "What the tint behind a word shows; the bar under the words has its numbers. "
+            "Probability is before temperature and top-p; masses and shares: Sec. 4.1 and 5.1, "
+            "Fig. 10."
         )
         self.colour_by.setAccessibleName("Colour of the tokens")
         self.colour_by.activated.connect(self._colour_chosen)
-        self.header.add_control(self.colour_by)
-        self.header.add_control(self.row_of)
-        for strip in self.strips:
-            strip.tokens.set_colouring("probability")
+        self.find_button = QToolButton()
+        self.find_button.setAutoRaise(True)
+        self.find_button.setIcon(icon("find"))
+        self.find_button.setToolTip("Find words ( / )")
+        self.find_button.setAccessibleName("Find words in the transcript")
+        self.find_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.find_button.clicked.connect(lambda: self.search.open())
+        for combo in (self.colour_by, self.row_of):
+            _may_shrink(combo)
+        for control in (self.colour_by, self.row_of, self.find_button):
+            self.header.add_control(control)
 
     # -------------------------------------------------------------------------- the workspace
     def set_workspace(self, workspace: Workspace) -> None:
@@ -142,7 +207,12 @@ class TranscriptPanel(Panel):
         workspace.runs_changed.connect(self._show_runs)
         workspace.tokens_appended.connect(self._grow)
         workspace.selection.changed.connect(self._show_selection)
+        workspace.view.changed.connect(self._show_view)
+        self.colours = WordColours(workspace, self)
+        self.colours.changed.connect(self._show_colours)
+        self._show_view()
         self._show_runs()
+        self.colours.set_active(self.isVisible())
 
     def refresh(self, reading: Reading | None) -> None:
         # The words are there before there is a row to read.
@@ -156,7 +226,7 @@ class TranscriptPanel(Panel):
         first = workspace.baseline or workspace.paired
         second = workspace.paired if workspace.baseline is not None else None
         for strip, run in zip(self.strips, (first, first, second), strict=True):
-            if strip.tokens.run is not run:
+            if strip.tokens.run is not run or (second is None and strip.tokens.aligned):
                 strip.tokens.set_run(run)
             else:
                 strip.tokens.grow()
@@ -168,10 +238,11 @@ class TranscriptPanel(Panel):
         )
         self.second_label.setText(changed_label)
         self.answer.setAccessibleName(self.answer_label.text())
-        for widget in (self.second_label, self.second):
-            widget.setVisible(second is not None)
-        self._mark_divergence(workspace.baseline, second)
+        self.second_label.setVisible(second is not None)
+        self._align()
+        self.pair.show_second(second is not None)
         self._list_questions()
+        self._show_colours()
         self._show_selection()
         self.refresh(None)
 
@@ -188,20 +259,35 @@ class TranscriptPanel(Panel):
                 self.asked.setCurrentIndex(number)
         self.asked.setVisible(len(groups) > 1)
 
-    def _mark_divergence(self, baseline: Recording | None, other: Recording | None) -> None:
+    def _align(self) -> None:
+        """Lay the answers under each other and say where they part."""
+        workspace = self._workspace()
+        baseline, other = workspace.baseline, workspace.paired
         self.parting.setVisible(baseline is not None and other is not None)
         if baseline is None or other is None:
             self.answer.tokens.set_divergence(None)
             return
-        self.parting.show_runs(self._workspace().answers_with_var(baseline), other)
-        from var_studio.analysis.compare import compare, generated
-        from var_studio.analysis.scores import score
+        self._align_later.stop()
+        self.parting.show_runs(workspace.answers_with_var(baseline), other)
+        from var_studio.analysis.compare import compare
 
         compared = compare(baseline, other)
+        first = None
+        if compared.first_divergence is not None:
+            first = compared.pairs[compared.first_divergence]
+        self.answer.tokens.align(compared.pairs, "baseline")
+        self.second.tokens.align(compared.pairs, "other")
+        tokens = (None, None) if first is None else (first.baseline, first.other)
+        for strip, token in zip((self.answer, self.second), tokens, strict=True):
+            strip.tokens.set_divergence(None if token is None else token.position)
+        self._say_how_they_differ(compared, baseline, other)
+
+    def _say_how_they_differ(
+        self, compared: Comparison, baseline: Recording, other: Recording
+    ) -> None:
+        from var_studio.analysis.scores import score
+
         first = compared.first_divergence
-        for strip, run in ((self.answer, baseline), (self.second, other)):
-            rest = [] if first is None else generated(run.tokens)[first:]
-            strip.tokens.set_divergence(rest[0].position if rest else None)
         same_as_far = first is None and compared.n_other <= compared.n_baseline
         if other.teacher == baseline.id and same_as_far:
             scores = score(baseline.tokens, other.tokens)
@@ -223,13 +309,35 @@ class TranscriptPanel(Panel):
         follow = at_end.value() >= at_end.maximum() - 4
         for strip in self.strips:
             strip.tokens.grow()
-        workspace = self._workspace()
-        if workspace.baseline is not None and workspace.paired is not None:
-            self._mark_divergence(workspace.baseline, workspace.paired)
+        paired = self._workspace().paired
+        if self._workspace().baseline is not None and paired is not None:
+            if paired.length - paired.prompt_length <= _LONG:
+                self._align()
+            elif not self._align_later.isActive():
+                self._align_later.start()
         self._show_selection()
         self.refresh(None)
         if follow:
             self._later.start()
+
+    def _show_view(self) -> None:
+        wanted = self._workspace().view.current.colour_by
+        with QSignalBlocker(self.colour_by):
+            self.colour_by.setCurrentIndex(self.colour_by.findData(wanted))
+
+    def _show_colours(self) -> None:
+        """Tint the words anew, and say what the tints mean."""
+        colours = self.colours
+        if colours is None:
+            return
+        hues = _HUES[colours.kind]
+        for strip in self.strips:
+            strip.hues = hues
+            run = strip.tokens.run
+            strip.tokens.set_shades(colours.shades(run), colours.texts(run))
+        scale = colours.scale
+        self.tint_bar.set_scale(COLOURINGS[colours.kind], *scale.texts, hues, scale.centred)
+        self.colour_line.set_text(colours.sentence)
 
     def _show_selection(self) -> None:
         workspace = self._workspace()
@@ -280,6 +388,17 @@ class TranscriptPanel(Panel):
         if selection.positions:
             selection.select_token(selection.positions[-1])
 
+    def _typed(self, text: str) -> None:
+        self.search.open("" if text == "/" else text)
+
+    def _present_place(self) -> tuple[Recording, int] | None:
+        workspace = self._workspace()
+        run, position = workspace.run, workspace.selection.position
+        return None if run is None or position is None else (run, position)
+
+    def _found(self, run: Recording, position: int) -> None:
+        self._workspace().look_at(run, position)
+
     def _asked_chosen(self, number: int) -> None:
         workspace = self._workspace()
         workspace.look_at(workspace.questions()[number][-1])
@@ -298,8 +417,26 @@ class TranscriptPanel(Panel):
         self._workspace().selection.set_row_of(self.row_of.currentData())
 
     def _colour_chosen(self) -> None:
-        for strip in self.strips:
-            strip.tokens.set_colouring(self.colour_by.currentData())
+        self._workspace().view.set(colour_by=self.colour_by.currentData())
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self.colours is not None:
+            self.colours.set_active(True)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        if self.colours is not None:
+            self.colours.set_active(False)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.search.bar.place()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "find_button"):
+            self.find_button.setIcon(icon("find"))
 
     def _scroll_to_end(self) -> None:
         bar = self.scroller.verticalScrollBar()
@@ -316,6 +453,13 @@ def _question_of(run: Recording) -> str:
         token.text for token in run.tokens if token.role == "prompt"
     )
     return " ".join(str(asked).split())
+
+
+def _may_shrink(combo: QComboBox) -> None:
+    """Its longest entry must not keep the window wide."""
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+    combo.setMinimumWidth(_SHORTEST * combo.fontMetrics().averageCharWidth())
+    combo.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
 
 
 def _caption(text: str) -> QLabel:
