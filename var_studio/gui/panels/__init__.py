@@ -42,6 +42,7 @@ PANELS: tuple[PanelEntry, ...] = (
     PanelEntry("var_studio.gui.panels.layers", "LayersPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.hidden_state", "HiddenStatePanel", "bottom"),
     PanelEntry("var_studio.gui.panels.ledger", "LedgerPanel", "bottom"),
+    PanelEntry("var_studio.gui.panels.next_token", "NextTokenPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.regions", "RegionsPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.contribution", "ContributionPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.shares", "SharesPanel", "bottom"),

@@ -1,0 +1,152 @@
+"""The Next token panel: candidates of the recorded tokens, and what it says without them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from PySide6 import QtCore
+from pytestqt.qtbot import QtBot
+
+from tests.answers import PART, answered
+from tests.gui.panel_stage import settle, stage
+from var_studio.gui.panels.next_token import NextTokenPanel
+from var_studio.recording.recording import Recording
+from var_studio.recording.tokens import Token
+
+pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
+
+
+@pytest.fixture
+def answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Recording, Recording, Recording]:
+    return answered(tmp_path, monkeypatch, layers=2, heads=2)
+
+
+def word(run: Recording, number: int) -> int:
+    return int(run.generated_positions[number])
+
+
+def agrees(panel: NextTokenPanel, before: Token, after: Token | None) -> None:
+    """Each line against the two tokens' own lists."""
+    lines = {line.word: line for line in panel.candidates.lines()}
+    olds = {a.text.strip(): a.logprob for a in before.top}
+    news = {a.text.strip(): a.logprob for a in after.top} if after else {}
+    assert set(lines) == {*olds, *news}
+    order = {
+        side: sorted(top, key=lambda w, top=top: -top[w]) for side, top in enumerate((olds, news))
+    }
+    for name, line in lines.items():
+        old, new = olds.get(name), news.get(name)
+        for shown, logprob in ((line.before, old), (line.after, new)):
+            assert (shown is None) == (logprob is None)
+            if logprob is not None:
+                assert shown == pytest.approx(math.exp(logprob))
+        if after is None:
+            assert line.change == "" and line.ranks == str(order[0].index(name) + 1)
+            continue
+        if old is not None and new is not None:
+            assert float(line.change.replace("−", "-")) == pytest.approx(new - old, abs=0.006)
+            assert line.ranks == f"{order[0].index(name) + 1} → {order[1].index(name) + 1}"
+        else:
+            assert line.change[0] == ("≤" if new is None else "≥") and ">" in line.ranks
+    chosen = {name for name, line in lines.items() if line.chosen}
+    assert chosen == {before.text.strip(), *([after.text.strip()] if after else [])}
+
+
+def test_free_running_up_to_where_the_answers_part(
+    qtbot: QtBot, answers: tuple[Recording, ...]
+) -> None:
+    baseline, second, _ = answers
+    panel = NextTokenPanel()
+    workspace = stage(qtbot, panel, baseline, second)
+    for run in (baseline, second):
+        for number in (0, PART):
+            workspace.look_at(run, word(run, number))
+            settle()
+            agrees(
+                panel, baseline.tokens[word(baseline, number)], second.tokens[word(second, number)]
+            )
+            assert "free-running" in panel.subject.text()
+    assert f"after: “{second.tokens[word(second, PART)].text.strip()}”" in panel.subject.text()
+    workspace.look_at(baseline, word(baseline, PART + 1))
+    settle()
+    agrees(panel, baseline.tokens[word(baseline, PART + 1)], None)
+    assert f"part at word {PART + 1}" in panel.subject.text()
+    workspace.look_at(second, word(second, PART + 2))
+    settle()
+    agrees(panel, second.tokens[word(second, PART + 2)], None)
+    assert "different texts" in panel.subject.text()
+
+
+def test_teacher_forced_compares_every_word(qtbot: QtBot, answers: tuple[Recording, ...]) -> None:
+    baseline, second, forced = answers
+    panel = NextTokenPanel()
+    workspace = stage(qtbot, panel, baseline, second)
+    workspace.add_run(forced, look=False)
+    settle()
+    for number in (0, PART, PART + 4):
+        workspace.look_at(baseline, word(baseline, number))
+        settle()
+        at = word(baseline, number)
+        agrees(panel, baseline.tokens[at], forced.tokens[at])
+        assert "teacher-forced" in panel.subject.text()
+    # A word of the second answer that follows the same text is the same step.
+    workspace.look_at(second, word(second, PART))
+    settle()
+    agrees(panel, baseline.tokens[word(baseline, PART)], forced.tokens[word(forced, PART)])
+
+
+def test_the_two_ways_can_be_chosen(qtbot: QtBot, answers: tuple[Recording, ...]) -> None:
+    baseline, second, forced = answers
+    panel = NextTokenPanel()
+    workspace = stage(qtbot, panel, baseline, second)
+    at = word(baseline, 2)
+    workspace.look_at(baseline, at)
+    settle()
+    left = QtCore.Qt.MouseButton.LeftButton
+    qtbot.mouseClick(panel.way.button("forced"), left)
+    assert "Run pair" in panel.subject.text()
+    agrees(panel, baseline.tokens[at], None)
+    workspace.add_run(forced, look=False)
+    settle()
+    agrees(panel, baseline.tokens[at], forced.tokens[at])
+    qtbot.mouseClick(panel.way.button("free"), left)
+    agrees(panel, baseline.tokens[at], second.tokens[at])
+
+
+def test_what_it_says_where_nothing_can_be_compared(
+    qtbot: QtBot, answers: tuple[Recording, ...]
+) -> None:
+    baseline, second, _ = answers
+    empty = NextTokenPanel()
+    stage(qtbot, empty)
+    assert empty._stack.currentWidget() is empty._empty and "Run pair" in empty._empty.text()
+    panel = NextTokenPanel()
+    workspace = stage(qtbot, panel, baseline)
+    settle()
+    agrees(panel, baseline.tokens[word(baseline, 0)], None)
+    assert "no second answer yet" in panel.subject.text()
+    workspace.selection.select_token(workspace.selection.positions[0])
+    settle()
+    assert panel._stack.currentWidget() is panel._empty
+    assert "given to the model" in panel._empty.text()
+    alone = NextTokenPanel()
+    workspace = stage(qtbot, alone, second)
+    settle()
+    agrees(alone, second.tokens[word(second, 0)], None)
+    assert "no baseline" in alone.subject.text()
+
+
+@pytest.mark.parametrize("size", [(1092, 170), (520, 200), (1092, 420)])
+def test_lines_never_overlap(
+    qtbot: QtBot, answers: tuple[Recording, ...], size: tuple[int, int]
+) -> None:
+    panel = NextTokenPanel()
+    stage(qtbot, panel, *answers[:2], size=size)
+    view = panel.candidates
+    rows = -(-len(view.lines()) // view.columns())
+    assert view.height() >= (rows + 1) * view.fontMetrics().height()
+    assert view.columns() == (2 if size == (1092, 170) else 1)

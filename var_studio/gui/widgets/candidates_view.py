@@ -1,0 +1,192 @@
+"""Candidates for a word as bars: their probabilities before and after, changes and ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6 import QtCore, QtGui, QtWidgets
+
+from var_studio.gui import theme
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One candidate. Probabilities 0 to 1; None: not recorded, `below` the one that was last.
+
+    `change` is of the log-probability in nats; `ranks` in words. `after_known`: whether there is
+    an after at all.
+    """
+
+    word: str
+    before: float | None
+    after: float | None
+    change: str
+    ranks: str
+    chosen: str = ""
+    below_before: float | None = None
+    below_after: float | None = None
+
+    def spoken(self) -> str:
+        """The line as a sentence."""
+        change = f", log-probability {self.change}" if self.change else ""
+        before, after = (
+            percent(self.before, self.below_before),
+            percent(self.after, self.below_after),
+        )
+        return f"{self.word}: {before} before, {after} after{change}, rank {self.ranks}"
+
+
+COLUMN = 450
+"""A column narrower than this has no room for its bars."""
+BETWEEN = 36
+HEADINGS = ("before", "after", "Δ log p", "rank")
+NUMBERS = ("≤ 0.01 %", "≤ 0.01 %", "≤ −00.00", "10 → >10")
+
+
+class CandidatesView(QtWidgets.QWidget):
+    """Filled bar: after. Outline: before. Right of it: both probabilities, change and ranks.
+
+    Where the lines have no room under each other they stand in two columns; in a narrow and low
+    place the view asks for its height, so that what holds it scrolls.
+    """
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._lines: tuple[Line, ...] = ()
+        self._both = True
+        self.setMinimumSize(300, 48)
+        policy = self.sizePolicy()
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.setAccessibleName("Candidates for the word")
+
+    def set_lines(self, lines: Sequence[Line], both: bool) -> None:
+        """Show other candidates; `both`: there is an after."""
+        if len(lines) != len(self._lines):
+            self.updateGeometry()
+        self._lines, self._both = tuple(lines), both
+        self.setAccessibleDescription("; ".join(line.spoken() for line in lines))
+        self.update()
+
+    def lines(self) -> tuple[Line, ...]:
+        """The candidates shown."""
+        return self._lines
+
+    def hasHeightForWidth(self) -> bool:
+        """The height follows from the number of columns."""
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        """The least height at which no line overlaps another."""
+        return self._least(2 if width >= 2 * COLUMN + BETWEEN else 1)
+
+    def columns(self) -> int:
+        """In how many columns the lines stand: two only where one is too low."""
+        room = self.width() >= 2 * COLUMN + BETWEEN
+        return 2 if self.height() < self._least(1) and room else 1
+
+    def _least(self, columns: int) -> int:
+        rows = -(-len(self._lines) // columns)
+        return (rows + 1) * (self.fontMetrics().height() + 1) + 3
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
+        """Draw each column: a heading and a row for each candidate."""
+        if not self._lines:
+            return
+        painter = QtGui.QPainter(self)
+        columns = self.columns()
+        rows = -(-len(self._lines) // columns)
+        width = (self.width() - BETWEEN * (columns - 1)) / columns
+        for column in range(columns):
+            room = QtCore.QRectF(column * (width + BETWEEN), 0, width, self.height())
+            self._draw_column(painter, self._lines[column * rows : (column + 1) * rows], rows, room)
+
+    def _draw_column(
+        self, painter: QtGui.QPainter, lines: Sequence[Line], rows: int, room: QtCore.QRectF
+    ) -> None:
+        present, metrics = theme.colours(self.palette()), painter.fontMetrics()
+        wide = [metrics.horizontalAdvance(text) + 12 for text in NUMBERS]
+        bold = painter.font()
+        bold.setBold(True)
+        measure = QtGui.QFontMetrics(bold).horizontalAdvance
+        words = max(measure(line.word) for line in self._lines) + 30
+        words = min(words, int(room.width() * 0.28))
+        bars = max(0.0, room.width() - words - sum(wide) - 10)
+        heading = metrics.height() + 3
+        step = min((room.height() - heading) / rows, metrics.height() * 1.7)
+        ends = [room.left() + words + bars + 10 + sum(wide[: n + 1]) for n in range(len(wide))]
+        painter.setPen(QtGui.QColor(present.text_dim))
+        for text, end, width in zip(HEADINGS, ends, wide, strict=True):
+            box = QtCore.QRectF(end - width, 0, width, metrics.height())
+            painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignRight, text)
+        for number, line in enumerate(lines):
+            row = QtCore.QRectF(room.left(), heading + number * step, room.width(), step)
+            self._draw_word(painter, line, row, words, present)
+            bar = QtCore.QRectF(row.left() + words, row.top(), bars, step)
+            self._draw_bar(painter, line, bar, present)
+            texts = (
+                percent(line.before, line.below_before),
+                percent(line.after, line.below_after) if self._both else "",
+                line.change,
+                line.ranks,
+            )
+            for place, (text, end, width) in enumerate(zip(texts, ends, wide, strict=True)):
+                quiet = text.startswith(("≤", "≥")) or place == 3
+                painter.setPen(QtGui.QColor(present.text_dim if quiet else present.text))
+                box = QtCore.QRectF(end - width, row.top(), width, step)
+                right = QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
+                painter.drawText(box, right, text)
+
+    def _draw_word(
+        self,
+        painter: QtGui.QPainter,
+        line: Line,
+        row: QtCore.QRectF,
+        width: int,
+        present: theme.Colours,
+    ) -> None:
+        font = painter.font()
+        font.setBold(bool(line.chosen))
+        painter.save()
+        painter.setFont(font)
+        painter.setPen(QtGui.QColor(present.text))
+        word = painter.fontMetrics().elidedText(
+            line.word, QtCore.Qt.TextElideMode.ElideRight, width - 20
+        )
+        middle = QtCore.Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(QtCore.QRectF(row.left(), row.top(), width, row.height()), middle, word)
+        if line.chosen:
+            painter.setPen(QtGui.QColor(present.selection))
+            mark = QtCore.QRectF(row.left(), row.top(), width - 6, row.height())
+            painter.drawText(mark, middle | QtCore.Qt.AlignmentFlag.AlignRight, line.chosen)
+        painter.restore()
+
+    def _draw_bar(
+        self, painter: QtGui.QPainter, line: Line, room: QtCore.QRectF, present: theme.Colours
+    ) -> None:
+        high = min(room.height() - 4, 13.0)
+        box = QtCore.QRectF(room.left(), room.center().y() - high / 2, room.width(), high)
+        painter.fillRect(box, QtGui.QColor(present.canvas))
+        if line.after is not None:
+            box.setWidth(line.after * room.width())
+            painter.fillRect(box, QtGui.QColor(present.visual))
+        if line.before is not None:
+            box.setWidth(line.before * room.width())
+            painter.setPen(QtGui.QPen(QtGui.QColor(present.text), 1.2))
+            painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
+            painter.drawRect(box)
+
+
+def percent(p: float | None, below: float | None) -> str:
+    """A probability as people read it; "≤ 0.3 %" for one that is only known to lie below."""
+    if p is None:
+        return "–" if below is None or math.isnan(below) else f"≤ {_percent(below)}"
+    return _percent(p)
+
+
+def _percent(p: float) -> str:
+    if p and p < 1e-4:
+        return "<0.01 %"
+    return f"{p * 100:.2f} %" if p < 0.0995 else f"{p * 100:.1f} %"
