@@ -386,6 +386,19 @@ def compare(
     comparing.show(session, baseline, run, token, as_json)
 
 
+FigureName = Literal[
+    "map",
+    "histogram",
+    "heads",
+    "scatter",
+    "head_scatter",
+    "layers",
+    "hidden",
+    "contribution",
+    "shares",
+]
+
+
 @app.command(
     epilog=examples(
         "var-studio export cup.vars --figure map --token g0 --layer 3 --head 5 --out map.pdf",
@@ -398,7 +411,7 @@ def compare(
 def export(
     session: SessionFile,
     out: Annotated[Path, typer.Option(metavar="F.pdf|svg|png", help="Figure file to write.")],
-    figure: Annotated[Literal["map", "histogram", "heads"], typer.Option(help="What to draw.")],
+    figure: Annotated[FigureName, typer.Option(help="What to draw.")],
     token: Annotated[
         str | None,
         typer.Option(metavar="N|gN", help="Position, or gN for a generated token. [default: g0]"),

@@ -12,13 +12,25 @@ import numpy.typing as npt
 from var_studio.analysis.reading import HeadValue, Moment, Reading
 from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
 from var_studio.errors import VarStudioError
+from var_studio.figures.curves import (
+    build_contribution,
+    build_head_scatter,
+    build_hidden,
+    build_layers,
+    build_scatter,
+    build_shares,
+)
 from var_studio.figures.geometry import (
     ShownViews,
     cell_box,
     choose_views,
     unseen_and_padding,
 )
+from var_studio.figures.origin import dims_of, origin, tau_of
 from var_studio.figures.spec import (
+    BOS_COLOUR,
+    TEXT_COLOUR,
+    VISUAL_COLOUR,
     ColourScale,
     Figure,
     HeadsPanel,
@@ -44,8 +56,6 @@ from var_studio.figures.words import (
 ATTENTION_COLOURS = "viridis"
 DIFFERENCE_COLOURS = "RdBu_r"
 HEAD_COLOURS = "cividis"
-# Okabe and Ito's palette, told apart by colour-blind readers too.
-VISUAL_COLOUR, TEXT_COLOUR, BOS_COLOUR = "#56b4e9", "#e69f00", "#1a1a1a"
 
 _HEAD_LABELS: Mapping[HeadValue, str] = {
     "non_sink_ratio": "visual non-sink ratio r",
@@ -138,7 +148,7 @@ def build_map(
             if part
         ),
         notes=_map_notes(reading, shown, picture, attention, change),
-        metadata={**metadata("map", reading), **about},
+        metadata={**origin("map", reading), **about},
         arrays=_map_arrays(reading),
         table=_map_table(reading),
     )
@@ -148,7 +158,7 @@ def build_histogram(reading: Reading, *, width: Width = "two-columns", bins: int
     """Tokens by φ in the layer in focus; τ is a line."""
     layer = reading.focus.layer
     counts = reading.phi_histogram(layer, bins)
-    tau = _tau(reading)
+    tau = tau_of(reading)
     sinks = sinks_by_kind(reading)
     bound = reading.run.hidden_size**0.5
     panel = HistogramPanel(
@@ -167,8 +177,8 @@ def build_histogram(reading: Reading, *, width: Width = "two-columns", bins: int
     return Figure(
         rows=((panel,),),
         title=f"Sinks of layer {layer}: {sinks}",
-        notes=(f"Sink dimensions {_dims(reading)}; {reading.settings.convention} convention.",),
-        metadata=metadata("histogram", reading),
+        notes=(f"Sink dimensions {dims_of(reading)}; {reading.settings.convention} convention.",),
+        metadata=origin("histogram", reading),
         arrays={
             "edges": counts.edges,
             "visual": counts.visual,
@@ -220,7 +230,7 @@ def build_heads(
         rows=rows,
         title=f"{token_line(reading)} · {share} heads are image-centric",
         notes=(f"Image-centric heads outlined.{dot} {acts_line(reading)}.",),
-        metadata=metadata("heads", reading),
+        metadata=origin("heads", reading),
         arrays=arrays,
         table={"layer": layers, "head": heads, **{k: v.ravel() for k, v in arrays.items()}},
     )
@@ -230,38 +240,14 @@ FIGURES: Mapping[str, Callable[..., Figure]] = {
     "map": build_map,
     "histogram": build_histogram,
     "heads": build_heads,
+    "scatter": build_scatter,
+    "head_scatter": build_head_scatter,
+    "layers": build_layers,
+    "hidden": build_hidden,
+    "contribution": build_contribution,
+    "shares": build_shares,
 }
 """Figures by name."""
-
-
-def metadata(figure: str, reading: Reading) -> dict[str, Any]:
-    """All a reader needs to find the numbers again, as plain JSON. `redistribution` loads back."""
-    run, token = reading.run, reading.run.tokens[reading.position]
-    index = np.searchsorted(run.generated_positions, reading.position)
-    known = {key: run.provenance.get(key) for key in ("model", "checkpoint", "prompt")}
-    return {
-        "figure": figure,
-        "run": run.name,
-        "run_id": run.id,
-        **{key: None if value is None else str(value) for key, value in known.items()},
-        "text": run.text,
-        "token": {
-            "position": reading.position,
-            "text": token.text,
-            "role": token.role,
-            "generated": int(index) if token.role == "generated" else None,
-        },
-        "query": reading.focus.query,
-        "layer": reading.focus.layer,
-        "heads": [list(pair) for pair in reading.focus.heads] or "all",
-        "convention": reading.settings.convention,
-        "tau": _tau(reading),
-        "rho": reading.settings.rho,
-        "p": reading.settings.p,
-        "sink_dims": list(reading.settings.sink_dims or run.sink_dims),
-        "redistribution": reading.settings.model_dump(mode="json"),
-        "interventions": [each.model_dump(mode="json") for each in reading.acts],
-    }
 
 
 def _picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> ImagePanel:
@@ -388,13 +374,3 @@ def _map_table(reading: Reading) -> dict[str, npt.NDArray[Any]]:
         "phi": reading.phi[reading.focus.layer, layout.positions],
         "sink": reading.visual_sinks,
     }
-
-
-def _tau(reading: Reading) -> float:
-    tau = reading.settings.tau
-    return reading.run.tau_default if tau is None else tau
-
-
-def _dims(reading: Reading) -> str:
-    dims = reading.settings.sink_dims or reading.run.sink_dims
-    return ", ".join(map(str, dims)) or "unknown"

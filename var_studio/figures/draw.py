@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.figures.spec import ColourScale, HeadsPanel, Heat, HistogramPanel, ImagePanel
+from var_studio.figures.spec import (
+    ColourScale,
+    HeadsPanel,
+    Heat,
+    HistogramPanel,
+    ImagePanel,
+    PlotPanel,
+)
 from var_studio.recording.layout import Box
 
 if TYPE_CHECKING:
@@ -271,4 +278,4 @@ def panel_aspect(panel: Any) -> float:
     if isinstance(panel, HeadsPanel):
         n_layers, n_heads = panel.values.shape
         return min(max(n_layers / n_heads, 0.45), 1.0)
-    return 0.42
+    return panel.aspect if isinstance(panel, PlotPanel) else 0.42

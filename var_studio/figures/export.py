@@ -34,7 +34,7 @@ def export_figure(
 ) -> list[Path]:
     """Draw one figure of a run into a file, by the suffix PDF, SVG or PNG.
 
-    `figure` is "map", "histogram" or "heads"; the choice of token, layer, head and settings is
+    `figure` is a name in `build.FIGURES`; the choice of token, layer, head and settings is
     that of `choice.read`; `options` are those of a map. `with_data` writes NPZ, CSV and JSON
     beside it. `about` joins the metadata. Files that exist are replaced; `files_of`
     tells which these are. Returns the files written, the figure first. Raises VarStudioError.

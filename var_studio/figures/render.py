@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from var_studio import assets
 from var_studio.errors import VarStudioError
 from var_studio.figures import draw
+from var_studio.figures.draw_plot import draw_plot, plot_room
 from var_studio.figures.spec import (
     WIDTHS,
     ColourScale,
@@ -29,6 +30,7 @@ from var_studio.figures.spec import (
     HistogramPanel,
     ImagePanel,
     Panel,
+    PlotPanel,
     Width,
 )
 
@@ -204,6 +206,8 @@ class _Row:
                         spans.append((panel.scale, x, x + bar_width))
             elif isinstance(panel, HistogramPanel):
                 draw.draw_histogram(axes, panel)
+            elif isinstance(panel, PlotPanel):
+                draw_plot(axes, panel)
             else:
                 draw.draw_heads(axes, panel)
                 bar = add(x + self.inner + 0.9 * self.em, ceiling - tall, 0.9 * self.em, tall)
@@ -237,6 +241,9 @@ def _insets(panel: Panel, em: float) -> _Insets:
         return _Insets(0, 0, top, 0)
     if isinstance(panel, HeadsPanel):
         return _Insets(3.2 * em, 5.6 * em, top, 3.0 * em)
+    if isinstance(panel, PlotPanel):
+        over, under = plot_room(panel)
+        return _Insets(4.9 * em, 1.0 * em, top + over * em, under * em)
     # Over the axes: the label of τ, and the legend over that.
     return _Insets(4.0 * em, 0.6 * em, 3.0 * em, 3.0 * em)
 

@@ -12,6 +12,10 @@ import numpy.typing as npt
 from var_studio.analysis.scale import Limits
 from var_studio.recording.layout import Box
 
+# Okabe and Ito's palette, told apart by colour-blind readers too.
+VISUAL_COLOUR, TEXT_COLOUR, BOS_COLOUR = "#56b4e9", "#e69f00", "#1a1a1a"
+SINK_COLOUR, CENTRIC_COLOUR, PLAIN_COLOUR = "#d55e00", "#009e73", "#999999"
+
 Width = Literal["column", "two-columns", "slide"]
 
 WIDTHS: dict[Width, float] = {"column": 3.35, "two-columns": 6.9, "slide": 10.0}
@@ -106,7 +110,74 @@ class HeadsPanel:
     chosen: tuple[tuple[int, int], ...] = ()
 
 
-Panel = ImagePanel | HistogramPanel | HeadsPanel
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """An axis from `low` to `high`; `log` by powers of ten, where smaller values lie at `low`.
+
+    `percent` writes 0.01 as 1; `whole` writes whole numbers. `names` stand at 0, 1, 2 in place of
+    numbers, upright with `turned`, as many as keep apart.
+    """
+
+    label: str
+    low: float
+    high: float
+    log: bool = False
+    percent: bool = False
+    whole: bool = False
+    names: tuple[str, ...] = ()
+    turned: bool = False
+
+
+Form = Literal["dots", "squares", "diamonds", "rings", "line", "bars", "stems"]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Values `y` (n,) at `x` (n,), drawn in one form; NaN is left out. `name` is for the legend,
+    empty for none. `low` and `high` (n,) are the band around a line; `size` in points for dots,
+    in units of the axis for bars."""
+
+    name: str
+    form: Form
+    x: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    colour: str
+    size: float = 3.0
+    low: npt.NDArray[Any] | None = None
+    high: npt.NDArray[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A threshold: a dashed line at a value of the horizontal axis (`upright`) or the vertical."""
+
+    value: float
+    label: str
+    upright: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlotPanel:
+    """Points, lines or bars over two axes. `hatched`: nothing is known below this height.
+
+    `aspect` is height over width.
+    """
+
+    title: str
+    marks: tuple[Marks, ...]
+    x: Scale
+    y: Scale
+    levels: tuple[Level, ...] = ()
+    hatched: float | None = None
+    aspect: float = 0.55
+
+    @property
+    def legend(self) -> int:
+        """How many entries the legend has."""
+        return sum(bool(mark.name) for mark in self.marks)
+
+
+Panel = ImagePanel | HistogramPanel | HeadsPanel | PlotPanel
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,17 @@ if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow
     from var_studio.gui.models.workspace import Workspace
 
-FIGURES = (("map", "Map on the picture"), ("heads", "Heads"), ("histogram", "φ histogram"))
+FIGURES = (
+    ("map", "Map on the picture"),
+    ("heads", "Heads"),
+    ("histogram", "φ histogram"),
+    ("scatter", "φ × α (Fig. 3a)"),
+    ("head_scatter", "r × visual mass"),
+    ("layers", "Layers (Fig. 8)"),
+    ("hidden", "Hidden state (Fig. 2)"),
+    ("contribution", "Contribution (Fig. 3c)"),
+    ("shares", "Image-centric share (Fig. 10)"),
+)
 _WIDTHS = (("column", "One column"), ("two-columns", "Two columns"), ("slide", "Slide"))
 _FORMATS = (("pdf", "PDF", True), ("png", "PNG", True), ("svg", "SVG", False))
 

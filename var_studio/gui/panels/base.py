@@ -88,7 +88,7 @@ class Panel(QWidget):
     title: ClassVar[str] = "Panel"
     help_text: ClassVar[str] = ""  # shown by F1 and the ? button; plain sentences
     empty_text: ClassVar[str] = "Nothing to show yet."
-    figure_name: ClassVar[str | None] = None  # for export: "map", "heads", "histogram"; None: no
+    figure_name: ClassVar[str | None] = None  # for export, in figures.FIGURES; None: no
 
     export_requested = Signal(object)  # this panel
     help_requested = Signal(object)  # this panel

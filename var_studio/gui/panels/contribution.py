@@ -35,6 +35,7 @@ class ContributionPanel(Panel):
         "cancel. The row is the recorded one, before redistribution."
     )
     empty_text = "Click a word of the answer: what each kind of token contributes appears here."
+    figure_name = "contribution"
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)

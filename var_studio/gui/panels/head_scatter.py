@@ -35,6 +35,7 @@ class HeadScatterPanel(Panel):
         "click on nothing selects all."
     )
     empty_text = "Click a word of the answer: every head appears here as a point."
+    figure_name = "head_scatter"
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)

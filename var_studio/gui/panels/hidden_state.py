@@ -44,6 +44,7 @@ class HiddenStatePanel(Panel):
         "exactly."
     )
     empty_text = "Run the model: hidden states of sinks and other tokens appear here."
+    figure_name = "hidden"
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)

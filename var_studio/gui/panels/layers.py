@@ -34,6 +34,7 @@ class LayersPanel(Panel):
         "through the layers."
     )
     empty_text = "Run the model: φ and the number of visual sinks appear here layer by layer."
+    figure_name = "layers"
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)

@@ -42,6 +42,7 @@ class PhiAlphaPanel(Panel):
         "selected layer."
     )
     empty_text = "Click a word of the answer: φ and attention of every visual token appear here."
+    figure_name = "scatter"
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)

@@ -45,6 +45,7 @@ class SharesPanel(Panel):
         "another τ reads them again."
     )
     empty_text = "Ask a question: the share of image-centric heads of each word appears here."
+    figure_name = "shares"
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)

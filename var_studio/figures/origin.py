@@ -1,0 +1,51 @@
+"""What a figure's own file says about where its numbers come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from var_studio.analysis.reading import Reading
+
+
+def origin(figure: str, reading: Reading) -> dict[str, Any]:
+    """All a reader needs to find the numbers again, as plain JSON. `redistribution` loads back."""
+    run, token = reading.run, reading.run.tokens[reading.position]
+    index = np.searchsorted(run.generated_positions, reading.position)
+    known = {key: run.provenance.get(key) for key in ("model", "checkpoint", "prompt")}
+    return {
+        "figure": figure,
+        "run": run.name,
+        "run_id": run.id,
+        **{key: None if value is None else str(value) for key, value in known.items()},
+        "text": run.text,
+        "token": {
+            "position": reading.position,
+            "text": token.text,
+            "role": token.role,
+            "generated": int(index) if token.role == "generated" else None,
+        },
+        "query": reading.focus.query,
+        "layer": reading.focus.layer,
+        "heads": [list(pair) for pair in reading.focus.heads] or "all",
+        "convention": reading.settings.convention,
+        "tau": tau_of(reading),
+        "rho": reading.settings.rho,
+        "p": reading.settings.p,
+        "sink_dims": list(reading.settings.sink_dims or run.sink_dims),
+        "redistribution": reading.settings.model_dump(mode="json"),
+        "interventions": [each.model_dump(mode="json") for each in reading.acts],
+    }
+
+
+def tau_of(reading: Reading) -> float:
+    """Tau in force."""
+    tau = reading.settings.tau
+    return reading.run.tau_default if tau is None else tau
+
+
+def dims_of(reading: Reading) -> str:
+    """The sink dimensions in force, in words."""
+    dims = reading.settings.sink_dims or reading.run.sink_dims
+    return ", ".join(map(str, dims)) or "unknown"
