@@ -14,7 +14,7 @@ from pathlib import Path
 import var_studio as vs
 from tests.models.tiny import noise
 
-QUESTION = "what is left of the red circle? " * 40
+QUESTION = "what is left of the red circle? " * 70
 SIZE = (300, 200)
 NEW = 8
 
