@@ -74,7 +74,7 @@ def test_answers_stand_under_each_other_word_by_word(
     assert [[i for i in side if i is not None] for side in (first, second)] == ids
     blocks = SequenceMatcher(None, *ids, autojunk=False).get_matching_blocks()
     common = sum(block.size for block in blocks)
-    assert sum(a == b for a, b in zip(first, second, strict=True)) == common > PART
+    assert sum(a == b for a, b in zip(first, second, strict=True)) >= common > PART
     assert None in first and not any(a is b is None for a, b in zip(first, second, strict=True))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Literal, Protocol
+
+import numpy as np
 
 from var_studio.analysis.scores import Scores, score
 from var_studio.recording.tokens import Token
@@ -92,8 +93,8 @@ def compare(baseline: HasTokens, other: HasTokens, forced: HasTokens | None = No
     `forced` is a run of the same question with `teacher=baseline`: see `Comparison.scores`.
     Raises RecordingError if it is not.
 
-    Up to the first divergence tokens match one to one; after it they are aligned by their longest
-    common runs of token ids, since the same words often come back a token later.
+    Up to the first divergence tokens match one to one; after it they are aligned by a longest
+    common subsequence of token ids, since the same words often come back a token later.
     """
     left, right = generated(baseline.tokens), generated(other.tokens)
     stopped = _stopped(baseline), _stopped(other)
@@ -156,14 +157,41 @@ def _change(baseline: Token, other: Token) -> float | None:
 
 
 def _aligned(left: Sequence[Token], right: Sequence[Token]) -> list[Column]:
-    matcher = SequenceMatcher(None, [t.id for t in left], [t.id for t in right], autojunk=False)
+    matched = longest_common([t.id for t in left], [t.id for t in right])
     pairs: list[Column] = []
-    for tag, a0, a1, b0, b1 in matcher.get_opcodes():
-        if tag == "equal":
-            pairs += [Column(a, b, "same") for a, b in zip(left[a0:a1], right[b0:b1], strict=True)]
-            continue
+    a0 = b0 = 0
+    for a1, b1 in [*matched, (len(left), len(right))]:
+        # What lies between two words that are the same: one under the other, then gaps.
         width = min(a1 - a0, b1 - b0)
         pairs += [Column(left[a0 + k], right[b0 + k], "replaced") for k in range(width)]
         pairs += [Column(token, None, "only_baseline") for token in left[a0 + width : a1]]
         pairs += [Column(None, token, "only_other") for token in right[b0 + width : b1]]
+        if a1 < len(left) and b1 < len(right):
+            pairs.append(Column(left[a1], right[b1], "same"))
+        a0, b0 = a1 + 1, b1 + 1
     return pairs
+
+
+def longest_common(left: Sequence[int], right: Sequence[int]) -> list[tuple[int, int]]:
+    """A longest common subsequence: pairs (index in left, index in right), both ascending.
+
+    The textbook table, row by row: 10 ms for two answers of a thousand tokens. difflib, which
+    looks for the longest block first, takes half a second where words come back often.
+    """
+    ids = np.asarray(right, dtype=np.int64)
+    table = np.zeros((len(left) + 1, len(right) + 1), dtype=np.int32)
+    for row, token in enumerate(left):
+        above = table[row]
+        best = np.maximum(above[1:], above[:-1] + (ids == token))
+        np.maximum.accumulate(best, out=table[row + 1, 1:])
+    found: list[tuple[int, int]] = []
+    i, j = len(left), len(right)
+    while i and j:
+        if left[i - 1] == right[j - 1]:
+            i, j = i - 1, j - 1
+            found.append((i, j))
+        elif table[i - 1, j] >= table[i, j - 1]:
+            i -= 1
+        else:
+            j -= 1
+    return found[::-1]

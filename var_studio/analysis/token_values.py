@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.analysis.compare import compare
+from var_studio.analysis.compare import generated, same_until
 from var_studio.analysis.scores import score
 from var_studio.recording.tokens import Token
 
@@ -58,11 +59,11 @@ def logprob_changes(
     mine: ByPosition = {}
     theirs: ByPosition = {}
     if other is not None:
-        for column in compare(baseline, other).pairs:
-            if column.logprob_change is None or column.baseline is None or column.other is None:
-                continue
-            mine[column.baseline.position] = column.logprob_change
-            theirs[column.other.position] = column.logprob_change
+        same = same_until(baseline.tokens, other.tokens)
+        answers = zip(generated(baseline.tokens), generated(other.tokens), strict=False)
+        for one, another in islice(answers, same):
+            if one.logprob is not None and another.logprob is not None:
+                mine[one.position] = theirs[another.position] = another.logprob - one.logprob
     if forced is not None:
         for scored in score(baseline.tokens, forced.tokens).tokens:
             mine[scored.token.position] = scored.change

@@ -140,6 +140,7 @@ class TranscriptPanel(Panel):
         column.addWidget(self.scroller, 1)
         column.addLayout(legend)
         self._later = self._single_shot(0, self._scroll_to_end)
+        self._compared: tuple[object, ...] = ()
         self._align_later = self._single_shot(_ALIGN_EVERY_MS, self._align)
         self.colours: WordColours | None = None
         self.search = TranscriptSearch(self, self.strips, self._present_place, self._found)
@@ -271,6 +272,10 @@ class TranscriptPanel(Panel):
         self.parting.show_runs(workspace.answers_with_var(baseline), other)
         from var_studio.analysis.compare import compare
 
+        key = tuple((run, run.length, run.finished) for run in (baseline, other))
+        if key == self._compared and self.answer.tokens.aligned and self.second.tokens.aligned:
+            return
+        self._compared = key
         compared = compare(baseline, other)
         first = None
         if compared.first_divergence is not None:
