@@ -153,6 +153,7 @@ class MainWindow(QMainWindow):
         workspace.run_changed.connect(self._facts_changed)
         workspace.runs_changed.connect(self._facts_changed)
         workspace.modified_changed.connect(self._show_title)
+        workspace.tokens_appended.connect(self._show_memory)
         workspace.view.changed.connect(self._view_changed)
         workspace.undo_stack.indexChanged.connect(self._undo_changed)
         controller.problem.connect(self.show_problem)
@@ -400,8 +401,9 @@ class MainWindow(QMainWindow):
         self.setup.show_state(state)
         if state == "stopping":
             self.status.say("Stopping…")
-        if state == "running":
+        if state in ("loading", "running"):
             self.notices.clear("error")
+        if state == "running":
             self.status.show_progress(0, 0)
         elif state == "idle":
             self.status.end_progress()
@@ -413,7 +415,14 @@ class MainWindow(QMainWindow):
     @Slot()
     def _facts_changed(self) -> None:
         self.status.show_facts(self.workspace.run, self.controller.model)
+        if self._painted:
+            self._show_memory(often=False)
         self._show_title()
+
+    @Slot()
+    def _show_memory(self, often: bool = True) -> None:
+        model = self.controller.model
+        self.status.show_memory(model.device if model is not None else "", often=often)
 
     @Slot()
     def _view_changed(self) -> None:

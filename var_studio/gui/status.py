@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QElapsedTimer, Qt
 from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QStatusBar, QWidget
 
 from var_studio.analysis.parity import parity
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 class StatusBar(QStatusBar):
     """Left: a few words on what goes on. Right: model · device · kernel · dtype · parity · speed,
-    read from the run's own provenance, so they are true also for a session of another machine."""
+    read from the run's own provenance, so they are true also for a session of another machine;
+    and the memory that this program holds now."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -32,9 +33,14 @@ class StatusBar(QStatusBar):
         self.facts.setObjectName("status")
         self.facts.setTextFormat(Qt.TextFormat.PlainText)
         self.facts.setAccessibleName("Model, device, kernel, precision, parity, speed")
+        self.memory = QLabel()
+        self.memory.setObjectName("status")
+        self.memory.setAccessibleName("Memory")
+        self._measured = QElapsedTimer()
         self.addWidget(self.activity, 1)
         self.addWidget(self.progress)
         self.addPermanentWidget(self.facts)
+        self.addPermanentWidget(self.memory)
 
     def say(self, text: str) -> None:
         """Say what goes on."""
@@ -61,6 +67,27 @@ class StatusBar(QStatusBar):
             facts, tip = [], ""
         self.facts.setText("  ·  ".join(facts))
         self.facts.setToolTip(tip)
+
+    def show_memory(self, device: str = "", *, often: bool = False) -> None:
+        """Measure and show the memory this program holds: on `device` if it has its own, and RAM.
+        With `often` (a run grows) once a second at most."""
+        if often and self._measured.isValid() and self._measured.elapsed() < 1000:
+            return
+        self._measured.start()
+        from var_studio.models.memory_use import device_memory_in_use, ram_in_use
+
+        ram, on_device = _in_words(ram_in_use()), device_memory_in_use(device)
+        told = f"{ram} RAM"
+        tip = f"This program holds {ram} of RAM now, its libraries and the model included."
+        if on_device is not None:
+            told = f"{_in_words(on_device)} {device.partition(':')[0]}  ·  {told}"
+            tip = f"PyTorch holds {_in_words(on_device)} on {device} now. {tip}"
+        self.memory.setText(told)
+        self.memory.setToolTip(tip)
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def facts_of_run(provenance: dict[str, Any]) -> tuple[list[str], str]:

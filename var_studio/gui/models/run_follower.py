@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ class RunFollower(QObject):
         self._following = False
         self._selecting = False
         self._count = 0
+        self._first = 0.0
         self._writing = False
         controller.happened.connect(self._on_event)
         controller.batch_done.connect(self._on_batch)
@@ -89,6 +91,8 @@ class RunFollower(QObject):
     def _token(self, event: TokenProduced) -> None:
         self._stale = True
         self._count += 1
+        if self._count == 1:
+            self._first = time.monotonic()
         self._writing = True
 
     def _finished(self, event: RunFinished) -> None:
@@ -136,8 +140,12 @@ class RunFollower(QObject):
         if self._run is None:
             return
         if self._writing:
-            self.status.emit(f"{STAGES['generating']}: token {self._count}…")
+            self.status.emit(f"{STAGES['generating']}: token {self._count}{self._pace()}…")
         self._select(self._grow)
+
+    def _pace(self) -> str:
+        seconds = time.monotonic() - self._first
+        return f", {(self._count - 1) / seconds:.1f} tokens/s" if self._count > 1 else ""
 
     def _grow(self) -> None:
         try:

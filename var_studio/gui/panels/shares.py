@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from var_studio.errors import VarStudioError
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.chart_axes import Axis
 from var_studio.gui.widgets.hover_line import HoverLine
@@ -96,7 +97,11 @@ class SharesPanel(Panel):
         """Read rows for a moment, those of the selected token and after it first."""
         if self._masses is None or self._reading is None:
             return
-        complete = self._masses.advance(SLICE, self._reading.focus.query)
+        try:
+            complete = self._masses.advance(SLICE, self._reading.focus.query)
+        except VarStudioError as error:  # a damaged row
+            self.show_empty(str(error))
+            return
         self._slices += 1
         if complete or self._slices % REPAINT == 0:
             self._show()
