@@ -16,6 +16,7 @@ from var_studio.gui import theme
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image import ImagePanel
+from var_studio.gui.panels.inspector import InspectorPanel
 from var_studio.gui.panels.regions import RegionsPanel
 from var_studio.recording.recording import Recording
 
@@ -42,6 +43,16 @@ def steered(workspace: Workspace) -> None:
     workspace.method.set(target="region", region=tuple(CUP))
 
 
+def picked(workspace: Workspace) -> None:
+    workspace.selection.select_cells({9, 10, 12})
+
+
+def few_sinks(workspace: Workspace) -> None:
+    panel = workspace.parent()
+    assert isinstance(panel, InspectorPanel)
+    panel.keep.button("sinks").click()
+
+
 def nothing(workspace: Workspace) -> None:
     """As it stands."""
 
@@ -49,6 +60,8 @@ def nothing(workspace: Workspace) -> None:
 CASES: dict[str, tuple[type[Panel], Callable[[Workspace], None], tuple[int, int]]] = {
     "image-regions": (ImagePanel, bent, (520, 440)),
     "regions": (RegionsPanel, steered, (760, 260)),
+    "token-map": (InspectorPanel, picked, (860, 260)),
+    "token-map-sinks": (InspectorPanel, few_sinks, (640, 220)),
     "regions-none": (RegionsPanel, nothing, (560, 220)),
 }
 

@@ -44,6 +44,7 @@ PANELS: tuple[PanelEntry, ...] = (
     PanelEntry("var_studio.gui.panels.ledger", "LedgerPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.next_token", "NextTokenPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.regions", "RegionsPanel", "bottom"),
+    PanelEntry("var_studio.gui.panels.inspector", "InspectorPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.contribution", "ContributionPanel", "bottom"),
     PanelEntry("var_studio.gui.panels.shares", "SharesPanel", "bottom"),
 )

@@ -8,6 +8,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.figures.words import count
 from var_studio.gui.widgets.inks import region_colour
+from var_studio.gui.widgets.item_keys import keeps_key
 from var_studio.recording.regions import Region
 
 
@@ -67,6 +68,10 @@ class RegionList(QtWidgets.QTreeWidget):
     def forget(self) -> None:
         """A typed name may not be the one that was taken: write all anew next time."""
         self._shown = ()
+
+    def event(self, event: QtCore.QEvent) -> bool:
+        """Its own keys first."""
+        return keeps_key(event) or super().event(event)
 
     def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:
         """Delete removes the region."""
