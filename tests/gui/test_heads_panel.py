@@ -13,7 +13,8 @@ from pytestqt.qtbot import QtBot
 from tests.gui.panel_stage import move_mouse, settle, stage
 from tests.synthetic import make_run
 from var_studio.gui import theme
-from var_studio.gui.panels.heads import HeadsPanel, head_limits, summary
+from var_studio.gui.panels.head_values import head_limits, summary
+from var_studio.gui.panels.heads import HeadsPanel
 from var_studio.gui.widgets.atlas_pixels import CellShape, map_indices
 from var_studio.gui.widgets.atlas_view import AtlasView
 from var_studio.gui.widgets.ticks import index_step
@@ -60,9 +61,9 @@ def test_a_click_where_a_value_is_drawn_selects_its_head(
     settle()
     # Yellow, the top of the map, is drawn for that head alone.
     point = where_bright(atlas, (253, 231, 37))
-    with qtbot.waitSignal(atlas.head_clicked) as clicked:
+    with qtbot.waitSignal(atlas.picked) as clicked:
         qtbot.mouseClick(atlas, LEFT, pos=point)
-    assert clicked.args == [layer, head, False]
+    assert clicked.args == [{(layer, head)}, layer]
 
 
 def test_clicks_select_heads_layers_and_columns(qtbot: QtBot, run: Recording) -> None:
@@ -79,6 +80,8 @@ def test_clicks_select_heads_layers_and_columns(qtbot: QtBot, run: Recording) ->
     assert selection.heads == {(3, 2), (1, 6), (0, 0)}
     qtbot.mouseClick(atlas, LEFT, control, pos=atlas.cell_rect(1, 6).center().toPoint())
     assert selection.heads == {(3, 2), (0, 0)}
+    qtbot.mouseClick(atlas, LEFT, shift, pos=atlas.cell_rect(0, 0).center().toPoint())
+    assert selection.heads == {(3, 2), (0, 0)}, "Shift adds, it never takes out"
     # On a layer's number, left of the cells; on a head's number, below them.
     row, column = atlas.cell_rect(2, 0), atlas.cell_rect(4, 5)
     number = QtCore.QPointF(row.left() - 8, row.center().y()).toPoint()
@@ -198,12 +201,12 @@ def test_thumbnails_of_an_unknown_geometry_are_strips_and_say_so(
     assert maps is not None and query is not None
     # 80 tokens in rows of 48: token 50 is the third of the second row.
     assert maps[4, 1, 1, 2] == run.attention(query, 4, 1)[int(strange.positions[50])]
-    assert panel.strip_note.isVisible()
-    assert panel.strip_note.text().startswith("Geometry unknown: shown as a strip")
+    assert panel.note.isVisible()
+    assert panel.note.text().startswith("Geometry unknown: shown as a strip")
     panel.value.setCurrentIndex(0)
     panel.value.activated.emit(0)
     settle()
-    assert not panel.strip_note.isVisible(), "numbers of heads have no place to be wrong about"
+    assert not panel.note.isVisible(), "numbers of heads have no place to be wrong about"
 
 
 def test_thumbnail_pixels_average_and_keep_orientation() -> None:
@@ -224,7 +227,7 @@ def test_head_scale_leaves_sinks_out() -> None:
     maps[1, 0, 0, 0] = 3.0
     sinks = np.zeros((2, 2, 2), dtype=bool)
     sinks[0, 1, 1] = sinks[1, 0, 0] = True
-    np.testing.assert_allclose(head_limits(maps, sinks), [[0.1], [3.0]])
+    np.testing.assert_allclose(head_limits(maps, sinks[:, None]), [[0.1], [3.0]])
 
 
 def test_summary_names_the_rule_of_the_convention(qtbot: QtBot, run: Recording) -> None:

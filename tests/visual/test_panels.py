@@ -34,6 +34,18 @@ CASES: dict[str, tuple[type[Panel], dict[str, object], dict[str, object], tuple[
     "image-difference": (ImagePanel, {}, {"shown": "difference"}, (520, 440)),
     "heads-ratio": (HeadsPanel, HEAD, {}, (440, 440)),
     "heads-thumbnails": (HeadsPanel, {}, {"thumbnails": True}, (440, 440)),
+    "heads-difference": (
+        HeadsPanel,
+        HEAD,
+        {"thumbnails": True, "shown": "difference"},
+        (440, 440),
+    ),
+    "heads-sorted": (
+        HeadsPanel,
+        {"heads": [(3, 1), (2, 4), (2, 5)]},
+        {"head_order": "sorted", "aggregate": "max"},
+        (440, 440),
+    ),
     "phi-histogram": (PhiHistogramPanel, {}, {}, (560, 260)),
     "ledger": (LedgerPanel, HEAD, {}, (520, 240)),
 }

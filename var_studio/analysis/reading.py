@@ -326,25 +326,44 @@ class Reading:
 
         Raises VarStudioError for a view that the layout does not have.
         """
+        tokens = self._view_tokens(view)
+        key = self._row_key if moment == "before" else self._move_key
+        return self._remember(
+            f"head_maps {moment}", (key, view), lambda: self._cut(tokens, moment, ...)
+        )
+
+    def some_head_maps(
+        self, heads: Sequence[tuple[int, int]], view: int = 0, moment: Moment = "before"
+    ) -> Floats:
+        """(n, rows, cols) float32: `head_maps` of these (layer, head) pairs alone.
+
+        Raises VarStudioError for a view that the layout does not have.
+        """
+        layers, columns = np.asarray(heads, dtype=np.intp).reshape(-1, 2).T
+        return self._cut(self._view_tokens(view), moment, (layers, columns))
+
+    def _view_tokens(self, view: int) -> npt.NDArray[np.int64]:
         layout = self.run.layout
         views = layout.views if layout.known else (layout.strip(),)
         if not 0 <= view < len(views):
             raise VarStudioError(
                 f"There is no view {view}.", f"Views go from 0 to {len(views) - 1}."
             )
+        return views[view].tokens
 
-        def compute() -> Floats:
-            rows = self.attention if moment == "before" else self.redistributed
-            if moment == "difference":
-                rows = rows - self.attention
-            tokens = views[view].tokens
-            maps = rows[..., self.positions[np.maximum(tokens, 0)]]
-            if (tokens < 0).any():
-                maps[..., tokens < 0] = np.nan
-            return maps
-
-        key = self._row_key if moment == "before" else self._move_key
-        return self._remember(f"head_maps {moment}", (key, view), compute)
+    def _cut(self, tokens: npt.NDArray[np.int64], moment: Moment, heads: Any) -> Floats:
+        """(..., rows, cols): the rows of some heads where these visual tokens are."""
+        rows = (self.attention if moment == "before" else self.redistributed)[heads]
+        if moment == "difference":
+            rows = rows - self.attention[heads]
+        flat = self.positions[np.maximum(tokens, 0)].ravel()
+        # A slice where the tokens follow each other, as they mostly do: 5 times as fast.
+        follow = bool(flat.size) and bool((np.diff(flat) == 1).all())
+        cut = rows[..., flat[0] : flat[-1] + 1] if follow else rows[..., flat]
+        maps = np.array(cut).reshape(*rows.shape[:-1], *tokens.shape)
+        if (tokens < 0).any():
+            maps[..., tokens < 0] = np.nan
+        return maps
 
     def token(self, k: int) -> TokenReading:
         """The k-th visual token (index into `positions`). Raises VarStudioError outside 0..V-1."""

@@ -113,3 +113,26 @@ def test_an_unknown_value_is_refused(make_small_run):
     reading = Reading(make_small_run(), Focus(3, 2), Redistribution())
     with pytest.raises(VarStudioError, match="head quantity"):
         reading.head_value("ratio")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("separators", [False, True])
+@pytest.mark.parametrize("moment", ["before", "after", "difference"])
+def test_maps_of_heads_lie_where_their_tokens_do(make_small_run, separators, moment):
+    run = make_small_run(seed=3, separators=separators)
+    view = run.layout.views[0]
+    view.tokens[0, 1] = -1  # a cell that the model never saw
+    reading = Reading(run, Focus(4, 3), Redistribution(rho=0.2))
+    maps = reading.head_maps(0, moment)
+    after = reading.redistributed
+    for layer, head, row, col in np.ndindex(5, 4, *view.tokens.shape):
+        token = int(view.tokens[row, col])
+        if token < 0:
+            assert np.isnan(maps[layer, head, row, col])
+            continue
+        position = int(run.layout.positions[token])
+        was, now = run.rows[4, layer, head, position], after[layer, head, position]
+        expected = {"before": was, "after": now, "difference": now - was}[moment]
+        assert maps[layer, head, row, col] == expected
+    some = reading.some_head_maps([(3, 1), (0, 2)], 0, moment)
+    np.testing.assert_array_equal(some, maps[[3, 0], [1, 2]])
+    assert np.abs(after - run.rows[4]).max() > 0.01, "else the three are the same"

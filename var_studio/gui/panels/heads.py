@@ -1,42 +1,56 @@
-"""The Heads panel: all layers and heads for the selected token."""
+"""The Heads panel: all layers and heads for the selected token, as a grid or in a sorted line."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
-from var_studio.analysis.scale import full_limits
 from var_studio.figures.words import STRIP_NOTE
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.head_values import (
+    BY_KEY,
+    CELLS,
+    CELLS_ALL,
+    MAPS_TIP,
+    QUANTITIES,
+    THUMBNAILS,
+    cells_text,
+    guide_of,
+    head_limits,
+    limits_of,
+    summary,
+    told,
+)
 from var_studio.gui.panels.image_maps import heads_text
-from var_studio.gui.widgets.atlas_pixels import without_nan
+from var_studio.gui.widgets.atlas_strip import StripView, Thumbnails
 from var_studio.gui.widgets.atlas_view import AtlasView
 from var_studio.gui.widgets.colour_bar import ColourBar
+from var_studio.gui.widgets.head_picking import NO_HEAD, Head
 from var_studio.gui.widgets.hover_line import HoverLine
-from var_studio.gui.widgets.ticks import number_text
+from var_studio.gui.widgets.legend import Swatch
+from var_studio.gui.widgets.segmented import Segmented
 
 if TYPE_CHECKING:
-    from var_studio.analysis.reading import Reading
+    from var_studio.analysis.reading import Moment, Reading
+    from var_studio.analysis.reverse import CellAttention
     from var_studio.gui.models.workspace import Workspace
 
-THUMBNAILS = "thumbnails"
-VALUES: tuple[tuple[str, str, str], ...] = (
-    ("non_sink_ratio", "Non-sink ratio r", "Part of the visual mass on visual non-sinks (Eq. 3)"),
-    ("visual_mass", "Visual mass", "Attention on the image (Sec. 5.1)"),
-    ("sink_mass", "Sink mass", "Attention on all sinks, visual and text (Sec. 4.1)"),
-    ("entropy", "Entropy", "Entropy of the row over all tokens, in nats"),
-    (THUMBNAILS, "Thumbnails", "The map of every head, each on its own scale"),
-)
-_UNITS = {
-    "non_sink_ratio": "share of the visual mass",
-    "visual_mass": "share of the row",
-    "sink_mass": "share of the row",
-    "entropy": "nats",
-}
 VALUE_COLOURS = "viridis"
+SLICE, PAUSE = 0.008, 15
+"""Seconds that rows are read for at once, and milliseconds between: the window stays quick."""
+
+_ORDERS = (
+    ("grid", "Grid", "Layers from top to bottom, heads from left to right."),
+    ("sorted", "Sorted", "All heads in a line, the largest value first (Fig. 4)."),
+)
+_AGGREGATES = (
+    ("mean", "Mean", "Maps show the mean over the selected heads."),
+    ("max", "Max", "Maps show for each cell the largest of the selected heads. Not the ledger."),
+)
 
 
 class HeadsPanel(Panel):
@@ -45,12 +59,15 @@ class HeadsPanel(Panel):
     name = "heads"
     title = "Heads"
     help_text = (
-        "The whole model at a glance: layers from top to bottom, heads from left to right. Green "
-        "outlines mark image-centric heads: those that give the image at least the least visual "
-        "mass and whose part on visual non-sinks, r, is at least ρ (Sec. 5.1). They follow τ, ρ "
-        "and the least mass while you drag. Click a head to see its map; Shift or Ctrl adds "
-        "heads; click the number of a layer or head for a whole row or column. Maps and ledger "
-        "show the mean over what is selected."
+        "The whole model at a glance: layers from top to bottom, heads from left to right, or all "
+        "of them in a line sorted by their value (Fig. 4). Green marks image-centric heads: those "
+        "that give the image at least the least visual mass and whose part on visual non-sinks, "
+        "r, is at least ρ (Sec. 5.1). They follow τ, ρ and the least mass while you drag. Click a "
+        "head to see its map; drag over several; Shift adds, Ctrl takes in or out; the number of "
+        "a layer or head takes the whole row or column. Keys: Shift+arrows add the next head, "
+        "Ctrl+arrows move the frame, Enter takes its head in or out, Shift+Space its layer, "
+        "Ctrl+Space its column, Ctrl+A all. Maps show the mean or the largest of what is "
+        "selected; the ledger is always a mean."
     )
     empty_text = "Click a word of the answer: every head of the model appears here as one cell."
     figure_name = "heads"
@@ -58,9 +75,19 @@ class HeadsPanel(Panel):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._reading: Reading | None = None
-        self._hovered = (-1, -1)
+        self._values: npt.NDArray[np.floating] = np.zeros((0, 0))
+        self._hovered = NO_HEAD
+        self._limits: tuple[object, object, npt.NDArray[np.float32]]
+        self._limits = None, None, np.zeros(0, np.float32)
+        self._reverse: CellAttention | None = None
+        self._timer = QtCore.QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._advance)
         self.value = QtWidgets.QComboBox()
-        for key, label, tip in VALUES:
+        for key, label, tip in (
+            *((q.key, q.label, q.tip) for q in QUANTITIES),
+            (THUMBNAILS, "Thumbnails", MAPS_TIP),
+        ):
             self.value.addItem(label, key)
             self.value.setItemData(self.value.count() - 1, tip, QtCore.Qt.ItemDataRole.ToolTipRole)
         self.value.setToolTip("What each cell shows.")
@@ -74,36 +101,53 @@ class HeadsPanel(Panel):
         column = QtWidgets.QVBoxLayout(body)
         column.setContentsMargins(10, 2, 10, 6)
         column.setSpacing(4)
+        column.addLayout(self._build_controls())
         self.summary = HoverLine("")
         self.summary.setAccessibleName("Image-centric heads")
+        legend = QtWidgets.QHBoxLayout()
+        legend.setSpacing(4)
+        legend.addWidget(Swatch("image_centric"))
+        legend.addWidget(self.summary, 1)
+        column.addLayout(legend)
+        self.atlas = AtlasView()
+        self.strip = StripView()
+        self.pages = QtWidgets.QStackedWidget()
+        for view in (self.atlas, self.strip):
+            view.picked.connect(self._pick)
+            view.head_hovered.connect(self._hover)
+            self.pages.addWidget(view)
+        column.addWidget(self.pages, 1)
+        self.note = HoverLine("")
+        self.note.setAccessibleName("Note on the heads")
+        self.note.hide()
+        column.addWidget(self.note)
+        self.bar = ColourBar()
+        column.addWidget(self.bar)
+        self.hover = HoverLine(
+            "Click a head or drag over several · rest the pointer on one for its numbers", 2
+        )
+        column.addWidget(self.hover)
+        return body
+
+    def _build_controls(self) -> QtWidgets.QHBoxLayout:
+        self.order = Segmented("Order of the heads", _ORDERS)
+        self.order.chosen.connect(lambda key: self._set_view(head_order=key))
+        self.aggregate = Segmented("Maps of several heads", _AGGREGATES)
+        self.aggregate.chosen.connect(lambda key: self._set_view(aggregate=key))
         self.all_heads = QtWidgets.QToolButton()
         self.all_heads.setText("All heads")
         self.all_heads.setObjectName("toggle")
         self.all_heads.setCheckable(True)
         self.all_heads.setAutoRaise(True)
-        self.all_heads.setToolTip("Show the mean over all heads of all layers.")
+        self.all_heads.setToolTip("Maps over all heads of all layers.")
         self.all_heads.clicked.connect(self._select_all)
-        top = QtWidgets.QHBoxLayout()
-        top.setSpacing(6)
-        top.addWidget(self.summary, 1)
-        top.addWidget(self.all_heads)
-        column.addLayout(top)
-        self.atlas = AtlasView()
-        self.atlas.head_clicked.connect(self._select_head)
-        self.atlas.layer_clicked.connect(self._select_layer)
-        self.atlas.column_clicked.connect(self._select_column)
-        self.atlas.all_clicked.connect(self._select_all)
-        self.atlas.head_hovered.connect(self._hover)
-        column.addWidget(self.atlas, 1)
-        self.strip_note = HoverLine("")
-        self.strip_note.set_text(STRIP_NOTE)
-        self.strip_note.hide()
-        column.addWidget(self.strip_note)
-        self.bar = ColourBar()
-        column.addWidget(self.bar)
-        self.hover = HoverLine("Rest the pointer on a head for its numbers; click to select it.", 2)
-        column.addWidget(self.hover)
-        return body
+        row = QtWidgets.QHBoxLayout()
+        row.setSpacing(6)
+        row.addWidget(self.order)
+        row.addStretch(1)
+        row.addWidget(self.aggregate)
+        row.addWidget(self.all_heads)
+        return row
 
     def set_workspace(self, workspace: Workspace) -> None:
         """Follow the workspace and the choice of value."""
@@ -122,11 +166,9 @@ class HeadsPanel(Panel):
         """Show every head of this reading."""
         self._reading = reading
         if reading is None or self.workspace is None:
+            self._timer.stop()
             return
         self._show_cells(reading)
-        self.atlas.set_outlined(reading.image_centric)
-        self.atlas.set_selected(reading.focus.heads, reading.focus.layer)
-        self.atlas.setAccessibleDescription(f"Selected: {heads_text(reading)}")
         self.all_heads.setChecked(not reading.focus.heads)
         self.summary.set_text(summary(reading))
         self._say_hovered()
@@ -136,60 +178,144 @@ class HeadsPanel(Panel):
         view = self.workspace.view.current
         key = THUMBNAILS if view.thumbnails else view.head_value
         self.value.setCurrentIndex(max(self.value.findData(key), 0))
+        self.order.set_current(view.head_order)
+        self.aggregate.set_current(view.aggregate)
         return str(self.value.currentData())
 
     def _show_cells(self, reading: Reading) -> None:
         assert self.workspace is not None
-        key = self._show_choice()
-        self.strip_note.setVisible(key == THUMBNAILS and not reading.run.layout.known)
-        if key == THUMBNAILS:
+        key, view = self._show_choice(), self.workspace.view.current
+        in_line = view.head_order == "sorted"
+        # In a line thumbnails stand in the order of the value chosen before.
+        quantity = BY_KEY.get(view.head_value if key == THUMBNAILS else key, QUANTITIES[0])
+        shown: StripView | AtlasView = self.strip if in_line else self.atlas
+        self._timer.stop()
+        self._values = self._find_values(reading, quantity.key)
+        low, high = limits_of(quantity, self._values)
+        if in_line:
+            guide = guide_of(quantity, reading)
+            outlined = reading.image_centric
+            self.strip.set_values(self._values, low, high, VALUE_COLOURS, outlined, guide)
+            self.strip.set_thumbnails(self._some_maps, maps_first=key == THUMBNAILS)
+        elif key == THUMBNAILS:
             self._show_maps(reading)
+        else:
+            self.atlas.set_values(self._values, low, high, VALUE_COLOURS)
+        if in_line or key != THUMBNAILS:
+            self.bar.set_scale(low, high, VALUE_COLOURS, f"{quantity.label} ({quantity.unit})")
+        self.atlas.set_outlined(reading.image_centric)
+        self.atlas.set_layer(reading.focus.layer)
+        shown.set_selected(reading.focus.heads)
+        shown.setAccessibleDescription(f"Selected: {heads_text(reading)}")
+        self.pages.setCurrentWidget(shown)
+        self._show_note(reading, quantity.key, maps=in_line or key == THUMBNAILS)
+
+    def _show_note(self, reading: Reading, key: str, maps: bool) -> None:
+        assert self.workspace is not None
+        layout, text = reading.run.layout, ""
+        if key in (CELLS, CELLS_ALL):
+            reverse = self._reverse
+            waits = key == CELLS_ALL and reverse is not None
+            done = int(reverse.done.sum()) if waits and reverse is not None else 0
+            rows = len(reverse.done) if waits and reverse is not None else 0
+            text = cells_text(self.workspace.selection.cells, done, rows)
+        elif maps and not layout.known:
+            text = STRIP_NOTE
+        elif maps and len(layout.views) > 1:
+            text = f"Maps show the first of {len(layout.views)} views: {layout.views[0].name}."
+        self.note.set_text(text)
+        self.note.setVisible(bool(text))
+
+    # ------------------------------------------------------------------------------ values
+    def _find_values(self, reading: Reading, key: str) -> npt.NDArray[np.floating]:
+        """(L, H) of a quantity; NaN where it is not known."""
+        assert self.workspace is not None
+        if key not in (CELLS, CELLS_ALL):
+            return reading.head_value(key)  # type: ignore[arg-type]
+        cells = self.workspace.selection.cells
+        if not cells:
+            return np.full((reading.run.n_layers, reading.run.n_heads), np.nan)
+        if key == CELLS:
+            return reading.on_cells(cells)
+        from var_studio.analysis.reverse import cell_attention
+
+        self._reverse = cell_attention(reading.run, cells)
+        if not self._reverse.complete:
+            self._timer.start(PAUSE)
+        return self._reverse.of_heads()
+
+    def _advance(self) -> None:
+        """Read rows for a moment, and show the mean over those that are in."""
+        if self._reverse is None or self._reading is None:
             return
-        values = reading.head_value(key)  # type: ignore[arg-type]
-        high = full_limits(values).high if key == "entropy" else 1.0
-        label = {k: text for k, text, _ in VALUES}[key] + f" ({_UNITS[key]})"
-        self.atlas.set_values(values, 0.0, high, VALUE_COLOURS)
-        self.bar.set_scale(0.0, high, VALUE_COLOURS, label)
+        self._reverse.advance(SLICE, self._reading.focus.query)
+        self._show_cells(self._reading)
+
+    # -------------------------------------------------------------------------------- maps
+    def _moment(self) -> Moment:
+        assert self.workspace is not None
+        shown = self.workspace.view.current.shown
+        return "before" if shown == "all" else shown
+
+    def _look(self, reading: Reading) -> tuple[str, bool, float]:
+        """Colours of the maps, whether they have a sign, and their width over their height."""
+        assert self.workspace is not None
+        view, layout = self.workspace.view.current, reading.run.layout
+        signed = self._moment() == "difference"
+        left, top, right, bottom = (layout.views[0] if layout.known else layout.strip()).box
+        aspect = (right - left) / max(bottom - top, 1e-9)
+        colours = view.difference_map if signed else view.colour_map
+        return colours, signed, min(max(aspect, 0.4), 2.5)
+
+    def _sinks(self, reading: Reading) -> npt.NDArray[np.bool_]:
+        """(L, rows, cols): which cells of the maps are sinks."""
+        layout = reading.run.layout
+        tokens = (layout.views[0] if layout.known else layout.strip()).tokens
+        return reading.sinks[:, reading.positions[np.maximum(tokens, 0)]] & (tokens >= 0)
 
     def _show_maps(self, reading: Reading) -> None:
-        assert self.workspace is not None
-        view = self.workspace.view.current
-        moment = view.shown if view.shown in ("after", "difference") else "before"
-        moment = "before" if moment == "difference" else moment
-        maps = reading.head_maps(0, moment)  # type: ignore[arg-type]
-        layout = reading.run.layout
-        first = layout.views[0] if layout.known else layout.strip()
-        left, top, right, bottom = first.box
-        aspect = (right - left) / max(bottom - top, 1e-9)
-        tokens = first.tokens
-        sinks = reading.sinks[:, reading.positions[np.maximum(tokens, 0)]] & (tokens >= 0)
-        self.atlas.set_maps(
-            maps, head_limits(maps, sinks), view.colour_map, aspect=min(max(aspect, 0.4), 2.5)
-        )
-        when = "after redistribution" if moment == "after" else "before"
-        self.bar.set_scale(0.0, 1.0, view.colour_map, f"α / each head's own limit ({when})", True)
+        maps, sinks = reading.head_maps(0, self._moment()), reading.sinks
+        colours, signed, aspect = self._look(reading)
+        if self._limits[0] is not maps or self._limits[1] is not sinks:
+            self._limits = maps, sinks, head_limits(maps, self._sinks(reading)[:, None])
+        self.atlas.set_maps(maps, self._limits[2], colours, aspect=aspect, signed=signed)
+        low = -1.0 if signed else 0.0
+        self.bar.set_scale(low, 1.0, colours, f"{self._told()} (each head's own limit)", True)
+
+    def _told(self) -> str:
+        """What the maps are of, in words."""
+        return {
+            "before": "α before",
+            "after": "α after, local",
+            "difference": "change of α, local",
+        }[self._moment()]
+
+    def _some_maps(self, heads: Sequence[Head]) -> Thumbnails:
+        """The maps of a few heads, for the line."""
+        reading = self._reading
+        assert reading is not None
+        maps = reading.some_head_maps(heads, 0, self._moment())
+        colours, signed, aspect = self._look(reading)
+        layers = [layer for layer, _ in heads]
+        high = head_limits(maps, self._sinks(reading)[layers])
+        caption = f"{self._told()}, each head on its own scale"
+        return Thumbnails(maps, high, colours, aspect, signed, caption)
 
     # ---------------------------------------------------------------------------- the user
     def _choose_value(self) -> None:
-        if self.workspace is None:
-            return
         key = self.value.currentData()
         changes: dict[str, Any] = {"thumbnails": key == THUMBNAILS}
         if key != THUMBNAILS:
             changes["head_value"] = key
-        self.workspace.view.set(**changes)
+        self._set_view(**changes)
 
-    def _select_head(self, layer: int, head: int, extend: bool) -> None:
+    def _set_view(self, **changes: Any) -> None:
         if self.workspace is not None:
-            self.workspace.selection.select_head(layer, head, extend)
+            self.workspace.view.set(**changes)
 
-    def _select_layer(self, layer: int, extend: bool) -> None:
+    def _pick(self, heads: frozenset[Head], layer: int) -> None:
         if self.workspace is not None:
-            self.workspace.selection.select_layer(layer, extend)
-
-    def _select_column(self, head: int, extend: bool) -> None:
-        if self.workspace is not None:
-            self.workspace.selection.select_column(head, extend)
+            self.workspace.selection.select_heads(heads, None if layer < 0 else layer)
 
     def _select_all(self) -> None:
         if self.workspace is not None:
@@ -203,46 +329,21 @@ class HeadsPanel(Panel):
 
     def _say_hovered(self) -> None:
         reading, (layer, head) = self._reading, self._hovered
-        if reading is None or layer < 0 or layer >= reading.run.n_layers:
+        shape = self._values.shape
+        if reading is None or not (0 <= layer < shape[0] and 0 <= head < shape[1]):
             self.hover.set_text("")
             return
-        texts = [f"layer {layer} · head {head}"]
-        for name, symbol in (
-            ("non_sink_ratio", "r"),
-            ("visual_mass", "visual mass"),
-            ("sink_mass", "sink mass"),
-            ("entropy", "entropy"),
-        ):
-            value = float(reading.head_value(name)[layer, head])  # type: ignore[arg-type]
-            unit = " nats" if name == "entropy" else ""
-            texts.append(f"{symbol} {number_text(value)}{unit}")
-        if reading.image_centric[layer, head]:
-            texts.append("image-centric")
+        assert self.workspace is not None
+        view = self.workspace.view.current
+        quantity = BY_KEY.get(view.head_value, QUANTITIES[0])
+        texts = told(reading, layer, head, quantity, float(self._values[layer, head]))
+        if view.head_order == "sorted":
+            texts.insert(1, f"rank {self.strip.rank_of((layer, head)):,} of {self.strip.count:,}")
         self.hover.set_text(" · ".join(texts))
 
-
-def head_limits(
-    maps: npt.NDArray[np.floating], sinks: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float32]:
-    """Upper limit of each head's own scale, (L, H): its largest value outside the layer's sinks.
-
-    `maps` (L, H, rows, cols), `sinks` (L, rows, cols). One sink then does not black out the rest
-    of its thumbnail. A head that looks at sinks alone gets the largest value of all.
-    """
-    layers, heads = maps.shape[:2]
-    filled = without_nan(maps)
-    others = (filled * ~sinks[:, None]).reshape(layers, heads, -1).max(axis=-1)
-    whole = filled.reshape(layers, heads, -1).max(axis=-1)
-    return np.where(others > 0, others, whole).astype(np.float32)
-
-
-def summary(reading: Reading) -> str:
-    """How many heads are image-centric, and by which rule (Sec. 5.1)."""
-    settings, chosen = reading.settings, reading.image_centric
-    rule = f"r ≥ {settings.rho:g}"
-    if settings.convention == "released-code":
-        rule = f"sink share ≤ {settings.rho:g}"
-    return (
-        f"{int(chosen.sum()):,} of {chosen.size:,} heads image-centric "
-        f"({rule}, mass ≥ {settings.mass_min:g})"
-    )
+    def hideEvent(self, event: QtGui.QHideEvent) -> None:
+        """Nobody looks: stop reading rows, and go on when shown again."""
+        super().hideEvent(event)
+        if self._timer.isActive():
+            self._timer.stop()
+            self._stale = True

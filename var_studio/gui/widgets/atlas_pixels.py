@@ -42,11 +42,13 @@ def map_indices(
     maps: npt.NDArray[np.floating],
     high: npt.NDArray[np.floating] | float,
     cell: CellShape,
+    signed: bool = False,
 ) -> npt.NDArray[np.uint8]:
     """Colour entries of small maps, averaged over the area of each pixel.
 
     (L, H, rows, cols) -> (L, H, height, width) uint8 of a cell without its gap. `high` is the
-    upper limit of all, or of each head (L, H). Dropping samples instead of averaging would lose
+    upper limit of all, or of each head (L, H); the lower one is 0, or -high of `signed` maps,
+    whose middle entry is then 0. Dropping samples instead of averaging would lose
     a sink that falls between two pixels.
     """
     layers, heads, rows, cols = maps.shape
@@ -59,7 +61,12 @@ def map_indices(
     limit = np.where(limit > 0, limit, 1.0)
     if limit.ndim == 2:
         limit = limit[:, :, None, None]
-    small *= 254.0 / limit
+    if signed:
+        small *= 127.0 / limit
+        small += 127.0
+        np.maximum(small, 0.0, out=small)
+    else:
+        small *= 254.0 / limit
     np.minimum(small, 254.0, out=small)
     small += 1.5
     return small.astype(np.uint8)
@@ -128,3 +135,33 @@ def _frame(
 
 def _pixel(colour: str) -> int:
     return 0xFF000000 | int(colour.removeprefix("#"), 16)
+
+
+def profile_pixels(
+    values: npt.NDArray[np.floating],
+    limits: tuple[float, float],
+    marked: npt.NDArray[np.bool_],
+    size: CellShape,
+    colours: str,
+    *,
+    ground: str,
+    mark: str,
+    thick: int,
+) -> npt.NDArray[np.uint32]:
+    """Bars side by side that fill a picture: (n,) values -> (height, width) uint32 0xffRRGGBB.
+
+    Each bar has the colour of its value; `marked` (n,) ones get a `thick` line at their foot, which
+    no narrower neighbour hides. NaN leaves the ground.
+    """
+    low, high = limits
+    entries = np.array(indexed_colours(colours), dtype=np.uint32)[to_indices(values, low, high)]
+    share = np.nan_to_num((values - low) / (high - low if high > low else 1.0), nan=0.0)
+    tops = np.round(size.height * (1.0 - np.clip(share, 0.0, 1.0))).astype(int)
+    of_pixel = np.minimum(np.arange(size.width) * len(values) // size.width, len(values) - 1)
+    rows = np.arange(size.height)[:, None]
+    pixels = np.where(rows >= tops[of_pixel], entries[of_pixel], np.uint32(_pixel(ground)))
+    places = np.flatnonzero(marked) * size.width // len(values)
+    ends = (np.flatnonzero(marked) + 1) * size.width // len(values)
+    for start, end in zip(places, np.maximum(ends, places + 1), strict=True):
+        pixels[-thick:, start:end] = _pixel(mark)
+    return np.ascontiguousarray(pixels, dtype=np.uint32)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -11,38 +9,22 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from var_studio.gui import theme
 from var_studio.gui.widgets import inks
 from var_studio.gui.widgets.atlas_pixels import CellShape, map_indices, paint_cells, value_indices
+from var_studio.gui.widgets.head_picking import NO_HEAD, Head, HeadPicking
 from var_studio.gui.widgets.ticks import index_step
 
 WIDEST = 1.9
 """A cell that shows one value may be this many times wider than high, or higher than wide."""
 
-_STEPS = {
-    QtCore.Qt.Key.Key_Left: (0, -1),
-    QtCore.Qt.Key.Key_Right: (0, 1),
-    QtCore.Qt.Key.Key_Up: (-1, 0),
-    QtCore.Qt.Key.Key_Down: (1, 0),
-}
 
-
-class AtlasView(QtWidgets.QWidget):
+class AtlasView(HeadPicking):
     """All heads of the model: layer 0 on top, head 0 on the left.
 
-    Click a head; Shift or Ctrl adds it; a click on a layer's or head's number takes the whole row
-    or column, on the corner all. Shift+arrows add the neighbour of the head chosen last.
+    Click a head or drag over several; the number of a layer or head takes the whole row or
+    column, or several when dragged along, and the corner all.
     """
-
-    head_clicked = QtCore.Signal(int, int, bool)
-    """layer, head, whether to add it to the selection."""
-    layer_clicked = QtCore.Signal(int, bool)
-    column_clicked = QtCore.Signal(int, bool)
-    all_clicked = QtCore.Signal()
-    head_hovered = QtCore.Signal(int, int)
-    """layer and head under the pointer; -1, -1 for none."""
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setMouseTracking(True)
-        self.setFocusPolicy(QtCore.Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(140, 120)
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setAccessibleName("Heads: layers from top to bottom, heads from left to right")
@@ -52,10 +34,9 @@ class AtlasView(QtWidgets.QWidget):
         self._colours = "viridis"
         self._aspect: float | None = None
         self._outlined: npt.NDArray[np.bool_] | None = None
-        self._selected: frozenset[tuple[int, int]] = frozenset()
+        self._signed = False
         self._layer = -1
-        self._anchor = (0, 0)
-        self._hovered = (-1, -1)
+        self._indices: npt.NDArray[np.uint8] | None = None
         self._image: QtGui.QImage | None = None
         self._image_cell = CellShape(0, 0)
         self._axes_key: tuple[object, ...] = ()
@@ -68,6 +49,7 @@ class AtlasView(QtWidgets.QWidget):
         self, values: npt.NDArray[np.floating], low: float, high: float, colours: str
     ) -> None:
         """Show one value for each head, (L, H); NaN is drawn as an empty cell."""
+        self._signed = False
         self._take(values, (low, high), colours, None)
 
     def set_maps(
@@ -76,11 +58,15 @@ class AtlasView(QtWidgets.QWidget):
         high: npt.NDArray[np.floating] | float,
         colours: str,
         aspect: float = 1.0,
+        signed: bool = False,
     ) -> None:
         """Show a small map for each head, (L, H, rows, cols), from 0 to `high`: one or (L, H).
 
-        `aspect` is the width of a map over its height, as it lies on the picture.
+        `aspect` is the width of a map over its height, as it lies on the picture. `signed`: from
+        -high to high.
         """
+        if signed != self._signed:
+            self._signed, self._indices = signed, None
         self._take(maps, (0.0, high), colours, aspect)
 
     def _take(
@@ -90,7 +76,13 @@ class AtlasView(QtWidgets.QWidget):
         colours: str,
         aspect: float | None,
     ) -> None:
-        self._shape = (int(values.shape[0]), int(values.shape[1]))
+        same = values is self._values and limits[1] is self._limits[1]
+        if not same or aspect is None:
+            self._indices = None
+        shape = (int(values.shape[0]), int(values.shape[1]))
+        if shape != self._shape:
+            self._shape = shape
+            self.forget_beyond(*shape)
         self._values, self._limits, self._colours, self._aspect = values, limits, colours, aspect
         self._image = None
         self.update()
@@ -101,14 +93,38 @@ class AtlasView(QtWidgets.QWidget):
         self._image = None
         self.update()
 
-    def set_selected(self, heads: Iterable[tuple[int, int]], layer: int) -> None:
-        """Mark the selected heads and the number of the present layer."""
-        heads = frozenset(heads)
-        if len(heads) == 1:
-            (self._anchor,) = heads
-        if (heads, layer) != (self._selected, self._layer):
-            self._selected, self._layer = heads, layer
+    def set_layer(self, layer: int) -> None:
+        """Mark the number of the present layer."""
+        if layer != self._layer:
+            self._layer = layer
             self.update()
+
+    # ------------------------------------------------------------------------ where heads are
+    def between(self, first: Head, last: Head) -> frozenset[Head]:
+        """The rectangle of two corners; from a margin, whole layers or columns; the corner, all."""
+        layers, heads = (
+            range(count) if one < 0 else range(min(one, max(other, 0)), max(one, other) + 1)
+            for one, other, count in zip(first, last, self._shape, strict=True)
+        )
+        if max(first) < 0:
+            return frozenset()
+        return frozenset((layer, head) for layer in layers for head in heads)
+
+    def moved(self, head: Head, down: int, right: int) -> Head:
+        """The neighbour; at an edge the head itself."""
+        layers, heads = self._shape
+        return (
+            min(max(head[0] + down, 0), max(layers - 1, 0)),
+            min(max(head[1] + right, 0), max(heads - 1, 0)),
+        )
+
+    def row_of(self, head: Head) -> frozenset[Head]:
+        """All heads of its layer."""
+        return self.between((head[0], -1), (head[0], -1))
+
+    def column_of(self, head: Head) -> frozenset[Head]:
+        """The head of this number in every layer."""
+        return self.between((-1, head[1]), (-1, head[1]))
 
     # ---------------------------------------------------------------------------- geometry
     def _font(self) -> QtGui.QFont:
@@ -146,8 +162,11 @@ class AtlasView(QtWidgets.QWidget):
         width, height = cell.width / ratio, cell.height / ratio
         return QtCore.QRectF(origin.x() + head * width, origin.y() + layer * height, width, height)
 
-    def hit(self, point: QtCore.QPointF) -> tuple[int, int] | None:
-        """(layer, head) at a point; -1 for either in the margin of numbers; None beyond."""
+    def hit(self, point: QtCore.QPointF, clamped: bool = False) -> Head | None:
+        """(layer, head) at a point; -1 for either in the margin of numbers; None beyond.
+
+        `clamped`: the nearest head, also from beyond the edges.
+        """
         layers, heads = self._shape
         if not layers or not heads:
             return None
@@ -155,6 +174,8 @@ class AtlasView(QtWidgets.QWidget):
         ratio = self.devicePixelRatioF()
         head = int((point.x() - origin.x()) * ratio // cell.width)
         layer = int((point.y() - origin.y()) * ratio // cell.height)
+        if clamped:
+            return min(max(layer, 0), layers - 1), min(max(head, 0), heads - 1)
         if head >= heads:
             return None
         return (layer if 0 <= layer < layers else -1, max(head, -1))
@@ -177,7 +198,11 @@ class AtlasView(QtWidgets.QWidget):
         margins = (4.5, 4.5, -5.5, -5.5) if roomy else (-1.0, -1.0, 0.0, 0.0)
         marks = [self.cell_rect(*head).adjusted(*margins) for head in self._selected]
         inks.outline(painter, marks, theme.colours(self.palette()).selection, 2.0, 255)
-        if self._hovered != (-1, -1):
+        if self.stretched is not None:
+            inks.outline(painter, [self._band()], theme.colours(self.palette()).accent, 1.5, 120)
+        if self.hasFocus() and self._selected != {self._cursor}:
+            inks.outline(painter, [self.cell_rect(*self._cursor)], "#ffffff", 1.0)
+        if self._hovered != NO_HEAD:
             inks.outline(painter, [self.cell_rect(*self._hovered)], "#ffffff", 1.0)
         if self.hasFocus():
             frame = QtCore.QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
@@ -189,7 +214,10 @@ class AtlasView(QtWidgets.QWidget):
             low, high = self._limits
             indices = value_indices(self._values, low, float(high))
         else:
-            indices = map_indices(self._values, self._limits[1], cell)
+            if self._indices is None or self._image_cell != cell:
+                high = self._limits[1]
+                self._indices = map_indices(self._values, high, cell, signed=self._signed)
+            indices = self._indices
         present = theme.colours(self.palette())
         ratio = self.devicePixelRatioF()
         pixels = paint_cells(
@@ -209,6 +237,15 @@ class AtlasView(QtWidgets.QWidget):
         ).copy()
         image.setDevicePixelRatio(ratio)
         return image
+
+    def _band(self) -> QtCore.QRectF:
+        """Around what a drag has come over."""
+        assert self.stretched is not None
+        (top, left), (bottom, right) = self.stretched
+        layers, heads = self._shape
+        top, bottom = (0, layers - 1) if top < 0 else sorted((top, max(bottom, 0)))
+        left, right = (0, heads - 1) if left < 0 else sorted((left, max(right, 0)))
+        return self.cell_rect(top, left).united(self.cell_rect(bottom, right))
 
     def _draw_axes(self, painter: QtGui.QPainter) -> None:
         """Numbers and names along the edges, kept as long as they stay the same."""
@@ -281,51 +318,14 @@ class AtlasView(QtWidgets.QWidget):
     def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
         """Choose a head, a layer, a column, or all."""
         found = self.hit(event.position())
-        if event.button() != QtCore.Qt.MouseButton.LeftButton or found is None:
-            return
-        layer, head = found
-        modifier = QtCore.Qt.KeyboardModifier
-        extend = bool(event.modifiers() & (modifier.ShiftModifier | modifier.ControlModifier))
-        if layer >= 0 and head >= 0:
-            self._anchor = (layer, head)
-            self.head_clicked.emit(layer, head, extend)
-        elif layer >= 0:
-            self.layer_clicked.emit(layer, extend)
-        elif head >= 0:
-            self.column_clicked.emit(head, extend)
-        else:
-            self.all_clicked.emit()
+        if event.button() == QtCore.Qt.MouseButton.LeftButton and found is not None:
+            self.begin(found, event.modifiers())
 
     def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
-        """Say which head lies under the pointer."""
+        """Say which head lies under the pointer; with the button down, take those between."""
         found = self.hit(event.position())
-        self._hover(found if found is not None and min(found) >= 0 else (-1, -1))
-
-    def leaveEvent(self, event: QtCore.QEvent) -> None:
-        """The pointer is on no head any more."""
-        self._hover((-1, -1))
-
-    def _hover(self, head: tuple[int, int]) -> None:
-        if head != self._hovered:
-            self._hovered = head
-            self.update()
-            self.head_hovered.emit(*head)
-
-    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:
-        """Arrows move to the neighbour; with Shift they add it. Ctrl+A: all."""
-        key = QtCore.Qt.Key(event.key()) if event.key() else None
-        layers, heads = self._shape
-        if event.matches(QtGui.QKeySequence.StandardKey.SelectAll):
-            self.all_clicked.emit()
-        elif key in _STEPS and layers and heads:
-            down, right = _STEPS[key]
-            layer = min(max(self._anchor[0] + down, 0), layers - 1)
-            head = min(max(self._anchor[1] + right, 0), heads - 1)
-            extend = bool(event.modifiers() & QtCore.Qt.KeyboardModifier.ShiftModifier)
-            if extend and (layer, head) in self._selected:
-                self._anchor = (layer, head)
-                return
-            self._anchor = (layer, head)
-            self.head_clicked.emit(layer, head, extend)
-        else:
-            super().keyPressEvent(event)
+        self.hover(found if found is not None and min(found) >= 0 else NO_HEAD)
+        if event.buttons() & QtCore.Qt.MouseButton.LeftButton:
+            nearest = self.hit(event.position(), clamped=True)
+            if nearest is not None:
+                self.stretch(nearest)

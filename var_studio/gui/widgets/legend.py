@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
 
@@ -40,3 +40,19 @@ class Legend(QtWidgets.QLabel):
         super().changeEvent(event)
         if event.type() == QtCore.QEvent.Type.PaletteChange:
             self._write()
+
+
+class Swatch(QtWidgets.QWidget):
+    """A small empty square in a colour role: what an outline of that colour stands for follows."""
+
+    def __init__(self, role: str, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._role = role
+        self.setFixedSize(14, 14)
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
+        """Draw the square."""
+        painter = QtGui.QPainter(self)
+        pen = QtGui.QPen(QtGui.QColor(getattr(theme.colours(self.palette()), self._role)), 2.0)
+        painter.setPen(pen)
+        painter.drawRect(QtCore.QRectF(2, 2, 10, 10))
