@@ -74,7 +74,8 @@ class ContributionPanel(Panel):
         sinks, every = found.groups[2].per_token, found.visual.per_token
         parts = [heads_text(reading), "outline: attention, filled: contribution α · ‖v W_O‖"]
         if not math.isnan(sinks) and every > 0:
-            parts.insert(0, f"A visual sink adds {number_text(sinks / every)} × a visual token")
+            times = number_text(sinks / every)
+            parts.insert(0, f"A visual sink adds {times} × the mean visual token")
         self.subject.set_text(" · ".join(parts))
         self.ledger.set_lines(
             [

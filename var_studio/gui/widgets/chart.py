@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
@@ -72,6 +74,9 @@ class Chart(QtWidgets.QWidget):
         below = line + 6 + (line if self._named(self.x_axis) else 0)
         # The last number of the horizontal axis stands half beyond the plot.
         right = max(10.0, metrics.horizontalAdvance(self.x_axis.end or "0.0") / 2 + 3)
+        for guide in self.guides:
+            if not guide.upright:
+                right = max(right, metrics.horizontalAdvance(_widest(guide.text)) + 8.0)
         headed = bool(self.heading) or any(guide.upright for guide in self.guides)
         top = 1.5 * line + 1 if headed else line / 2 + 1
         return QtCore.QRectF(self.rect()).adjusted(left, top, -right, -below)
@@ -214,18 +219,10 @@ class Chart(QtWidgets.QWidget):
                 left = ends.x1() + 4 if ends.x1() + 4 + width <= self.width() else ends.x1() - width
                 box = QtCore.QRectF(max(left, 0.0), 0, width, metrics.height())
             else:
-                over = ends.y1() - metrics.height() - 1
-                top = over if over >= room.top() else ends.y1() + 1
-                box = QtCore.QRectF(room.right() - width, top, width, metrics.height())
-                self._veil(painter, box, present)
-                painter.setPen(colour)
+                # Beside the plot, where it covers no mark.
+                top = min(max(ends.y1() - metrics.height() / 2, 0.0), self.height() - 1.0)
+                box = QtCore.QRectF(room.right() + 5, top, width, metrics.height())
             painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, guide.text)
-
-    def _veil(self, painter: QtGui.QPainter, box: QtCore.QRectF, present: theme.Colours) -> None:
-        """Dim the marks behind a text."""
-        ground = QtGui.QColor(present.window)
-        ground.setAlpha(190)
-        painter.fillRect(box, ground)
 
     def _ends(self, guide: Guide, room: QtCore.QRectF) -> QtCore.QLineF:
         """From one end of a guide to the other; at an edge of the plot where it lies outside."""
@@ -322,3 +319,8 @@ class Chart(QtWidgets.QWidget):
         self.guide_dragged.emit(guide.name, min(max(moved, guide.low), guide.high))
         if not event.isAutoRepeat():
             self.guide_released.emit(guide.name)
+
+
+def _widest(text: str) -> str:
+    """A text with digits in which every number it may show has room: a plot must not jump."""
+    return re.sub(r"[\d.]+", "00.00", text)

@@ -89,7 +89,9 @@ class ProfileChart(Chart):
         box = QtCore.QRectF(rest.right() - width, top, width, metrics.height())
         if rest.height() < metrics.height() + 2:
             box.moveBottom(rest.top() - 1)
-        self._veil(painter, box, present)
+        ground = QtGui.QColor(present.window)
+        ground.setAlpha(190)  # dims the hatching behind the words
+        painter.fillRect(box, ground)
         painter.setPen(inks.faint(self.palette()))
         painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, text)
 
