@@ -12,7 +12,7 @@ from PySide6.QtGui import QUndoStack
 
 from var_studio.gui.models.method_settings import LayersModel, MethodModel, SettingsModel
 from var_studio.recording.failures import SettingsError
-from var_studio.recording.interventions import KINDS, NAMES, check_combination
+from var_studio.recording.interventions import KINDS, NAMES, check_combination, run_name_for
 from var_studio.recording.settings import (
     Contrast,
     HeadAblation,
@@ -82,7 +82,7 @@ PRESETS: tuple[Preset, ...] = (
 )
 """Thresholds (τ, ρ, p, visual mass, sink dimensions, convention) and layers stay as they are."""
 
-_OF_PRESETS = {
+_OF_PRESETS: dict[str, dict[str, Any]] = {
     "redistribution": {"heads": "selected", "source": "all", "target": "visual", "region": ()},
     "knockout": {"tokens": "visual-sinks", "positions": ()},
     "head-ablation": {"heads": "image-centric"},
@@ -127,7 +127,8 @@ class InterventionsModel(QObject):
     @property
     def name(self) -> str:
         """What acts, in a word or two: "VAR", "knockout + contrast"; "" for nothing."""
-        return " + ".join(NAMES[kind] for kind in KINDS if self.acts(kind))
+        current = self.current
+        return run_name_for(current) if current else ""
 
     def of_kind(self, kind: str) -> Intervention:
         """The settings of a kind, with the method's τ, ρ and so on."""

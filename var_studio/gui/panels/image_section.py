@@ -31,7 +31,7 @@ class ImageSection(Section):
     sample_chosen = Signal(object)
 
     def __init__(self) -> None:
-        super().__init__("Image")
+        super().__init__("Image", "Samples")
         self._question: QuestionModel | None = None
         self._pixmaps: dict[str, QPixmap] = {}
         self.well = ImageWell()
@@ -56,10 +56,11 @@ class ImageSection(Section):
         self._sample_grid.setContentsMargins(0, 0, 0, 0)
         self._sample_grid.setSpacing(2)
         self._sample_grid.setColumnStretch(_SAMPLE_COLUMNS, 1)
-        self.samples.hide()
         self.sample_note = QuietLabel()
-        for widget in (self.well, self.strip, row, self.samples, self.sample_note):
+        for widget in (self.well, self.strip, row, self.sample_note):
             self.add(widget)
+        self.add_more(self.samples)
+        self.unfold.setVisible(False)  # until there are some
 
     def follow(self, question: QuestionModel) -> None:
         """Show this question's images from now on."""
@@ -82,7 +83,7 @@ class ImageSection(Section):
             button.clicked.connect(partial(self._sample_clicked, sample))
             row, column = divmod(number, _SAMPLE_COLUMNS)
             self._sample_grid.addWidget(button, row, column)
-        self.samples.setVisible(bool(samples))
+        self.unfold.setVisible(bool(samples))
 
     def _sample_clicked(self, sample: Sample) -> None:
         self.sample_chosen.emit(sample)
@@ -122,5 +123,6 @@ class ImageSection(Section):
 def _button(text: str, tip: str, wish: object) -> QPushButton:
     button = QPushButton(text)
     button.setToolTip(tip)
+    button.setFixedWidth(button.fontMetrics().horizontalAdvance(text) + 22)
     button.clicked.connect(wish)
     return button

@@ -9,7 +9,6 @@ from PySide6.QtCore import QEvent, QSignalBlocker, Qt
 from PySide6.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
-    QLabel,
     QMenu,
     QSpinBox,
     QToolButton,
@@ -19,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from var_studio.gui.models.interventions import PRESETS, Acting, InterventionsModel, Preset
 from var_studio.gui.panels.method_section import NO_REGION
+from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.icons import icon
 from var_studio.gui.widgets.quiet import QuietLabel
 from var_studio.gui.widgets.section import Section
@@ -76,8 +76,9 @@ class InterventionRow(QWidget):
         self.unfold.setToolTip(f"Settings of {declared.title}")
         self.unfold.setVisible(settings is not None)
         self.unfold.toggled.connect(self._fold)
-        self.why = QLabel()
-        self.why.setObjectName("caption")
+        self.why = HoverLine("")
+        self.why.set_quiet(True)
+        self.why.setAccessibleName("Why it cannot be ticked")
         self._has_settings = settings is not None
         self.settings = QWidget()
         inside = QVBoxLayout(self.settings)
@@ -91,8 +92,7 @@ class InterventionRow(QWidget):
         head = QHBoxLayout()
         head.setContentsMargins(0, 0, 0, 0)
         head.addWidget(self.box)
-        head.addStretch(1)
-        head.addWidget(self.why)
+        head.addWidget(self.why, 1)
         head.addWidget(self.unfold)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -111,7 +111,7 @@ class InterventionRow(QWidget):
             self.box.setChecked(acts)
         self.box.setEnabled(acts or not refusal)
         self.box.setToolTip(f"{self._tip}\n{refusal}" if refusal else self._tip)
-        self.why.setText(short if refusal else "")
+        self.why.set_text(short)
         self.why.setToolTip(refusal)
 
     def _fold(self, open_: bool) -> None:
@@ -177,7 +177,7 @@ class InterventionSection(Section):
         interventions = self._interventions
         for kind in KINDS:
             refusal, rivals = interventions.refusal(kind), interventions.rivals(kind)
-            short = f"not with {' or '.join(rivals)}" if rivals else ""
+            short = f"not with {' or '.join(rivals)}" if refusal and rivals else ""
             self.rows[kind].show_state(interventions.acts(kind), refusal, short)
         known = interventions.region_positions
         self.knockout.refuse("tokens", "chosen", "" if known else NO_REGION)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QWidget
 
 from var_studio.gui.models.model_worker import ModelSummary
 from var_studio.gui.models.requests import LoadModel
@@ -16,8 +16,8 @@ from var_studio.gui.widgets.section import Section
 from var_studio.gui.widgets.settings_form import SettingsForm
 
 DEMO_NOTE = (
-    "A toy model for coloured shapes. Its sinks were induced in training: it shows how the "
-    "instrument works and is no evidence that VAR helps."
+    "A toy for coloured shapes; its sinks were induced in training. It shows how the instrument "
+    "works and is no evidence that VAR helps."
 )
 _CHOOSE_FOLDER, _FROM_HUB = "?folder", "?hub"
 _WORDS = {
@@ -68,6 +68,7 @@ class ModelSection(Section):
         """Add what the LoadModel holds, and the buttons beside it."""
         self._loading = loading
         self.device = QComboBox()
+        self.device.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.device.activated.connect(self._device_chosen)
         self.options = SettingsForm(loading, [])
         self.options.add_field("device", self.device)
@@ -85,7 +86,8 @@ class ModelSection(Section):
         line.setContentsMargins(0, 2, 0, 0)
         line.addWidget(self.load_button)
         line.addWidget(self.release_button)
-        for widget in (self.options, self.more_options, row):
+        self.facts = QuietLabel()
+        for widget in (self.facts, self.options, self.more_options, row):
             self.add_more(widget)
         loading.changed.connect(self._follow)
         self._show_buttons()
@@ -131,13 +133,13 @@ class ModelSection(Section):
             self.note.say("No model is loaded. Choose one, or press Load.")
         else:
             dims = ", ".join(str(d) for d in model.sink_dims) or "none known"
-            lines = [
-                f"{model.n_layers} layers × {model.n_heads} heads, D = {model.hidden_size}; "
-                f"sink dimensions {dims} ({model.sink_dims_origin})."
-            ]
-            if name == "demo":
-                lines.insert(0, DEMO_NOTE)
-            self.note.say("\n".join(lines))
+            sinks = f"Sink dimensions {dims} ({model.sink_dims_origin})."
+            self.note.say(DEMO_NOTE if name == "demo" else sinks)
+            self.facts.say(
+                f"{model.n_layers} layers × {model.n_heads} heads, D = {model.hidden_size}, "
+                f"{_precision(model)} on {model.device}. {sinks}"
+            )
+        self.facts.setVisible(model is not None)
         self._show_buttons()
 
     def show_loading(self, text: str) -> None:
@@ -191,3 +193,7 @@ class ModelSection(Section):
             if self.device.findData(wanted) < 0:
                 self.device.addItem(wanted, wanted)
             self.device.setCurrentIndex(self.device.findData(wanted))
+
+
+def _precision(model: ModelSummary) -> str:
+    return model.dtype if model.quantization == "none" else f"{model.quantization} ({model.dtype})"

@@ -199,7 +199,8 @@ class SetupPanel(Panel):
     def _name_buttons(self) -> None:
         assert self.workspace is not None
         name = self.workspace.interventions.name
-        self.run_var_button.setText(f"Run with {name}" if name else "Run with …")
+        fits = name if len(name) <= _LONGEST_NAME else "these"
+        self.run_var_button.setText(f"Run with {fits or '…'}")
         for button, tip in (
             (self.run_var_button, "Ask again with it in every layer and step, and compare"),
             (self.run_pair_button, "Baseline, the same with it, and the baseline’s answer scored"),
@@ -250,4 +251,5 @@ class SetupPanel(Panel):
         self.stop_button.setIcon(icon("stop"))
 
 
+_LONGEST_NAME = 14
 _NOTHING_ACTS = "Tick what is done to the model, under “In a run”"

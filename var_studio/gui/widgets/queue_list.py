@@ -34,16 +34,16 @@ class QueueList(QScrollArea):
         self._column.setSpacing(0)
         self.setWidget(self._inner)
         self.rows: list[tuple[RunRequest, HoverLine, QToolButton]] = []
+        self._widgets: list[QWidget] = []
         self.hide()
 
     def show_runs(self, current: RunRequest | None, waiting: Sequence[RunRequest]) -> None:
         """List the run under way first, then those that wait."""
-        for _, line, _ in self.rows:
-            row = line.parentWidget()
+        for row in self._widgets:
             self._column.removeWidget(row)
             row.hide()
             row.deleteLater()
-        self.rows = []
+        self.rows, self._widgets = [], []
         if current is not None:
             self._add(current, "▶ ", "Stop this run; what it recorded is kept")
         for request in waiting:
@@ -77,6 +77,7 @@ class QueueList(QScrollArea):
         inside.addWidget(line, 1)
         inside.addWidget(button)
         self._column.addWidget(row)
+        self._widgets.append(row)
         self.rows.append((request, line, button))
 
     def _cancel(self, request: RunRequest) -> None:

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLineEdit,
+    QSizePolicy,
     QSlider,
     QSpinBox,
     QWidget,
@@ -101,7 +102,7 @@ class SettingsForm(QWidget):
         bounds: dict[str, tuple[float, float]] | None = None,
         as_spin: Sequence[str] = (),
         choice_words: dict[str, dict[str, str]] | None = None,
-        label_width: int = 92,
+        label_width: int = 104,
     ) -> None:
         super().__init__()
         self._model = model
@@ -197,6 +198,7 @@ class SettingsForm(QWidget):
 
     def _combo(self, name: str, choices: Sequence[str]) -> QComboBox:
         combo = QComboBox()
+        combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         for choice in choices:
             words = self._words.get(name)
             if words is None:
