@@ -12,7 +12,7 @@ from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.item_keys import KeyedTable
 from var_studio.gui.widgets.segmented import Segmented
-from var_studio.gui.widgets.token_table import HEADINGS, Keep, TokenTable
+from var_studio.gui.widgets.token_table import HEADINGS, Keep, PlainCells, TokenTable
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -73,6 +73,7 @@ class InspectorPanel(Panel):
         self.table = KeyedTable()
         self.table.setAccessibleName("Visual tokens")
         self.table.setModel(self.model)
+        self.table.setItemDelegate(PlainCells(self.table))
         behaviour = QtWidgets.QAbstractItemView
         self.table.setSelectionBehavior(behaviour.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(behaviour.SelectionMode.ExtendedSelection)
@@ -168,7 +169,7 @@ class InspectorPanel(Panel):
             last = max(self.model.rowCount() - 1, 0)
             texts += [self.model.text(last, column), f"{heading} ▾▾"]
             wide = max(metrics.horizontalAdvance(text) for text in texts)
-            self.table.setColumnWidth(column, wide + 14)
+            self.table.setColumnWidth(column, wide + 18)
 
     def _show_picked(self) -> None:
         """Select the rows of the picked cells, and bring the first into view."""

@@ -49,8 +49,9 @@ class RegionList(QtWidgets.QTreeWidget):
                 self._shown = tuple(regions)
                 self._fill()
             for index, region in enumerate(self._shown):
-                if region.name == active:
-                    self.setCurrentItem(self.topLevelItem(index))
+                item = self.topLevelItem(index)
+                if item is not None and region.name == active:
+                    self.setCurrentItem(item)
 
     def _fill(self) -> None:
         while self.topLevelItemCount() > len(self._shown):

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    QRect,
+    Qt,
+)
+from PySide6.QtGui import QPainter, QPalette
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from var_studio.analysis.token_map import KINDS, TokenMap, token_map
 from var_studio.gui.widgets.ticks import number_text
@@ -69,11 +78,18 @@ class TokenTable(QAbstractTableModel):
             self._place(layout)
         alpha = reading.map_before
         order = np.sort(alpha)
-        phi = reading.phi[reading.focus.layer][reading.positions]
-        self._values[ALPHA] = alpha
-        self._values[RANK] = 1 + len(alpha) - np.searchsorted(order, alpha, side="right")
-        self._values[PHI] = phi
-        self._values[SINK] = reading.visual_sinks
+        now = {
+            ALPHA: alpha,
+            RANK: 1 + len(alpha) - np.searchsorted(order, alpha, side="right"),
+            PHI: reading.phi[reading.focus.layer][reading.positions],
+            SINK: reading.visual_sinks,
+        }
+        before = self._values
+        if not anew and all(
+            np.array_equal(now[column], before[column], equal_nan=column == PHI) for column in now
+        ):
+            return self.set_picked(picked)
+        self._values.update(now)
         self._picked = picked
         return self._arrange(anew)
 
@@ -118,8 +134,6 @@ class TokenTable(QAbstractTableModel):
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if role == Qt.ItemDataRole.DisplayRole:
             return self.text(int(self._tokens[index.row()]), index.column())
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _alignment(index.column())
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
@@ -213,6 +227,19 @@ def _edges(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> list[
     ]
 
 
-def _alignment(column: int) -> int:
-    side = Qt.AlignmentFlag.AlignHCenter if column in _WORDS else Qt.AlignmentFlag.AlignRight
-    return int(side | Qt.AlignmentFlag.AlignVCenter)
+class PlainCells(QStyledItemDelegate):
+    """Draws text and nothing else: the style asks eight questions a cell, 300 cells a repaint."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        rect: QRect = option.rect  # type: ignore[attr-defined]
+        palette: QPalette = option.palette  # type: ignore[attr-defined]
+        ink = QPalette.ColorRole.Text
+        if option.state & QStyle.StateFlag.State_Selected:  # type: ignore[attr-defined]
+            painter.fillRect(rect, palette.highlight())
+            ink = QPalette.ColorRole.HighlightedText
+        painter.setPen(palette.color(ink))
+        side = (
+            Qt.AlignmentFlag.AlignLeft if index.column() in _WORDS else Qt.AlignmentFlag.AlignRight
+        )
+        flags = int(side | Qt.AlignmentFlag.AlignVCenter)
+        painter.drawText(rect.adjusted(8, 0, -8, 0), flags, index.data())
