@@ -38,6 +38,7 @@ class RowMasses:
         self._masses: Floats = np.empty((0, run.n_layers, run.n_heads, 4), dtype=np.float32)
         self._unknown: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._state: tuple[int, int, bool] | None = None
+        self._shares: tuple[tuple[float, float], Floats] | None = None
         self._follow()
 
     @property
@@ -78,9 +79,14 @@ class RowMasses:
 
         Rho and the least visual mass are those of `settings`. NaN for rows to come.
         """
-        selected = self._selected(settings)
-        shares = np.asarray(share_of_selected(np.moveaxis(selected, 0, -1)), dtype=np.float32)
-        return np.where(self.done, shares, np.float32(np.nan))
+        key = (settings.rho, settings.mass_min)
+        if self._shares is None or self._shares[0] != key:
+            selected = np.moveaxis(self._selected(settings), 0, -1)
+            shares = np.asarray(share_of_selected(selected), dtype=np.float32)
+            shares[~self.done] = np.nan
+            shares.flags.writeable = False
+            self._shares = (key, shares)
+        return self._shares[1]
 
     # ---------------------------------------------------------------------------- plumbing
     @property
@@ -112,6 +118,7 @@ class RowMasses:
         if state == self._state:
             return
         self._state = state
+        self._shares = None
         self._sinks = run.sinks_under(self._settings)
         self._visual = run.visual
         self._filled = np.zeros((run.n_layers, 4), dtype=bool)
@@ -130,6 +137,7 @@ class RowMasses:
 
     def _take(self, query: int) -> None:
         row = self._live_run.attention(query, keep=False)
+        self._shares = None
         self._masses[query] = group_masses(row, self._visual, self._sinks).masses
         self._unknown[query] = self._now[query]
 

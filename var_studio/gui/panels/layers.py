@@ -39,6 +39,7 @@ class LayersPanel(Panel):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._shown: LayerProfile | None = None
+        self._of: tuple[object, ...] = ()
         self.phi = IndexChart("φ by layer")
         self.phi.setToolTip("φ of Sec. 4.1 by layer, Fig. 8a. Drag the line: τ.")
         self.phi.guide_dragged.connect(self._drag)
@@ -70,12 +71,15 @@ class LayersPanel(Panel):
     def refresh(self, reading: Reading | None) -> None:
         """Show all layers of this reading's run."""
         if reading is None:
-            self._shown = None
+            self._shown, self._of = None, ()
             return
         from var_studio.analysis.layers import layer_profile
 
         run, layer = reading.run, reading.focus.layer
-        shown = self._shown = layer_profile(reading)
+        of = (reading.phi, reading.sinks)  # the same arrays as long as nothing of them changes
+        if self._shown is None or any(a is not b for a, b in zip(of, self._of, strict=True)):
+            self._shown, self._of = layer_profile(reading), of
+        shown = self._shown
         bound = math.sqrt(run.hidden_size)
         tau = reading.settings.tau
         assert tau is not None

@@ -98,11 +98,15 @@ class IndexChart(Chart):
         step = room.width() / self.count
         gap = min(0.2 * step, 3.0)
         heights = np.nan_to_num(self.y_axis.shares(bars.values)) * room.height()
+        boxes = []
         for index in np.flatnonzero(heights > 0):
-            high = max(float(heights[index]), 1.0)
-            left = room.left() + index * step + gap / 2
-            box = QtCore.QRectF(left, room.bottom() - high, max(step - gap, 1.0), high)
-            painter.fillRect(box, colour)
+            left, right = (round(room.left() + (index + side) * step) for side in (0, 1))
+            high = max(round(float(heights[index])), 1)
+            wide = max(right - left - round(gap), 1)
+            boxes.append(QtCore.QRect(left, round(room.bottom()) - high, wide, high))
+        painter.setPen(QtCore.Qt.PenStyle.NoPen)
+        painter.setBrush(colour)
+        painter.drawRects(boxes)
 
     def _draw_curve(
         self, painter: QtGui.QPainter, room: QtCore.QRectF, curve: Curve, colour: QtGui.QColor
@@ -117,13 +121,16 @@ class IndexChart(Chart):
         if curve.low is not None and curve.high is not None:
             shade = QtGui.QColor(colour)
             shade.setAlpha(60)
-            painter.setPen(QtGui.QPen(shade, 2.0))
+            painter.setPen(QtCore.Qt.PenStyle.NoPen)
             painter.setBrush(shade)
             low, high = down(curve.low), down(curve.high)
             for run in runs:
-                there, back = across[run], across[run][::-1]
-                edge = np.concatenate((high[run], low[run][::-1]))
-                painter.drawPolygon(_points(np.concatenate((there, back)), edge))
+                # A place that stands alone has no width of its own.
+                alone = run.stop - run.start == 1
+                there = across[run] + np.array([-1.0, 1.0]) if alone else across[run]
+                over, under = (np.broadcast_to(v[run], there.shape) for v in (high, low))
+                edge = np.concatenate((over, under[::-1]))
+                painter.drawPolygon(_points(np.concatenate((there, there[::-1])), edge))
         painter.setPen(QtGui.QPen(colour, 1.8))
         middle = down(curve.values)
         for run in runs:

@@ -3,9 +3,10 @@ below a level."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
@@ -52,17 +53,15 @@ class ProfileChart(Chart):
         rest = QtCore.QRectF(room.left(), room.bottom() - level, room.width(), level)
         hatch = QtGui.QBrush(QtGui.QColor(present.unseen), QtCore.Qt.BrushStyle.BDiagPattern)
         painter.fillRect(rest, hatch)
-        stem = QtGui.QPen(QtGui.QColor(present.text_dim), 1.5)
-        known = zip(shown.dims.tolist(), shown.magnitudes.tolist(), strict=True)
-        for dim, size in known:
-            if dim not in shown.sink_dims:
-                self._stem(painter, stem, dim, size)
-        stem = QtGui.QPen(QtGui.QColor(present.sink), 2.5)
+        plain = ~np.isin(shown.dims, shown.sink_dims)
+        painter.setPen(QtGui.QPen(QtGui.QColor(present.text_dim), 1.5))
+        painter.drawLines(self._stems(room, shown.dims[plain], shown.magnitudes[plain]))
+        sizes = np.nan_to_num(shown.sink_magnitudes, nan=shown.floor)
+        painter.setPen(QtGui.QPen(QtGui.QColor(present.sink), 2.5))
+        painter.drawLines(self._stems(room, np.array(shown.sink_dims), sizes))
         taken: list[QtCore.QRectF] = []
         metrics = painter.fontMetrics()
-        for dim, size in zip(shown.sink_dims, shown.sink_magnitudes.tolist(), strict=True):
-            value = shown.floor if np.isnan(size) else size
-            self._stem(painter, stem, dim, value)
+        for dim, value in zip(shown.sink_dims, sizes.tolist(), strict=True):
             if self.y_axis.shares(value) < 0.3:
                 continue  # lost among the others, and so would be its number
             wide, high = metrics.horizontalAdvance(str(dim)) + 4, metrics.height()
@@ -95,10 +94,14 @@ class ProfileChart(Chart):
         painter.setPen(inks.faint(self.palette()))
         painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, text)
 
-    def _stem(self, painter: QtGui.QPainter, pen: QtGui.QPen, dim: int, size: float) -> None:
-        across = self.x_of(dim + 0.5)
-        painter.setPen(pen)
-        painter.drawLine(QtCore.QLineF(across, self.y_of(0.0), across, self.y_of(size)))
+    def _stems(
+        self, room: QtCore.QRectF, dims: npt.NDArray[Any], sizes: npt.NDArray[Any]
+    ) -> list[QtCore.QLineF]:
+        """A line up from the axis for each dimension."""
+        across = room.left() + self.x_axis.shares(dims + 0.5) * room.width()
+        tops = room.bottom() - self.y_axis.shares(sizes) * room.height()
+        ends = zip(across.tolist(), tops.tolist(), strict=True)
+        return [QtCore.QLineF(x, room.bottom(), x, top) for x, top in ends]
 
     def _hover(self, point: QtCore.QPointF | None) -> None:
         shown = self._shown
@@ -107,7 +110,9 @@ class ProfileChart(Chart):
             return
         parts = [self.heading]
         if len(shown.dims):
-            far = np.abs(np.array([self.x_of(dim + 0.5) for dim in shown.dims]) - point.x())
+            room = self.plot_rect()
+            places = room.left() + self.x_axis.shares(shown.dims + 0.5) * room.width()
+            far = np.abs(places - point.x())
             near = int(np.argmin(far))
             if far[near] <= 6:
                 dim, size = int(shown.dims[near]), float(shown.magnitudes[near])
