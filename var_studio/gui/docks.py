@@ -32,6 +32,11 @@ class PanelDock(QDockWidget):
         self.setTitleBarWidget(panel.header)
         self.setWidget(panel)
         self.setAcceptDrops(True)
+        # Qt calls a panel behind another tab visible: it would compute what nobody sees.
+        policy = panel.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        panel.setSizePolicy(policy)
+        self.visibilityChanged.connect(panel.setVisible)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         event.ignore()

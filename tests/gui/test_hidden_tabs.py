@@ -1,0 +1,77 @@
+"""Only panels that can be seen do anything when something changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6 import QtCore, QtWidgets
+from pytestqt.qtbot import QtBot
+
+from tests.gui.fixtures import IGNORE_QT, settle, window  # noqa: F401
+from tests.synthetic import make_run
+from var_studio.gui.main_window import MainWindow
+from var_studio.gui.panels.base import Panel
+
+pytestmark = IGNORE_QT
+
+
+def tab_of(window: MainWindow, title: str) -> tuple[QtWidgets.QTabBar, int]:  # noqa: F811
+    """The tab bar that has this tab, and which tab it is."""
+    for bar in window.area.findChildren(QtWidgets.QTabBar):
+        for index in range(bar.count()):
+            if bar.tabText(index) == title:
+                return bar, index
+    raise AssertionError(f"no tab {title}")
+
+
+def test_a_panel_behind_a_tab_rests_until_it_is_raised(
+    qtbot: QtBot,
+    window: MainWindow,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refreshed: list[tuple[str, int | None]] = []
+    refresh = Panel._refresh
+
+    def counted(panel: Panel, reading) -> None:  # type: ignore[no-untyped-def]
+        refreshed.append((panel.name, None if reading is None else reading.position))
+        refresh(panel, reading)
+
+    monkeypatch.setattr(Panel, "_refresh", counted)
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    settle(qtbot)
+    refreshed.clear()
+    window.workspace.selection.step_token(3)
+    settle(qtbot)
+    names = [name for name, _ in refreshed]
+    seen = {panel.name for panel in window.panels() if window.area.on_screen(panel.name)}
+    assert {"image", "heads", "transcript", "phi_histogram"} <= seen
+    assert "ledger" not in seen, "it is behind a tab"
+    assert set(names) <= seen and len(names) == len(set(names)), "each once"
+
+    refreshed.clear()
+    bar, index = tab_of(window, "Ledger")
+    qtbot.mouseClick(
+        bar, QtCore.Qt.MouseButton.LeftButton, pos=bar.tabRect(index).center()
+    )  # a real click on the tab
+    settle(qtbot)
+    position = window.workspace.selection.position
+    assert refreshed == [("ledger", position)]
+    assert window.area.panel("ledger").isVisible()
+    assert not window.area.panel("phi_histogram").isVisible()
+    refreshed.clear()
+    window.workspace.selection.step_token(1)
+    settle(qtbot)
+    names = [name for name, _ in refreshed]
+    assert "ledger" in names and "phi_histogram" not in names
+    # Hidden and shown again, and put back in its first place.
+    window.area.docks["ledger"].hide()
+    window.area.reveal("ledger")
+    settle(qtbot)
+    assert window.area.panel("ledger").isVisible()
+    window.restore_layout()
+    settle(qtbot)
+    assert window.area.panel("phi_histogram").isVisible()
+    assert not window.area.panel("ledger").isVisible()
+    window.workspace.modified = False
