@@ -50,7 +50,8 @@ def cells_text(reading: Reading, maps: Maps, cells: Collection[int]) -> str:
     layer, head = np.unravel_index(int(given.argmax()), given.shape)
     parts.append(f"most from layer {layer} head {head}: {number_text(float(given[layer, head]))}")
     sinks = int(reading.visual_sinks[tokens].sum())
-    parts.append(f"{count(sinks, 'sink')} of layer {reading.focus.layer} among them")
+    among = count(sinks, "sink") if sinks else "no sink"
+    parts.append(f"{among} of layer {reading.focus.layer} among them")
     return " · ".join(parts)
 
 
@@ -84,7 +85,7 @@ def sinks_elsewhere(reading: Reading, scene: HeatScene) -> str:
     """How many of the layer's visual sinks lie in other views than this; empty for none."""
     sinks = np.flatnonzero(reading.visual_sinks)
     away = sum(int(k) not in scene.tokens for k in sinks)
-    return f"{away} of {count(len(sinks), 'visual sink')} in other views" if away else ""
+    return f"{away} of {count(len(sinks), 'sink')} elsewhere" if away else ""
 
 
 def scene_text(scene: HeatScene) -> str:

@@ -12,7 +12,7 @@ from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.item_keys import KeyedTable
 from var_studio.gui.widgets.segmented import Segmented
-from var_studio.gui.widgets.token_table import HEADINGS, Keep, PlainCells, TokenTable
+from var_studio.gui.widgets.token_table import ALPHA, HEADINGS, PHI, Keep, PlainCells, TokenTable
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -168,6 +168,8 @@ class InspectorPanel(Panel):
             texts = [self.model.text(k, column) for k in range(0, self.model.rowCount(), 37)]
             last = max(self.model.rowCount() - 1, 0)
             texts += [self.model.text(last, column), f"{heading} ▾▾"]
+            if column in (ALPHA, PHI):
+                texts.append("0.000888")  # other tokens bring other digits
             wide = max(metrics.horizontalAdvance(text) for text in texts)
             self.table.setColumnWidth(column, wide + 18)
 

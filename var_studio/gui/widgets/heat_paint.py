@@ -74,6 +74,18 @@ def _hatch(painter: QtGui.QPainter, box: QtCore.QRectF, colour: QtGui.QColor) ->
     painter.fillRect(box, QtGui.QBrush(colour, QtCore.Qt.BrushStyle.BDiagPattern))
 
 
+def hatch_padding(painter: QtGui.QPainter, scene: HeatScene, transform: QtGui.QTransform) -> None:
+    """Lines over what of the map lies outside the picture: the model saw padding there."""
+    picture = QtCore.QRectF(0, 0, *scene.size)
+    if scene.strip or picture == scene.bounds:
+        return
+    outside = QtGui.QPainterPath()
+    outside.addRect(transform.mapRect(scene.bounds))
+    outside.addRect(transform.mapRect(picture))
+    lines = QtGui.QBrush(QtGui.QColor(255, 255, 255, 110), QtCore.Qt.BrushStyle.BDiagPattern)
+    painter.fillPath(outside, lines)
+
+
 def map_image(view: View, values: Floats, scale: Scale, smooth: bool, strip: bool) -> QtGui.QImage:
     """The map of one grid, a pixel a cell (`SMOOTH_STEPS` squared with `smooth`)."""
     grid = np.asarray(values, dtype=np.float32)[np.maximum(view.tokens, 0)]

@@ -229,6 +229,7 @@ class HeatView(HeatKeys):
             box = QtCore.QRectF(left, top, right - left, bottom - top)
             painter.drawImage(transform.mapRect(box), image)
         painter.setOpacity(1.0)
+        heat_paint.hatch_padding(painter, scene, transform)
 
     def _draw_marks(self, painter: QtGui.QPainter, transform: QtGui.QTransform) -> None:
         scene = self._scene
