@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    Qt,
+    Signal,
+)
 
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.tokens import Token
@@ -55,6 +62,9 @@ class Entry:
 
 class TokenListModel(QAbstractListModel):
     """Entries of one part of a run. `wanted(token)` chooses the part, e.g. the answer."""
+
+    restyled = Signal()
+    """Tokens look different, at the same places. `dataChanged` would lay them all out anew."""
 
     def __init__(self, wanted: Callable[[Token], bool], parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -141,31 +151,27 @@ class TokenListModel(QAbstractListModel):
     def set_selectable(self, positions: Collection[int]) -> None:
         """Tell which positions have an attention row; the others are shown faint."""
         rows = frozenset(positions)
-        different = rows ^ self._rows
-        self._rows = rows
-        if not different:
-            return
-        # While an answer is written one word changes at a time: repainting all costs 10 ms.
-        changed = [self._at[position] for position in different if position in self._at]
-        if len(changed) > 8:
-            self._all_changed()
-            return
-        for number in changed:
-            self.dataChanged.emit(self.index(number), self.index(number))
+        if rows != self._rows:
+            self._rows = rows
+            self.restyled.emit()
 
     def set_shades(self, shades: Mapping[int, float], values: Mapping[int, str]) -> None:
         """Colour tokens by their positions, from -1 to 1 (0: not at all), and say the values in
         their tooltips."""
         if shades != self._shades:
             self._shades = shades
-            self._all_changed()
+            self.restyled.emit()
         self._values = values
 
     def set_divergence(self, position: int | None) -> None:
         """Mark the first token at which this answer leaves the other one."""
         if position != self.divergence:
             self.divergence = position
-            self._all_changed()
+            self.restyled.emit()
+
+    def shade(self, position: int) -> float | None:
+        """Strength of the tint of the token at a position."""
+        return self._shades.get(position)
 
     def index_of(self, position: int | None) -> QModelIndex:
         """Index of the entry that holds this position; invalid if it is not in this part."""
@@ -280,10 +286,6 @@ class TokenListModel(QAbstractListModel):
                 else "No attention row is kept for it."
             )
         return "\n".join(lines)
-
-    def _all_changed(self) -> None:
-        if self._entries:
-            self.dataChanged.emit(self.index(0), self.index(len(self._entries) - 1))
 
 
 def matches(entries: Sequence[Entry], text: str) -> list[int]:

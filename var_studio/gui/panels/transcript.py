@@ -43,8 +43,8 @@ _LONGEST: Final = 26
 _SHORTEST: Final = 20
 """Characters that are always seen of a list's present entry."""
 _LONG: Final = 150
-"""An answer of more words is laid under the other one a few times a second, not at every word."""
-_ALIGN_EVERY_MS: Final = 400
+"""Of an answer with more words, those that are written are not shown one by one."""
+_CATCH_UP_MS: Final = 300
 _WITHIN: Final = Qt.ShortcutContext.WidgetWithChildrenShortcut
 _HUES: Final = {
     "probability": Hues("warning"),
@@ -140,8 +140,9 @@ class TranscriptPanel(Panel):
         column.addWidget(self.scroller, 1)
         column.addLayout(legend)
         self._later = self._single_shot(0, self._scroll_to_end)
-        self._compared: tuple[object, ...] = ()
-        self._align_later = self._single_shot(_ALIGN_EVERY_MS, self._align)
+        self._laid_out: tuple[object, ...] = ()
+        self._compared: Comparison | None = None
+        self._catch_up_later = self._single_shot(_CATCH_UP_MS, self._catch_up)
         self.colours: WordColours | None = None
         self.search = TranscriptSearch(self, self.strips, self._present_place, self._found)
         for key, step in (("F3", 1), ("Shift+F3", -1)):
@@ -226,9 +227,11 @@ class TranscriptPanel(Panel):
         workspace = self._workspace()
         first = workspace.baseline or workspace.paired
         second = workspace.paired if workspace.baseline is not None else None
+        others = False
         for strip, run in zip(self.strips, (first, first, second), strict=True):
             if strip.tokens.run is not run or (second is None and strip.tokens.aligned):
                 strip.tokens.set_run(run)
+                others = True
             else:
                 strip.tokens.grow()
         changed = workspace.paired
@@ -243,7 +246,8 @@ class TranscriptPanel(Panel):
         self._align()
         self.pair.show_second(second is not None)
         self._list_questions()
-        self._show_colours()
+        if others:
+            self._show_colours()
         self._show_selection()
         self.refresh(None)
 
@@ -268,23 +272,22 @@ class TranscriptPanel(Panel):
         if baseline is None or other is None:
             self.answer.tokens.set_divergence(None)
             return
-        self._align_later.stop()
-        self.parting.show_runs(workspace.answers_with_var(baseline), other)
         from var_studio.analysis.compare import compare
 
         key = tuple((run, run.length, run.finished) for run in (baseline, other))
-        if key == self._compared and self.answer.tokens.aligned and self.second.tokens.aligned:
-            return
-        self._compared = key
-        compared = compare(baseline, other)
-        first = None
-        if compared.first_divergence is not None:
-            first = compared.pairs[compared.first_divergence]
-        self.answer.tokens.align(compared.pairs, "baseline")
-        self.second.tokens.align(compared.pairs, "other")
-        tokens = (None, None) if first is None else (first.baseline, first.other)
+        laid = key == self._laid_out and self.answer.tokens.aligned and self.second.tokens.aligned
+        if self._compared is None or not laid:
+            self._laid_out, self._compared = key, compare(baseline, other)
+        compared = self._compared
+        if not laid:
+            self.answer.tokens.align(compared.pairs, "baseline")
+            self.second.tokens.align(compared.pairs, "other")
+        at = compared.first_divergence
+        column = None if at is None else compared.pairs[at]
+        tokens = (None, None) if column is None else (column.baseline, column.other)
         for strip, token in zip((self.answer, self.second), tokens, strict=True):
             strip.tokens.set_divergence(None if token is None else token.position)
+        self.parting.show_runs(workspace.answers_with_var(baseline), other)
         self._say_how_they_differ(compared, baseline, other)
 
     def _say_how_they_differ(
@@ -310,16 +313,19 @@ class TranscriptPanel(Panel):
             self.parting.say(f"The answers part at token {first + 1} of the answer.")
 
     def _grow(self) -> None:
+        """Show new words; of a long answer a few times a second, since all words move."""
+        longest = max(len(strip.tokens.entries) for strip in self.strips)
+        if longest <= _LONG:
+            self._catch_up()
+        elif not self._catch_up_later.isActive():
+            self._catch_up_later.start()
+
+    def _catch_up(self) -> None:
         at_end = self.scroller.verticalScrollBar()
         follow = at_end.value() >= at_end.maximum() - 4
         for strip in self.strips:
             strip.tokens.grow()
-        paired = self._workspace().paired
-        if self._workspace().baseline is not None and paired is not None:
-            if paired.length - paired.prompt_length <= _LONG:
-                self._align()
-            elif not self._align_later.isActive():
-                self._align_later.start()
+        self._align()
         self._show_selection()
         self.refresh(None)
         if follow:

@@ -13,13 +13,12 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
+from PySide6.QtGui import QColor, QFont, QKeyEvent, QMouseEvent, QPainter, QPen, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QFrame,
     QListView,
     QSizePolicy,
-    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QWidget,
@@ -31,25 +30,46 @@ from var_studio.gui.widgets.tints import LEAST, Hues, tint
 
 _PAD = 3
 _CHIP_PAD = 8
+_SMOOTH = QPainter.RenderHint.Antialiasing
+_CENTRED = Qt.AlignmentFlag.AlignCenter
+_NO_PEN, _NO_BRUSH = Qt.PenStyle.NoPen, Qt.BrushStyle.NoBrush
 _BETWEEN = 8
 """Room between the lines of two answers under each other and the next two."""
 
 
 class _TokenDelegate(QStyledItemDelegate):
-    """Draws a token: its tint, its outline when selected, a mark where the answers part."""
+    """Draws a token: its tint, its outline when selected, a mark where the answers part.
+
+    A scroll paints some two hundred words, so what is the same for all of them is kept.
+    """
 
     def __init__(self, strip: TokenStrip) -> None:
         super().__init__(strip)
         self._strip = strip
-        self._sizes: dict[tuple[str, str, str], QSize] = {}
+        self.forget_sizes()
+        self.forget_colours()
 
     def forget_sizes(self) -> None:
-        self._sizes.clear()
+        """The font has changed, or the lines."""
+        self._sizes: dict[tuple[str, str, str], QSize] = {}
+        self._widths: dict[str, int] = {}
+        metrics = self._strip.fontMetrics()
+        self._metrics = metrics
+        self._gap = max(metrics.horizontalAdvance(" ") - 1, 2)
+        self._line = self._strip.line
+
+    def forget_colours(self) -> None:
+        """The palette has changed."""
+        self._colours = theme.colours(self._strip.palette())
+        self._inks = {
+            name: QColor(getattr(self._colours, name))
+            for name in ("text", "text_dim", "text_faint")
+        }
 
     def sizeHint(
         self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> QSize:
-        entry: Entry = index.data(TokenRole.ENTRY)
+        entry = self._strip.tokens.entries[index.row()]
         key = (entry.kind, entry.text, entry.partner)
         size = self._sizes.get(key)
         if size is None:
@@ -60,18 +80,22 @@ class _TokenDelegate(QStyledItemDelegate):
         return size
 
     def _measured(self, entry: Entry) -> QSize:
-        metrics = self._strip.fontMetrics()
         if entry.kind == "chip":
-            width = metrics.horizontalAdvance(entry.text) + 2 * _CHIP_PAD + 12
+            width = self._metrics.horizontalAdvance(entry.text) + 2 * _CHIP_PAD + 12
         else:
-            words = (entry.text, entry.partner)
-            width = max(self._width(metrics, word) for word in words)
+            width = max(
+                self._width(text) + (self._gap if text[:1] == " " else 0)
+                for text in (entry.text, entry.partner)
+            )
         return QSize(width, self._strip.step)
 
-    @staticmethod
-    def _width(metrics: QFontMetrics, text: str) -> int:
-        gap = _gap(metrics) if text[:1] == " " else 0
-        return max(metrics.horizontalAdvance(text.lstrip(" ")) + 2 * _PAD, 8) + gap
+    def _width(self, text: str) -> int:
+        """Of a word with its padding, without the space before it."""
+        width = self._widths.get(text)
+        if width is None:
+            width = max(self._metrics.horizontalAdvance(text.strip(" ")) + 2 * _PAD, 8)
+            self._widths[text] = width
+        return width
 
     def paint(
         self,
@@ -79,29 +103,26 @@ class _TokenDelegate(QStyledItemDelegate):
         option: QStyleOptionViewItem,
         index: QModelIndex | QPersistentModelIndex,
     ) -> None:
-        entry: Entry = index.data(TokenRole.ENTRY)
-        colours = theme.colours(option.palette)
+        row = index.row()
+        entry = self._strip.tokens.entries[row]
         rect = QRectF(option.rect)
-        rect.setHeight(self._strip.line)
+        rect.setHeight(self._line)
         rect.adjust(0, 1, 0, -1)
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if entry.kind == "chip":
-            self._paint_chip(painter, rect, entry, colours)
+        painter.setRenderHint(_SMOOTH)
+        if entry.token is not None:
+            if entry.leading_space:
+                rect.setLeft(rect.left() + self._gap)
+            # The column may be wider than this word.
+            rect.setWidth(min(rect.width(), self._width(entry.text)))
+            self._paint_token(painter, rect, entry, row)
+        elif entry.kind == "chip":
+            self._paint_chip(painter, rect, entry, self._colours)
         elif entry.kind == "divider":
-            self._paint_divider(painter, rect, entry, colours)
-        elif entry.kind == "gap":
-            painter.setPen(QPen(QColor(colours.unseen), 1.4))
+            self._paint_divider(painter, rect, entry, self._colours)
+        else:
+            painter.setPen(QPen(QColor(self._colours.unseen), 1.4))
             middle = rect.center()
             painter.drawLine(middle - QPoint(3, 0), middle + QPoint(3, 0))
-        else:
-            if entry.leading_space:
-                rect.setLeft(rect.left() + _gap(self._strip.fontMetrics()))
-            # The column may be wider than this word.
-            width = self._strip.fontMetrics().horizontalAdvance(entry.text.strip(" ")) + 2 * _PAD
-            rect.setWidth(min(rect.width(), max(width, 8)))
-            self._paint_token(painter, rect, entry, index, option, colours)
-        painter.restore()
 
     def _paint_chip(
         self, painter: QPainter, rect: QRectF, entry: Entry, colours: theme.Colours
@@ -123,53 +144,42 @@ class _TokenDelegate(QStyledItemDelegate):
         middle = rect.center().y()
         painter.drawLine(QLineF(rect.left() + left, middle, rect.right(), middle))
 
-    def _paint_token(
-        self,
-        painter: QPainter,
-        rect: QRectF,
-        entry: Entry,
-        index: QModelIndex | QPersistentModelIndex,
-        option: QStyleOptionViewItem,
-        colours: theme.Colours,
-    ) -> None:
-        selected = entry.position == self._strip.selected
-        shade = index.data(TokenRole.SHADE)
+    def _paint_token(self, painter: QPainter, rect: QRectF, entry: Entry, row: int) -> None:
+        colours, strip = self._colours, self._strip
+        tokens = strip.tokens
+        live = entry.position in tokens.selectable
+        shade = tokens.shade(entry.position)
         if shade is not None and abs(shade) > LEAST:
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(tint(float(shade), self._strip.hues, colours))
+            painter.setPen(_NO_PEN)
+            painter.setBrush(tint(shade, strip.hues, colours))
             painter.drawRoundedRect(rect, 3, 3)
-        if selected:
+        if entry.position == strip.selected:
             over = QColor(colours.selection)
             over.setAlphaF(0.28)
             painter.setPen(QPen(QColor(colours.selection), 1.6))
             painter.setBrush(over)
             painter.drawRoundedRect(rect.adjusted(0.8, 0.8, -0.8, -0.8), 4, 4)
-        elif option.state & QStyle.StateFlag.State_MouseOver and index.data(TokenRole.SELECTABLE):
+        elif row == strip.hovered and live:
             painter.setPen(QPen(QColor(colours.text_faint), 1))
-            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setBrush(_NO_BRUSH)
             painter.drawRoundedRect(rect.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
         if entry.differs:
             painter.setPen(QPen(QColor(colours.sink), 1.2, Qt.PenStyle.DotLine))
             painter.drawLine(rect.bottomLeft() + QPoint(2, -1), rect.bottomRight() - QPoint(2, 1))
-        if entry.position == self._strip.divergence:
+        if entry.position == strip.divergence:
             painter.setPen(QPen(QColor(colours.sink), 2))
             painter.drawLine(rect.topLeft() + QPoint(0, 2), rect.bottomLeft() - QPoint(0, 2))
-        painter.setPen(QColor(self._ink(entry, index, shade, colours)))
-        painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, entry.text.strip(" "))
+        painter.setPen(self._inks[_ink(entry, live, shade)])
+        painter.drawText(rect, _CENTRED, entry.text.strip(" "))
 
-    def _ink(
-        self,
-        entry: Entry,
-        index: QModelIndex | QPersistentModelIndex,
-        shade: float | None,
-        colours: theme.Colours,
-    ) -> str:
-        assert entry.token is not None
-        if shade is not None and abs(shade) > 0.2:
-            return colours.text  # a faint ink would drown in the tint
-        if entry.token.special or not index.data(TokenRole.SELECTABLE):
-            return colours.text_faint
-        return colours.text if entry.token.role == "generated" else colours.text_dim
+
+def _ink(entry: Entry, live: bool, shade: float | None) -> str:
+    assert entry.token is not None
+    if shade is not None and abs(shade) > 0.2:
+        return "text"  # a faint ink would drown in the tint
+    if entry.token.special or not live:
+        return "text_faint"
+    return "text" if entry.token.role == "generated" else "text_dim"
 
 
 class TokenStrip(QListView):
@@ -192,6 +202,7 @@ class TokenStrip(QListView):
         self.selected: int | None = None
         self.hues = Hues()
         self.lines = 1
+        self.hovered = NOWHERE
         self.setAccessibleName(name)
         self.setObjectName(f"strip.{name.lower().replace(' ', '-')}")
         self.setFlow(QListView.Flow.LeftToRight)
@@ -212,8 +223,8 @@ class TokenStrip(QListView):
         self.setModel(model)
         self.clicked.connect(self._clicked)
         model.rowsInserted.connect(self.fit)
-        model.rowsRemoved.connect(self.fit)
         model.modelReset.connect(self.fit)
+        model.restyled.connect(self.viewport().update)
 
     @property
     def tokens(self) -> TokenListModel:
@@ -264,6 +275,11 @@ class TokenStrip(QListView):
         self.executeDelayedItemsLayout()
         self._take_height()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.fit()  # the list itself would wait for a tenth of a second
+
     def updateGeometries(self) -> None:
         # Called after each layout, so also when the width has changed.
         super().updateGeometries()
@@ -279,12 +295,25 @@ class TokenStrip(QListView):
         if event.type() == QEvent.Type.FontChange and hasattr(self, "_delegate"):
             self._delegate.forget_sizes()
             self.scheduleDelayedItemsLayout()
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_delegate"):
+            self._delegate.forget_colours()
         super().changeEvent(event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         super().mouseMoveEvent(event)
-        live = bool(self.indexAt(event.position().toPoint()).data(TokenRole.SELECTABLE))
+        index = self.indexAt(event.position().toPoint())
+        self._hover(index.row())
+        live = bool(index.data(TokenRole.SELECTABLE))
         self.setCursor(Qt.CursorShape.PointingHandCursor if live else Qt.CursorShape.ArrowCursor)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self._hover(NOWHERE)
+
+    def _hover(self, row: int) -> None:
+        before, self.hovered = self.hovered, row
+        for number in {before, row} - {NOWHERE}:
+            self.update(self.tokens.index(number))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Home:
@@ -321,7 +350,3 @@ def _larger(font: QFont) -> QFont:
 def _with_ctrl(event: QKeyEvent) -> bool:
     ctrl, alt = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.AltModifier
     return bool(event.modifiers() & (ctrl | alt | Qt.KeyboardModifier.MetaModifier))
-
-
-def _gap(metrics: QFontMetrics) -> int:
-    return max(metrics.horizontalAdvance(" ") - 1, 2)
