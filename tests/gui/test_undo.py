@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import settle
+from tests.gui.fixtures import (
+    IGNORE_QT,
+    demo,  # noqa: F401
+    notices,
+    press,
+    settle,
+    wait_idle,
+    window,  # noqa: F401
+)
 from tests.synthetic import make_run
+from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.history import MERGE_WITHIN
 from var_studio.gui.models.view import ViewModel
 from var_studio.gui.models.workspace import Workspace
@@ -230,6 +239,47 @@ def test_painting_makes_the_session_unsaved(workspace: Workspace) -> None:
     assert not workspace.modified
     workspace.regions.add((1,))
     assert workspace.modified
+
+
+# ----------------------------------------------------------------------------- in the window
+@IGNORE_QT
+def test_words_that_come_by_themselves_are_no_steps(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    stack = demo.workspace.undo_stack
+    before = stack.count()
+    press(qtbot, demo.setup.run_button)
+    wait_idle(qtbot, demo)
+    run = demo.workspace.run
+    assert run is not None and len(run.generated_positions) > 1
+    assert stack.count() == before
+
+
+@IGNORE_QT
+def test_regions_and_cells_come_back_with_the_session(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    workspace = window.workspace
+    workspace.add_run(make_run(tmp_path / "run"))
+    workspace.regions.add((4, 5, 6), "cup")
+    workspace.selection.select_cells({5, 7})
+    settle(qtbot)
+    assert window.isWindowModified()
+    path = tmp_path / "a.vars"
+    assert window.files.save_to(path)
+    qtbot.waitUntil(lambda: not window.files.saving)
+    assert not window.isWindowModified()
+    workspace.regions.paint((9,))
+    assert window.isWindowModified()
+    workspace.modified = False
+    assert window.files.open(path)
+    settle(qtbot)
+    assert workspace.regions.current == (Region("cup", (4, 5, 6)),)
+    assert workspace.selection.cells == {5, 7}
+    assert not workspace.undo_stack.canUndo() and notices(window) == []
 
 
 # ----------------------------------------------------------------------------------------- view
