@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.groups import Bools, Floats
+from var_studio.analysis.head_maps import over_heads
+from var_studio.analysis.ledger import HeadIndex
 from var_studio.analysis.reading import Reading
 
 Indices = npt.NDArray[np.int64]
@@ -51,7 +53,8 @@ def phi_alpha(reading: Reading, text: bool = False) -> PhiAlpha:
         places = np.flatnonzero(others).astype(np.int64)
         positions = np.concatenate((positions, places))
         tokens = np.concatenate((tokens, np.full(len(places), -1, dtype=np.int64)))
-        alpha = np.concatenate((alpha, _over_heads(reading)[places]))
+        row = over_heads(reading.attention, _heads(reading), reading.focus.aggregate)
+        alpha = np.concatenate((alpha, row[places]))
     phi = reading.phi[layer, positions]
     known = np.isfinite(phi)
     kept = positions[known]
@@ -66,13 +69,7 @@ def phi_alpha(reading: Reading, text: bool = False) -> PhiAlpha:
     )
 
 
-def _over_heads(reading: Reading) -> Floats:
-    """(T,) float32: the row over the heads in focus, as `map_before` takes it."""
-    rows = reading.attention
-    if reading.focus.heads:
-        layers, heads = np.array(reading.focus.heads).T
-        rows = rows[layers, heads]
-    flat = rows.reshape(-1, rows.shape[-1])
-    if reading.focus.aggregate == "max":
-        return np.asarray(flat.max(axis=0), dtype=np.float32)
-    return np.asarray(flat.mean(axis=0), dtype=np.float32)
+def _heads(reading: Reading) -> HeadIndex | None:
+    """The heads in focus as an index, None for all."""
+    pairs = np.asarray(reading.focus.heads, dtype=np.intp).reshape(-1, 2)
+    return (pairs[:, 0], pairs[:, 1]) if len(pairs) else None

@@ -250,7 +250,7 @@ def build_contribution(reading: Reading, *, width: Width = "two-columns") -> Fig
     baseline = np.array(found.visual.per_token)
     return Figure(
         rows=_arranged((shares, each), width),
-        title=f"{token_line(reading)} · {focus_line(reading)}",
+        title=f"{token_line(reading)} · {focus_line(reading, 'mean')}",
         notes=(
             f"Mean over all visual tokens: {found.visual.per_token:.3g} per token, in units of "
             f"the residual stream. Sinks by τ = {tau_of(reading):.4g}.",

@@ -29,6 +29,7 @@ def origin(figure: str, reading: Reading) -> dict[str, Any]:
         "query": reading.focus.query,
         "layer": reading.focus.layer,
         "heads": [list(pair) for pair in reading.focus.heads] or "all",
+        "aggregate": reading.focus.aggregate,
         "convention": reading.settings.convention,
         "tau": tau_of(reading),
         "rho": reading.settings.rho,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from var_studio.analysis.focus import Aggregate
 from var_studio.analysis.reading import Reading
 from var_studio.analysis.scale import Limits
 from var_studio.figures.geometry import ShownViews
@@ -131,16 +132,18 @@ def acts_line(reading: Reading) -> str:
     return line[0].upper() + line[1:] if line else "Attention was left as it is"
 
 
-def focus_line(reading: Reading) -> str:
+def focus_line(reading: Reading, aggregate: Aggregate | None = None) -> str:
+    """Which heads, and what of them; `aggregate` for what is put together another way than maps."""
     heads, run = reading.focus.heads, reading.run
+    of = "mean of" if (aggregate or reading.focus.aggregate) == "mean" else "largest of"
     if not heads:
-        return f"mean of all {run.n_layers * run.n_heads} heads"
+        return f"{of} all {run.n_layers * run.n_heads} heads"
     layers = sorted({layer for layer, _ in heads})
     if len(heads) == 1:
         return f"layer {heads[0][0]}, head {heads[0][1]}"
     if len(layers) == 1:
-        return f"layer {layers[0]}, mean of {len(heads)} heads"
-    return f"mean of {len(heads)} heads in {len(layers)} layers"
+        return f"layer {layers[0]}, {of} {len(heads)} heads"
+    return f"{of} {len(heads)} heads in {len(layers)} layers"
 
 
 def heads_line(reading: Reading) -> str:

@@ -64,6 +64,15 @@ def test_each_point_is_a_token(run, heads, text, settings):
     assert 0 < points.sink.sum() < len(points.sink)
 
 
+@pytest.mark.parametrize("heads", HEADS)
+def test_the_largest_over_heads_is_taken_where_maps_take_it(run, heads):
+    focus = Focus(4, 2, heads, "max")
+    points = phi_alpha(Reading(run, focus, Redistribution()), text=True)
+    row, pairs = run.attention(4), pairs_of(run, heads)
+    for where, alpha in zip(points.positions.tolist(), points.alpha.tolist(), strict=True):
+        assert alpha == pytest.approx(max(float(row[pair][where]) for pair in pairs), abs=1e-7)
+
+
 def test_tokens_without_phi_are_counted_and_left_out(run, monkeypatch):
     phi = run.phi().copy()
     phi[2, run.layout.positions[3]] = np.nan

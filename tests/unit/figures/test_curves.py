@@ -11,6 +11,7 @@ import pytest
 
 from tests.synthetic import make_run
 from tests.unit.figures.test_render import assert_nothing_is_cut_off_or_overlaps
+from var_studio.analysis.reading import Focus, Reading
 from var_studio.cli.commands import FigureName
 from var_studio.figures import FIGURES, WIDTHS, build, read, render
 from var_studio.figures.data import csv_text, npz_bytes
@@ -93,6 +94,18 @@ def test_bars_of_contributions_follow_the_rows(run):
     assert shares.marks[1].y[2] == pytest.approx(added[sinks].sum() / added.sum(), abs=1e-5)
     assert each.marks[0].y[2] == pytest.approx(added[sinks].mean(), abs=1e-6)
     assert shares.x.names[2] == "visual\nsinks"
+
+
+def test_a_figure_says_whether_it_shows_the_mean_or_the_largest(run):
+    query = read(run).focus.query
+    for heads in ((), ((1, 0), (1, 2)), ((1, 0), (2, 2))):
+        reading = Reading(run, Focus(query, 1, heads, "max"), Redistribution())
+        for name in ("map", "scatter"):
+            figure = build(name, reading)
+            assert "largest of" in figure.title and "mean of" not in figure.title
+            assert figure.metadata["aggregate"] == "max"
+        # Contributions are sums over keys: their mean over the heads is shown all the same.
+        assert "mean of" in build("contribution", reading).title
 
 
 def test_words_of_the_answer_are_told_from_the_question(tmp_path):

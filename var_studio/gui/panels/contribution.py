@@ -72,7 +72,10 @@ class ContributionPanel(Panel):
             self.show_empty("The value norms of these tokens are not recorded yet.")
             return
         sinks, every = found.groups[2].per_token, found.visual.per_token
-        parts = [heads_text(reading), "outline: attention, filled: contribution α · ‖v W_O‖"]
+        parts = [
+            heads_text(reading, "mean"),
+            "outline: attention, filled: contribution α · ‖v W_O‖",
+        ]
         if not math.isnan(sinks) and every > 0:
             times = number_text(sinks / every)
             parts.insert(0, f"A visual sink adds {times} × the mean visual token")
