@@ -151,3 +151,14 @@ def test_arrows_walk_the_table_though_the_window_has_them_too(qtbot: QtBot, run:
     )
     qtbot.keyClick(panel.table, QtCore.Qt.Key.Key_Down)
     assert workspace.selection.cells == {4} and not steps
+
+
+def test_a_cell_picked_while_the_table_was_hidden_is_in_view(qtbot: QtBot, run: Recording) -> None:
+    panel, workspace = staged(qtbot, run)
+    panel.hide()
+    workspace.selection.select_cells({70})
+    settle()
+    panel.show()
+    settle()
+    place = panel.table.visualRect(panel.model.index(70, 0))
+    assert panel.table.viewport().rect().contains(place)

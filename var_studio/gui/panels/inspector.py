@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.analysis.token_map import KINDS
 from var_studio.figures.words import STRIP, count
@@ -91,7 +91,6 @@ class InspectorPanel(Panel):
         header.setHighlightSections(False)
         header.setSortIndicator(0, QtCore.Qt.SortOrder.AscendingOrder)
         self.table.setSortingEnabled(True)
-        header.setStretchLastSection(True)
         self.table.selectionModel().selectionChanged.connect(self._rows_chosen)
         self.model.modelReset.connect(self._show_picked)
         column.addWidget(self.table, 1)
@@ -137,6 +136,11 @@ class InspectorPanel(Panel):
         elif chosen < cells and len(chosen) == 1:
             # In this list all rows are picked already: a click says which one is meant.
             self.workspace.selection.select_cells(chosen)
+
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
+        """Only a table that is laid out can scroll."""
+        super().showEvent(event)
+        QtCore.QTimer.singleShot(0, self, self._reveal)
 
     # ------------------------------------------------------------------------------ repaint
     def refresh(self, reading: Reading | None) -> None:
@@ -188,8 +192,13 @@ class InspectorPanel(Panel):
         self._linking = True
         selection.select(chosen, QtCore.QItemSelectionModel.SelectionFlag.ClearAndSelect)
         self._linking = False
+        self._reveal()
+
+    def _reveal(self) -> None:
+        """Bring the first picked row into view."""
+        rows = self.table.selectionModel().selectedRows()
         if rows:
-            self.table.scrollTo(self.model.index(rows[0], 0))
+            self.table.scrollTo(min(rows))
 
     def _show_nothing(self) -> None:
         some = self.model.rowCount() > 0

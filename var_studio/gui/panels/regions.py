@@ -55,6 +55,12 @@ class RegionsPanel(Panel):
         row.setSpacing(14)
         row.addLayout(self._build_list(), 2)
         row.addWidget(self._build_numbers(), 3)
+        self.steer = QtWidgets.QCheckBox("Steer the budget here")
+        self.steer.setToolTip(
+            "The region receives Ω, not all visual non-sinks (Sec. 5.2); it follows as you paint."
+        )
+        self.steer.clicked.connect(self._steer)
+        self.header.add_control(self.steer)
         self.set_body(body)
 
     def _build_list(self) -> QtWidgets.QLayout:
@@ -98,12 +104,6 @@ class RegionsPanel(Panel):
         self.sentence.setWordWrap(True)
         self.sentence.setTextFormat(QtCore.Qt.TextFormat.PlainText)
         column.addWidget(self.sentence)
-        self.steer = QtWidgets.QCheckBox("Steer the budget here")
-        self.steer.setToolTip(
-            "The region receives Ω, not all visual non-sinks (Sec. 5.2); it follows as you paint."
-        )
-        self.steer.clicked.connect(self._steer)
-        column.addWidget(self.steer, 0, QtCore.Qt.AlignmentFlag.AlignLeft)
         column.addStretch(1)
         scroll = QtWidgets.QScrollArea()
         scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)

@@ -104,7 +104,10 @@ class _Fixed(QtWidgets.QStyledItemDelegate):
 
 def _swatch(colour: str) -> QtGui.QIcon:
     pixmap = QtGui.QPixmap(12, 12)
-    pixmap.fill(QtGui.QColor(colour))
+    pixmap.fill(QtGui.QColor(20, 20, 20))  # a frame: seen on a selected row too
+    painter = QtGui.QPainter(pixmap)
+    painter.fillRect(1, 1, 10, 10, QtGui.QColor(colour))
+    painter.end()
     icon = QtGui.QIcon(pixmap)
     icon.addPixmap(pixmap, QtGui.QIcon.Mode.Selected)  # else it is tinted there
     return icon
