@@ -14,9 +14,10 @@ from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.answers import PART, answered
-from tests.gui.fixtures import click_word, words
+from tests.gui.fixtures import click_word, window, words  # noqa: F401
 from tests.gui.panel_stage import settle, stage
 from tests.synthetic import make_layout, make_run
+from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.token_list import TokenListModel, TokenRole, matches
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.transcript import TranscriptPanel
@@ -83,16 +84,16 @@ def test_the_word_under_the_pointer_is_the_one_clicked(
 ) -> None:
     """The second answer lies over the first: it must not take clicks meant for it."""
     panel, workspace = shown(qtbot, *answers[:2], size=(380, 500))
-    window = panel.window()
+    holder = panel.window()
     for strip, run in ((panel.answer, answers[0]), (panel.second, answers[1])):
         taken = [n for n, e in enumerate(strip.tokens.entries) if e.token and not e.token.special]
         for number in (taken[0], taken[len(taken) // 2], taken[-1]):
             box = boxes(strip)[number]
             place = box.topLeft() + QtCore.QPoint(box.width() // 2, strip.line // 2)
-            under = window.childAt(place)
+            under = holder.childAt(place)
             assert under is strip.viewport()
             qtbot.mouseClick(
-                under, QtCore.Qt.MouseButton.LeftButton, pos=under.mapFrom(window, place)
+                under, QtCore.Qt.MouseButton.LeftButton, pos=under.mapFrom(holder, place)
             )
             settle()
             entry = strip.tokens.entries[number]
@@ -367,7 +368,7 @@ def test_typing_selects_the_first_word_found_and_enter_the_next(
     assert bar.count.text() == f"{cups.index(visited[-1]) + 1} of {len(cups)}"
     qtbot.keyClick(bar.field, Key.Key_Escape)
     assert not bar.isVisible() and panel.answer.hasFocus()
-    qtbot.keyClick(panel.answer, Key.Key_F3)
+    panel.search.further(1)
     assert (workspace.run, workspace.selection.position) == visited[0]
 
 
@@ -470,3 +471,35 @@ def test_empty_state_is_a_sentence(qtbot: QtBot) -> None:
     assert panel._stack.currentWidget() is panel._empty
     assert panel._empty.text().endswith(".")
     assert panel.header.minimumSizeHint().width() < 640
+
+
+def test_keys_of_the_window_search_and_other_letters_too(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    answers: tuple[Recording, ...],
+) -> None:
+    workspace, transcript = window.workspace, window.transcript
+    workspace.add_run(answers[0])
+    settle()
+    bar = transcript.search.bar
+    reds = [t.position for t in answers[0].tokens if t.text.strip() == "red"]
+    transcript.answer.setFocus()
+    for opener in (Key.Key_Slash, Key.Key_F):
+        modifier = QtCore.Qt.KeyboardModifier.ControlModifier
+        modifier = modifier if opener == Key.Key_F else QtCore.Qt.KeyboardModifier.NoModifier
+        qtbot.keyClick(window, opener, modifier)
+        assert bar.isVisible() and bar.field.hasFocus()
+        # R, S and A are typed here, not run, boxed, averaged; Esc closes, it does not stop.
+        boxed = workspace.view.current.sinks_boxed
+        qtbot.keyClicks(bar.field, "red")
+        assert bar.field.text() == "red" and window.controller.state == "idle"
+        assert workspace.view.current.sinks_boxed == boxed
+        first = workspace.selection.position
+        assert first in reds
+        qtbot.keyClick(window, Key.Key_F3)
+        assert workspace.selection.position in reds and workspace.selection.position != first
+        qtbot.keyClick(bar.field, Key.Key_Escape)
+        assert not bar.isVisible() and transcript.answer.hasFocus()
+    qtbot.keyClick(transcript.answer, "m")
+    assert bar.isVisible() and bar.field.text() == "m"
+    qtbot.keyClick(bar.field, Key.Key_Escape)

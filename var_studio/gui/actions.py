@@ -54,6 +54,12 @@ ACTIONS: tuple[ActionEntry, ...] = (
         (),
         "Back to the paper's values and the model's own τ.",
     ),
+    ActionEntry(SEPARATOR, "Edit", ""),
+    ActionEntry(
+        "find_words", "Edit", "&Find words…", ("Ctrl+F", "/"), "Search the question and answers."
+    ),
+    ActionEntry("find_next", "Edit", "Find &next", ("F3",), "Select the next word found."),
+    ActionEntry("find_previous", "Edit", "Find pre&vious", ("Shift+F3",), "The one before."),
     ActionEntry("run", "Run", "&Run", ("R",), "Ask the model; every attention row is recorded."),
     ActionEntry(
         "run_with_var",

@@ -285,6 +285,16 @@ class MainWindow(QMainWindow):
     def redo(self) -> None:
         self.workspace.undo_stack.redo()
 
+    def find_words(self) -> None:
+        self.area.docks["transcript"].raise_()
+        self.transcript.search.open()
+
+    def find_next(self) -> None:
+        self.transcript.search.further(1)
+
+    def find_previous(self) -> None:
+        self.transcript.search.further(-1)
+
     def reset_method(self) -> None:
         """The paper's values and the model's own τ."""
         self.workspace.method.set_all_default()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QEvent, QSignalBlocker, Qt, QTimer, Signal
-from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
+from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -45,7 +45,6 @@ _SHORTEST: Final = 20
 _LONG: Final = 150
 """Of an answer with more words, those that are written are not shown one by one."""
 _CATCH_UP_MS: Final = 300
-_WITHIN: Final = Qt.ShortcutContext.WidgetWithChildrenShortcut
 _HUES: Final = {
     "probability": Hues("warning"),
     "visual_mass": Hues("visual"),
@@ -64,8 +63,9 @@ class TranscriptPanel(Panel):
     help_text = (
         "Every word the model read or wrote. Click one, also a repeated one, to see where the "
         "model looked: Image, Heads and the φ histogram follow. ← and → step from token to token, "
-        "Home and End go to either end. Type while a word is selected, or press /, to search: "
-        "Enter or F3 goes to the next word found. Two answers stand under each other, word under "
+        "Home and End go to either end. Type while a word has the focus to search, or press "
+        "/ first (A, R and S alone are keys of the window): Enter or F3 goes to the next word "
+        "found. Two answers stand under each other, word under "
         "word; a dash is a gap where the other answer has a word more. A red bar marks the first "
         "word at which the second answer leaves the baseline's, dots the words that differ. "
         "“Colour” tints the words by their probability, by the attention they give to the image or "
@@ -145,9 +145,6 @@ class TranscriptPanel(Panel):
         self._catch_up_later = self._single_shot(_CATCH_UP_MS, self._catch_up)
         self.colours: WordColours | None = None
         self.search = TranscriptSearch(self, self.strips, self._present_place, self._found)
-        for key, step in (("F3", 1), ("Shift+F3", -1)):
-            shortcut = QShortcut(QKeySequence(key), self, None, None, _WITHIN)
-            shortcut.activated.connect(lambda step=step: self.search.bar.further.emit(step))
         self._build_controls()
         self.set_body(whole)
 
@@ -193,7 +190,7 @@ class TranscriptPanel(Panel):
         self.find_button = QToolButton()
         self.find_button.setAutoRaise(True)
         self.find_button.setIcon(icon("find"))
-        self.find_button.setToolTip("Find words ( / )")
+        self.find_button.setToolTip("Find words (Ctrl+F or /; or type while a word has the focus)")
         self.find_button.setAccessibleName("Find words in the transcript")
         self.find_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.find_button.clicked.connect(lambda: self.search.open())
@@ -400,7 +397,7 @@ class TranscriptPanel(Panel):
             selection.select_token(selection.positions[-1])
 
     def _typed(self, text: str) -> None:
-        self.search.open("" if text == "/" else text)
+        self.search.open(text)
 
     def _present_place(self) -> tuple[Recording, int] | None:
         workspace = self._workspace()

@@ -38,7 +38,7 @@ class TranscriptSearch(QObject):
         self._origin: Place | None = None
         self._last: QWidget | None = None
         self.bar.wanted.connect(self._wanted)
-        self.bar.further.connect(self._further)
+        self.bar.further.connect(self.further)
         self.bar.closed.connect(self._closed)
 
     def open(self, text: str = "") -> None:
@@ -65,7 +65,8 @@ class TranscriptSearch(QObject):
         places = self.found(text)
         self._go(places, _from(places, self._origin, 0), self._origin if not places else None)
 
-    def _further(self, step: int) -> None:
+    def further(self, step: int) -> None:
+        """Select the next word found (+1) or the one before (-1)."""
         places = self.found(self.bar.field.text())
         self._origin = self._present()
         self._go(places, _from(places, self._origin, step), None)
