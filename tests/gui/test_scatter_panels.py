@@ -239,6 +239,25 @@ def test_a_rectangle_selects_heads(qtbot: QtBot, run: Recording) -> None:
 
 
 # -------------------------------------------------------------------------------------- chart
+def test_heads_without_numbers_are_left_out(
+    qtbot: QtBot, run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A half-precision overflow makes a row of NaN: the other heads stay where they are."""
+    panel = HeadScatterPanel()
+    workspace = stage(qtbot, panel, run)
+    row = run.attention(workspace.query).copy()
+    row[2, 1] = np.nan
+    monkeypatch.setattr(type(run), "attention", lambda self, query, **_: row)
+    workspace.replace_all([run])
+    settle()
+    view, room = panel.scatter, panel.scatter.plot_rect()
+    assert np.isnan(view.places()[0][9])
+    view.grab()
+    assert 9 not in view.points_within(QtCore.QRectF(view.rect()))
+    assert len(view.points_within(QtCore.QRectF(view.rect()))) == 19
+    assert view.point_at(room.center()) != 9
+
+
 def test_keys_move_the_guides(qtbot: QtBot, run: Recording) -> None:
     panel = HeadScatterPanel()
     workspace = stage(qtbot, panel, run)

@@ -81,7 +81,8 @@ def profiles(reading: Reading, cells: Iterable[int] = ()) -> tuple[TokenProfile,
             token = int(here[np.argmax(by[here])])
             found.append(_of_visual(reading, token, "sink" if kind == "sink" else "ordinary"))
     shown = {p.token for p in found}
-    chosen = sorted(token for token in set(cells) if token not in shown)
+    there = set(range(len(reading.positions)))
+    chosen = sorted(token for token in set(cells) & there if token not in shown)
     return (*found, *(_of_visual(reading, token, "chosen") for token in chosen[:MOST_CHOSEN]))
 
 

@@ -158,7 +158,9 @@ def row_masses(run: Recording, settings: Redistribution) -> RowMasses:
     masses = kept.pop(key, None) or RowMasses(run, settings)
     kept[key] = masses  # the latest asked for comes last
     while len(kept) > _KEPT:
-        del kept[next(iter(kept))]
+        # Those that a drag of tau went past first.
+        begun = (other for other, one in kept.items() if other != key and not one.done.all())
+        del kept[next(begun, next(iter(kept)))]
     return masses
 
 

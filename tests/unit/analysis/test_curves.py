@@ -209,7 +209,7 @@ def test_chosen_cells_come_last_and_once(run):
     reading = Reading(run, Focus(4, 3), Redistribution())
     *_, sink, ordinary = profiles(reading)
     others = [k for k in range(20) if k not in (sink.token, ordinary.token)]
-    shown = profiles(reading, [*others[4::-1], sink.token])
+    shown = profiles(reading, [*others[4::-1], sink.token, 1000])  # the last is no cell of this run
     assert [p.token for p in shown[3:]] == others[:MOST_CHOSEN]
     assert {p.kind for p in shown[3:]} == {"chosen"}
 

@@ -154,6 +154,16 @@ def test_a_run_is_let_go(tmp_path):
     assert gone() is None
 
 
+def test_a_drag_past_many_thresholds_keeps_the_complete_ones(run):
+    whole = row_masses(run, Redistribution(tau=3.25))
+    whole.advance()
+    for step in range(10):
+        row_masses(run, Redistribution(tau=3.5 + step / 100)).advance(0.0)
+    assert row_masses(run, Redistribution(tau=3.25)) is whole
+    latest = row_masses(run, Redistribution(tau=3.59))
+    assert latest.done.sum() == 1  # the one that the drag ended at is there as well
+
+
 def test_dimensions_that_were_not_recorded_are_refused(run):
     with pytest.raises(VarStudioError, match="Dimension 9999"):
         row_masses(run, Redistribution(sink_dims=(9999,)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -50,8 +50,10 @@ class ScatterView(Chart):
         self.hovered.connect(self._hover)
 
     def set_points(self, x: Floats, y: Floats, *groups: Points) -> None:
-        """Show points (n,); what is in no group is not drawn and cannot be picked."""
-        self._values, self._groups = (x, y), groups
+        """Show points (n,); what is in no group, or NaN, is not drawn and cannot be picked."""
+        known = np.isfinite(x) & np.isfinite(y)
+        self._values = (x, y)
+        self._groups = tuple(replace(g, which=g.which[known[g.which]]) for g in groups)
         self.update()
 
     def places(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -91,7 +93,7 @@ class ScatterView(Chart):
             return -1
         across, down = self.places()
         far = np.hypot(across - point.x(), down - point.y())
-        far[~self._drawn()] = np.inf
+        far[~self._drawn()] = np.inf  # NaN among them
         nearest = int(np.argmin(far))
         return nearest if far[nearest] <= REACH else -1
 
