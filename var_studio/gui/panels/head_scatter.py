@@ -43,7 +43,9 @@ class HeadScatterPanel(Panel):
         self.scatter = ScatterView("Scatter plot of the heads' non-sink ratio and visual mass")
         self.scatter.setToolTip("r of Eq. 3 against visual mass, Sec. 5.1. Drag the lines.")
         self.scatter.set_axes(
-            Axis(0.0, 1.0, "visual non-sink ratio r"), Axis(0.0, 1.0, "visual mass")
+            # A little more than can be: points at the ends are seen whole.
+            Axis(-0.02, 1.02, "visual non-sink ratio r"),
+            Axis(-0.02, 1.02, "visual mass"),
         )
         self.scatter.guide_dragged.connect(self._drag)
         self.scatter.guide_released.connect(self._release)
