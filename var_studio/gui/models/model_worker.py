@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from PySide6.QtCore import QObject, Signal, Slot
 
@@ -56,7 +57,8 @@ class ModelWorker(QObject):
         self._lmm: Any = None
         self._events: deque[Event] = deque()
         self._failed = False
-        self._recorded: dict[RunRequest, Path] = {}
+        # Requests hold images: forgotten with the last that needs their answer.
+        self._recorded: WeakKeyDictionary[RunRequest, Path] = WeakKeyDictionary()
         self._request: RunRequest | None = None
 
     # deque.append and popleft are atomic: the only object both threads touch.

@@ -53,7 +53,7 @@ class LoadRequest:
     anyway: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class RunRequest:
     """One run to make; each is itself alone, whatever it asks.
 

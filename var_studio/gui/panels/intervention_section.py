@@ -177,7 +177,7 @@ class InterventionSection(Section):
         interventions = self._interventions
         for kind in KINDS:
             refusal, rivals = interventions.refusal(kind), interventions.rivals(kind)
-            short = f"not with {' or '.join(rivals)}" if refusal and rivals else ""
+            short = f"not with {', '.join(rivals)}" if refusal and rivals else ""
             self.rows[kind].show_state(interventions.acts(kind), refusal, short)
         known = interventions.region_positions
         self.knockout.refuse("tokens", "chosen", "" if known else NO_REGION)

@@ -47,13 +47,13 @@ class QuestionSection(Section):
         self.follow_up = _link("Follow up", "Ask on, after the answer on screen")
         self.follow_up.clicked.connect(self.follow_up_wanted)
         self.follow_up.hide()
-        links = QWidget()
-        line = QHBoxLayout(links)
+        self._links = QWidget()
+        line = QHBoxLayout(self._links)
         line.setContentsMargins(0, 0, 0, 0)
         line.addWidget(self.suggest)
         line.addStretch(1)
         line.addWidget(self.follow_up)
-        for widget in (self.turns, self.prompt, links):
+        for widget in (self.turns, self.prompt, self._links):
             self.add(widget)
 
     def follow(self, question: QuestionModel) -> None:
@@ -67,6 +67,7 @@ class QuestionSection(Section):
     def show_answer(self, there: bool) -> None:
         """Whether there is an answer on screen that a question could follow."""
         self.follow_up.setVisible(there)
+        self._show_links()
 
     def _show_asked(self) -> None:
         assert self._question is not None
@@ -75,10 +76,15 @@ class QuestionSection(Section):
         for text in self._question.suggestions:
             self.suggest_menu.addAction(text).triggered.connect(partial(self._suggested, text))
         self.suggest.setVisible(bool(self._question.suggestions))
+        self._show_links()
         self.turns.setVisible(bool(history))
         if history:
             said = " · ".join(f"{turn.question} {turn.answer}" for turn in history)
             self.earlier.set_text(f"After: {said}")
+
+    def _show_links(self) -> None:
+        links = (self.suggest, self.follow_up)
+        self._links.setVisible(any(not link.isHidden() for link in links))
 
     def _show_prompt(self) -> None:
         assert self._question is not None

@@ -102,7 +102,7 @@ class SettingsForm(QWidget):
         bounds: dict[str, tuple[float, float]] | None = None,
         as_spin: Sequence[str] = (),
         choice_words: dict[str, dict[str, str]] | None = None,
-        label_width: int = 104,
+        label_width: int = 108,
     ) -> None:
         super().__init__()
         self._model = model
@@ -199,6 +199,9 @@ class SettingsForm(QWidget):
     def _combo(self, name: str, choices: Sequence[str]) -> QComboBox:
         combo = QComboBox()
         combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        # Long choices are shortened in a narrow panel rather than cut off at its edge.
+        combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        combo.setMinimumContentsLength(8)
         for choice in choices:
             words = self._words.get(name)
             if words is None:
