@@ -283,6 +283,21 @@ def test_change_of_log_probability_free_and_forced(
     assert "−" in panel.tint_bar.text()
 
 
+def test_rounding_is_no_change(
+    qtbot: QtBot, answers: tuple[Recording, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of the same model differ in the seventh digit: that must not glow."""
+    from var_studio.analysis import token_values
+
+    at = int(answers[0].generated_positions[0])
+    monkeypatch.setattr(token_values, "logprob_changes", lambda *_: ({at: 1e-6}, {at: 1e-6}))
+    panel, workspace = shown(qtbot, *answers[:2])
+    workspace.view.set(colour_by="delta_logprob")
+    settle()
+    assert panel.answer.tokens.index_of(at).data(TokenRole.SHADE) < 0.01
+    assert panel.tint_bar.text().endswith("from −0.01 to +0.01")
+
+
 def test_probability_is_the_recorded_one(qtbot: QtBot, answers: tuple[Recording, ...]) -> None:
     panel, _ = shown(qtbot, answers[0])
     for token in answers[0].tokens:
@@ -444,7 +459,7 @@ def test_each_image_has_its_own_block_with_its_grid() -> None:
     model.set_run(run)  # type: ignore[arg-type]
     chips = [e for e in model.entries if e.kind == "chip"]
     assert [(c.position, c.count) for c in chips] == [(5, 12), (17, 10)]
-    assert [c.text for c in chips] == ["image 1: 3×4", "image 2: 2 views, 10 tokens"]
+    assert [c.text for c in chips] == ["image 1: 3×4", "image 2: 2×2 + 2×2"]
     assert model.index_of(20).data(TokenRole.ENTRY) is chips[1]
 
 

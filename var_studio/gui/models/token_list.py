@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
 
 Index = QModelIndex | QPersistentModelIndex
+_MOST_GRIDS = 3
+"""Of an image cut into more views, their number and that of their tokens is told."""
 NOWHERE = -1
 """Position of an entry that stands for no token."""
 
@@ -344,15 +346,11 @@ def _chips(layout: VisualLayout, position: int, count: int) -> list[Entry]:
 
 def _chip_text(layout: VisualLayout, image: int | None, count: int, several: bool) -> str:
     views = [view for view in layout.views if view.image == image]
-    name = f"image {image + 1}" if several and image is not None else "image"
-    if len(views) == 1 and layout.known:
-        return (
-            f"{name} {views[0].rows}×{views[0].cols}"
-            if not several
-            else (f"{name}: {views[0].rows}×{views[0].cols}")
-        )
+    name = f"image {image + 1}:" if several and image is not None else "image"
+    if 0 < len(views) <= _MOST_GRIDS and layout.known:
+        return f"{name} {' + '.join(f'{view.rows}×{view.cols}' for view in views)}"
     parts = f"{len(views)} views, " if len(views) > 1 else ""
-    return f"{name}: {parts}{count:,} tokens"
+    return f"{name}{'' if several else ','} {parts}{count:,} tokens"
 
 
 def _readable(token: Token) -> str:

@@ -32,6 +32,8 @@ COLOURINGS: Final = {
 
 LEAST_P: Final = 0.01
 """A word that was less probable than this has the strongest tint."""
+LEAST_CHANGE: Final = 0.01
+"""Nats. The ends of the colours are never closer to 0: rounding is no change."""
 SLICE: Final = 0.004
 """Seconds of reading rows in one turn of the event loop."""
 PAUSE_MS: Final = 10
@@ -299,7 +301,7 @@ class WordColours(QObject):
             theirs = dict(mine)  # the same words at the same places
         self._values = {baseline: mine} | ({} if other is None else {other: theirs})
         sizes = [abs(v) for v in (*mine.values(), *theirs.values()) if math.isfinite(v)]
-        top = max(sizes, default=0.0) or 1.0
+        top = max((LEAST_CHANGE, *sizes))
         self.scale = WordScale(-top, top, (f"−{top:.2g}", f"+{top:.2g}"), centred=True)
         self.sentence = (
             "Change in nats under the interventions, word by word (teacher-forced)."
