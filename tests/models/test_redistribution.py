@@ -146,3 +146,26 @@ def test_a_layer_range_outside_the_model_is_refused(loaded: Any, tmp_path: Path)
                 intervention=vs.Redistribution(**fields),
                 directory=tmp_path / str(fields),
             )
+
+
+def test_a_token_without_a_state_has_phi_0(loaded: Any, tmp_path: Path) -> None:
+    """The embedding of a padding token is all zero: in the prompt, and as a generated token."""
+    lmm, image = loaded("crop"), noise(60, 60)
+    settings = vs.Redistribution(**TINY)
+    teacher = vs.record(
+        lmm, image, QUESTION, generation=vs.Generation(max_new_tokens=3), directory=tmp_path / "a"
+    )
+    empty = [int(teacher.generated_positions[0]), teacher.prompt_length - 1]
+    weight = lmm.hf_model.get_input_embeddings().weight
+    before = weight.data.clone()
+    try:
+        weight.data[[teacher.tokens[position].id for position in empty]] = 0.0
+        run = vs.record(
+            lmm, image, QUESTION, intervention=settings, teacher=teacher, directory=tmp_path / "b"
+        )
+    finally:
+        weight.data.copy_(before)
+    for position in empty:
+        assert run.phi(0)[position] == 0.0 and not run.sinks(0, tau=1.6)[position]
+        assert (run.top_dims()[1][0, position] == 0.0).all()
+        assert run.phi(1)[position] > 0.0

@@ -11,6 +11,7 @@ import torch
 
 from var_studio.engine.attention import Call, add_mixed, mixed, row_of, rows_of
 from var_studio.engine.redistributor import Redistributor
+from var_studio.method import sinks
 from var_studio.recording.settings import Redistribution
 
 LENGTH, PROMPT, HEADS, D = 40, 30, 8, 64
@@ -67,6 +68,25 @@ def test_a_step_is_changed_as_the_method_says(fields: dict[str, Any], numpy_step
         assert (found[untouched] == 0).all()
         changed += int((~untouched).sum())
     assert changed > 0 or fields["rho"] == 1.0
+
+
+@pytest.mark.parametrize("numpy_steps", [True, False], ids=["numpy", "torch"])
+@pytest.mark.parametrize(("tau", "is_sink"), [(1.6, False), (1e-3, False), (0.0, True)])
+def test_a_state_of_zeros_is_a_sink_at_no_threshold_but_0(
+    tau: float, is_sink: bool, numpy_steps: bool
+) -> None:
+    """phi is 0: in a prompt and in a step, as `method.sinks` says; also of an underflow."""
+    acts = redistributor({"target": "both", "heads": "all"}, numpy_steps, tau)
+    prompt = torch.randn(PROMPT, D, generator=torch.Generator().manual_seed(7))
+    prompt[25] = 0.0
+    acts.observe(3, 0, prompt)
+    assert bool(acts._sinks[3, 25]) == is_sink
+    for position, state in enumerate([torch.zeros(1, D), torch.full((1, D), 1e-25)], PROMPT):
+        phi = sinks.phi(state, DIMS)
+        assert bool(sinks.sink_mask(phi, tau)) == is_sink
+        acts.observe(3, position, state)
+        gives, receives = acts._masks[3, 2:, position].tolist()
+        assert (gives, receives) == (float(is_sink), float(not is_sink))
 
 
 def test_a_window_shifts_the_keys() -> None:

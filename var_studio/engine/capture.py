@@ -234,7 +234,7 @@ class Capture:
         import torch
 
         x = hidden.float()
-        rms = torch.linalg.vector_norm(x, dim=-1, keepdim=True) / x.shape[-1] ** 0.5
+        rms = sinks.rms(x)[..., None]
         if self._n > 1:
             dims = largest(x.abs(), TOP_DIMS)
             signed: torch.Tensor = sinks.signed_values(x, self._sink_dims)

@@ -59,6 +59,8 @@ class Redistributor:
         self._rules = conventions.rules(settings.convention)
         self._tau = tau
         self._sink_dims = tuple(sink_dims)
+        # A state of zeros has phi 0, which reaches a tau of 0 alone.
+        self._least = _TINY if tau > 0 else 0.0
         self._prompt_length = prompt_length
         self._visual = visual
         self._region = marked_keys(settings, visual, visual, 0, visual_positions)
@@ -82,6 +84,7 @@ class Redistributor:
             self._step_taken = self._taken
             self._step_masks = list(self._masks)
             self._step_may_select = list(self._may_select)
+            self._least_bound = torch.tensor(self._least, device=device)
             self._dims_index = torch.tensor(self._sink_dims, dtype=torch.int64, device=device)
         # Rounding of a sum of float32: a share of exactly rho passes, as it does by division.
         self._test_bound = -1e-7
@@ -103,16 +106,21 @@ class Redistributor:
         self._fill_masks(layer)
 
     def _observe_step(self, layer: int, position: int, hidden: torch.Tensor) -> None:
-        """phi >= tau for one token, as max x[d]^2 D >= tau^2 sum of x^2: no root, no division."""
+        """phi >= tau for one token, as max x[d]^2 D >= tau^2 sum of x^2: no root, no division.
+
+        With a tiny number on the right, or a state of zeros would pass every tau.
+        """
         x: Any = hidden[0]
         masks = self._step_masks[layer]
         if self._xp is np:
             x = (x if x.element_size() == 4 else x.float()).numpy()
             largest: Any = max(float(x[d]) ** 2 for d in self._sink_dims)
+            bound = x.dot(x) * self._tau**2 + self._least
         else:
             x = x.float()
             largest = x.index_select(0, self._dims_index).square().amax()
-        is_sink = largest * len(x) >= x.dot(x) * self._tau**2
+            bound = self._least_bound.add(x.dot(x), alpha=self._tau**2)
+        is_sink = largest * len(x) >= bound
         if self._settings.source != "visual":
             masks[_GIVES, position] = is_sink
         if self._settings.target in ("text", "both"):

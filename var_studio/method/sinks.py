@@ -13,6 +13,19 @@ from var_studio.method.arrays import Array, constant, widened
 from var_studio.method.conventions import DEFAULT, Convention, rules
 
 
+def rms(hidden: Array) -> Array:
+    """Return the root mean square that hidden states are divided by: (..., D) -> (...).
+
+    float32 at least. 1 for a state that is all zero, so that its quotients are 0; NaN for one that
+    is not finite, or whose square overflows.
+    """
+    xp = array_namespace(hidden)
+    x = widened(hidden)
+    found = xp.linalg.vector_norm(x, axis=-1) / x.shape[-1] ** 0.5
+    found = xp.where(found == 0, constant(found, 1.0), found)
+    return xp.where(found < float("inf"), found, constant(found, float("nan")))
+
+
 def signed_values(hidden: Array, sink_dims: Sequence[int]) -> Array:
     """Return x[d] / rms(x) for every sink dimension d, with its sign: what a recording stores.
 
@@ -29,13 +42,11 @@ def signed_values(hidden: Array, sink_dims: Sequence[int]) -> Array:
         raise IndexError(f"no dimension {outside[0]} in a hidden state of size {size}")
 
     x = widened(hidden)
-    rms = xp.linalg.vector_norm(x, axis=-1) / size**0.5
-    rms = xp.where(rms == 0, constant(rms, 1.0), rms)
-    rms = xp.where(rms < float("inf"), rms, constant(rms, float("nan")))
     if not sink_dims:
-        return xp.zeros((*rms.shape, 0), dtype=rms.dtype, device=device(rms))
+        return xp.zeros((*x.shape[:-1], 0), dtype=x.dtype, device=device(x))
+    divisor = rms(x)
     # Slices, not a gather: an index array would have to be copied to the device.
-    return xp.stack([x[..., d] / rms for d in sink_dims], axis=-1)
+    return xp.stack([x[..., d] / divisor for d in sink_dims], axis=-1)
 
 
 def phi_from_values(values: Array) -> Array:
