@@ -261,5 +261,6 @@ class QuestionIntake(QObject):
             and model is not None
             and run.provenance.get("checkpoint") == model.checkpoint
             and run.provenance.get("dtype") == model.dtype
+            and (run.provenance.get("quantization") or "none") == model.quantization
         )
         return run if there else None
