@@ -222,6 +222,7 @@ def test_global_compares_with_the_row_that_the_second_run_used(
     np.testing.assert_allclose(maps.after, used.mean(axis=(0, 1)), rtol=1e-4, atol=1e-8)
     assert np.abs(maps.after - maps.before).max() > 1e-4
     assert panel.note.text().startswith(GLOBAL.format(what="VAR"))
+    assert panel.grid._captions["after"].text() == panel.compare.currentText() == "Run with VAR"
     # Seen from the second run it is the same comparison.
     workspace.look_at(second, position)
     settle()
@@ -236,7 +237,7 @@ def test_without_a_second_run_the_panel_says_what_to_do(qtbot: QtBot, run: Recor
     workspace.view.set(compare="run", shown="after")
     settle()
     assert panel.note.text() == NO_PAIR
-    assert "Run with VAR" in NO_PAIR
+    assert "Run pair" in NO_PAIR
 
 
 def test_one_sink_does_not_black_out_the_rest(qtbot: QtBot, run: Recording) -> None:

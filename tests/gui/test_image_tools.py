@@ -9,6 +9,7 @@ import pytest
 from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
+from tests import synthetic
 from tests.gui.panel_stage import COLS, cropped_run, move_mouse, settle, stage
 from tests.gui.test_heat_scene import tiled_layout
 from tests.gui.test_image_panel import on_widget, picked
@@ -87,6 +88,24 @@ def test_clicks_pick_add_and_let_go_and_the_words_follow(qtbot: QtBot, run: Reco
     click(2, 3)
     assert picked(panel) == set()
     assert workspace.view.current.colour_by == "visual_mass", "the words have their colours back"
+
+
+def test_another_run_with_fewer_cells_is_no_trouble(
+    qtbot: QtBot, run: Recording, tmp_path: Path
+) -> None:
+    """An undo brings the run and its cells back, one after the other."""
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    panel.pick(79)
+    settle()
+    small = synthetic.make_run(tmp_path / "small", layers=5, heads=4, rows=3, cols=3, queries=9)
+    workspace.add_run(small)
+    settle()
+    assert picked(panel) == set() and len(panel.views["before"]._scene.tokens) == 9
+    workspace.look_at(run)
+    workspace.selection.select_cells({78})
+    settle()
+    assert panel.hover.text().startswith("visual token 78 ")
 
 
 def test_picking_can_be_undone(qtbot: QtBot, run: Recording) -> None:
@@ -337,3 +356,23 @@ def test_the_cursor_says_the_tool(qtbot: QtBot, run: Recording) -> None:
         settle()
         shapes.add(panel.views["before"].cursor().shape())
     assert len(shapes) == 2 and QtWidgets.QApplication.overrideCursor() is None
+
+
+@pytest.mark.parametrize(
+    ("size", "columns"), [((1300, 460), 3), ((420, 560), 2), ((330, 1100), 1), ((700, 500), 2)]
+)
+def test_three_maps_stand_where_the_picture_is_largest(
+    qtbot: QtBot, run: Recording, size: tuple[int, int], columns: int
+) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run, size=size)
+    workspace.view.set(shown="all")
+    settle()
+    boxes = [view.geometry() for view in panel.views.values()]
+    assert len({box.left() for box in boxes}) == columns == panel.grid.columns()
+    assert len({box.width() for box in boxes}) <= 2 and boxes[0].size() == boxes[1].size()
+    boxes += [panel.bar.geometry(), panel.difference_bar.geometry()]
+    whole = panel.grid.rect()
+    for index, box in enumerate(boxes):
+        assert whole.contains(box)
+        assert not any(box.intersects(other) for other in boxes[:index])

@@ -21,6 +21,7 @@ from var_studio.gui.panels.inspector import InspectorPanel
 from var_studio.gui.panels.regions import RegionsPanel
 from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.recording import Recording
+from var_studio.recording.settings import Redistribution
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
 __all__ = ["same_look"]
@@ -80,6 +81,19 @@ def few_sinks(workspace: Workspace) -> None:
     panel.keep.button("sinks").click()
 
 
+def two_runs(workspace: Workspace) -> None:
+    """The second run asked the same, and was redistributed in every layer and step."""
+    baseline = workspace.run
+    assert baseline is not None
+    with pytest.MonkeyPatch.context() as patch:
+        act = Redistribution(tau=baseline.tau_default, p=0.9, rho=0.3)
+        second = cropped_run(
+            baseline.path.parent / "second", patch, layers=6, heads=6, intervention=act
+        )
+    workspace.add_run(second, look=False)
+    workspace.view.set(compare="run", shown="all")
+
+
 def tiles(workspace: Workspace) -> None:
     workspace.selection.select_cells({40, 41, 53})
 
@@ -96,12 +110,15 @@ def nothing(workspace: Workspace) -> None:
 
 CASES: dict[str, tuple[type[Panel], Callable[[Workspace], None], tuple[int, int]]] = {
     "image-regions": (ImagePanel, bent, (520, 440)),
+    "image-global": (ImagePanel, two_runs, (760, 360)),
+    "image-narrow": (ImagePanel, two_runs, (340, 520)),
+    "regions-narrow": (RegionsPanel, steered, (400, 340)),
     "image-tiles": (ImagePanel, tiles, (520, 440)),
     "token-map-tiles": (InspectorPanel, others, (760, 240)),
     "regions": (RegionsPanel, steered, (760, 260)),
     "token-map": (InspectorPanel, picked, (860, 260)),
     "token-map-sinks": (InspectorPanel, few_sinks, (640, 220)),
-    "regions-none": (RegionsPanel, nothing, (560, 220)),
+    "regions-none": (RegionsPanel, nothing, (640, 220)),
 }
 
 

@@ -22,6 +22,7 @@ from var_studio.gui.widgets.map_grid import MapGrid
 from var_studio.gui.widgets.map_tools import MapTools
 from var_studio.gui.widgets.segmented import Segmented
 from var_studio.gui.widgets.zoom import Zoom
+from var_studio.recording.interventions import run_name_for
 from var_studio.recording.regions import tokens_in_box
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
 
 MOMENTS = ("before", "after", "difference")
-_CAPTIONS = {
-    "local": {"before": "Before", "after": "After, local", "difference": "Difference, local"},
-    "run": {"before": "Baseline run", "after": "Run with VAR", "difference": "Difference of runs"},
-}
 BEFORE_NOTE = "As the model computed it, before any redistribution"
 
 
@@ -47,7 +44,8 @@ class ImagePanel(Panel):
         "picture that the token sees. Hatched: parts of the picture that the model never saw, and "
         "padding. Boxes: visual sinks of the layer, φ ≥ τ (Sec. 4.1). Local compares this row with "
         "its redistribution under the present settings, the same hidden states in both (Sec. 5.2). "
-        "Run with VAR compares with the second run of the model. Click a cell to pick it: the "
+        "A second run compares with the model run again, with interventions in every layer and "
+        "step. Click a cell to pick it: the "
         "words of the answer are then coloured by how much each looks at it; click it again to "
         "let go, with Ctrl to pick more. The tools on the left paint regions, which the Regions "
         "panel names. Turn the wheel to zoom, drag to move (with the right button while "
@@ -79,11 +77,11 @@ class ImagePanel(Panel):
         )
         self.compare = QtWidgets.QComboBox()
         self.compare.addItem("Local", "local")
-        self.compare.addItem("Run with VAR", "run")
+        self.compare.addItem("Second run", "run")
         self.compare.setToolTip(
-            "What “after” is: this row redistributed (local), or the model run again with VAR."
+            "What “after” is: this row redistributed (local), or the model run again (global)."
         )
-        self.compare.setAccessibleName("Compare with: local redistribution or the run with VAR")
+        self.compare.setAccessibleName("Compare with: local redistribution or the second run")
         self.compare.activated.connect(self._choose_compare)
         self.header.add_control(self.shown)
         self.header.add_control(self.compare)
@@ -275,16 +273,28 @@ class ImagePanel(Panel):
         self.shown.set_current(view.shown)
         self.compare.setCurrentIndex(self.compare.findData(view.compare))
         paired = self.workspace.paired is not None and self.workspace.baseline is not None
+        self.compare.setItemText(self.compare.findData("run"), self._second_run())
         items = cast(QtGui.QStandardItemModel, self.compare.model())
         item = items.item(self.compare.findData("run"))
         item.setEnabled(paired or view.compare == "run")
-        item.setToolTip("" if paired else "Press “Run with VAR” first.")
+        item.setToolTip("" if paired else "Press “Run pair” first.")
 
     def _lay_out(self, shown: tuple[str, ...]) -> None:
         assert self.workspace is not None
         bounds = self._scene.bounds
-        captions = _CAPTIONS[self.workspace.view.current.compare]
+        if self.workspace.view.current.compare == "local":
+            captions = dict(
+                zip(MOMENTS, ("Before", "After, local", "Difference, local"), strict=True)
+            )
+        else:
+            names = ("Baseline run", self._second_run(), "Difference of runs")
+            captions = dict(zip(MOMENTS, names, strict=True))
         self.grid.show_parts(shown, captions, bounds.width() / max(bounds.height(), 1e-9))
+
+    def _second_run(self) -> str:
+        assert self.workspace is not None
+        paired = self.workspace.paired
+        return f"Run with {run_name_for(paired.interventions)}" if paired else "Second run"
 
     def _note_text(self, shown: tuple[str, ...]) -> str:
         assert self._maps is not None and self.workspace is not None
@@ -378,6 +388,8 @@ class ImagePanel(Panel):
         reading, maps = self._reading, self._maps
         if reading is None or maps is None or self.workspace is None:
             return
+        if reading.run.layout.count != self.workspace.selection.n_visual:
+            return  # another run is about to be shown
         cells = self.workspace.selection.cells
         token = self._hovered
         if token < 0 and len(cells) == 1:

@@ -29,7 +29,7 @@ _SAMPLE = 1 << 16
 LOCAL = "LOCAL – same hidden states, this row redistributed (Sec. 5.2)"
 NOTHING_MOVES = "LOCAL – nothing moves: no head shown is redistributed (Sec. 5.1)"
 GLOBAL = "GLOBAL – the model run again with {what}"
-NO_PAIR = "No second run to compare with: press “Run with VAR”."
+NO_PAIR = "No second run to compare with: press “Run pair” in Setup."
 NOT_YET = "The other run has not come to this word."
 NO_MATCH = "The two answers differ at this word, so it has no counterpart in the other run."
 

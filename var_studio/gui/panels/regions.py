@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.errors import VarStudioError
 from var_studio.gui import memory
@@ -26,6 +26,8 @@ _HINT = (
     "No region yet. Paint one with the brush or the rectangle beside the picture, pick cells and "
     "press New, or load a mask image."
 )
+_WIDE = 600
+"""Pixels from which list and numbers stand side by side."""
 _MASKS = "Mask images (*.png *.bmp *.tif *.tiff *.gif *.webp *.jpg *.jpeg);;All files (*)"
 
 
@@ -50,7 +52,7 @@ class RegionsPanel(Panel):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         body = QtWidgets.QWidget()
-        row = QtWidgets.QHBoxLayout(body)
+        self._row = row = QtWidgets.QBoxLayout(QtWidgets.QBoxLayout.Direction.LeftToRight, body)
         row.setContentsMargins(10, 6, 10, 6)
         row.setSpacing(14)
         row.addLayout(self._build_list(), 2)
@@ -111,6 +113,13 @@ class RegionsPanel(Panel):
         scroll.setWidgetResizable(True)
         scroll.setWidget(inside)
         return scroll
+
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
+        """Numbers beside the list, or below it in a narrow panel."""
+        wide = self.width() >= _WIDE
+        directions = QtWidgets.QBoxLayout.Direction
+        self._row.setDirection(directions.LeftToRight if wide else directions.TopToBottom)
+        super().resizeEvent(event)
 
     # ------------------------------------------------------------------------------ repaint
     def set_workspace(self, workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""One map, or several beside or above each other: whichever leaves the picture larger."""
+"""One map, or several in as many columns as leave the picture largest."""
 
 from __future__ import annotations
 
@@ -51,19 +51,33 @@ class MapGrid(QtWidgets.QWidget):
         """Place everything anew."""
         self._place()
 
-    def side_by_side(self) -> bool:
-        """Whether several maps stand beside each other rather than above."""
-        count, line = max(len(self._shown), 1), self._line()
-        height = self.height() - self._bars_height(2)
-        beside = min(self.width() / count / self._aspect, height - line)
-        above = min(self.width() / self._aspect, height / count - line)
-        return beside >= above
+    def columns(self) -> int:
+        """How many maps stand beside each other: as many as leave the picture largest."""
+        count = max(len(self._shown), 1)
+        return max(range(count, 0, -1), key=self._picture_height)
+
+    def _picture_height(self, columns: int) -> float:
+        rows = -(-len(self._shown) // columns)
+        across = (self.width() - GAP * (columns - 1)) / columns
+        down = (self.height() - self._bars_below(columns)) / rows - self._line()
+        return min(across / self._aspect, down)
 
     def _line(self) -> int:
         return self.fontMetrics().height() + 3 if len(self._shown) > 1 else 0
 
-    def _bars_height(self, rows: int) -> int:
-        return rows * (self._parts[0][2].sizeHint().height() + 3)
+    def _bars_below(self, columns: int) -> int:
+        """Height kept under the maps: none where a place in the last row is free for the bars."""
+        shown = [bar for key, _, bar in self._parts if key in self._shown]
+        if self._free_place(columns):
+            return 0
+        rows = 1 if columns == len(shown) else len(dict.fromkeys(shown))
+        return rows * self._bar_height()
+
+    def _free_place(self, columns: int) -> bool:
+        return len(self._shown) % columns != 0
+
+    def _bar_height(self) -> int:
+        return self._parts[0][2].sizeHint().height() + 3
 
     def _place(self) -> None:
         parts = [part for part in self._parts if part[0] in self._shown]
@@ -74,37 +88,40 @@ class MapGrid(QtWidgets.QWidget):
             bar.setVisible(bar in bars)
         if not parts:
             return
-        beside, line = self.side_by_side(), self._line()
-        rows = 1 if beside else len(bars)
-        below = self._bars_height(rows)
-        height = max(self.height() - below, 40)
-        count = len(parts)
+        columns, line = self.columns(), self._line()
+        rows = -(-len(parts) // columns)
+        height = max(self.height() - self._bars_below(columns), 40)
+        across = (self.width() - GAP * (columns - 1)) / columns
+        down = height / rows
         for place, (key, view, _) in enumerate(parts):
-            if beside:
-                each = (self.width() - GAP * (count - 1)) / count
-                box = QtCore.QRectF(place * (each + GAP), 0, each, height)
-            else:
-                each = height / count
-                box = QtCore.QRectF(0, place * each, self.width(), each - 2)
+            row, column = divmod(place, columns)
+            box = QtCore.QRectF(column * (across + GAP), row * down, across, down)
+            if row < rows - 1:
+                box.adjust(0, 0, 0, -2)
             self._captions[key].setGeometry(
                 QtCore.QRect(int(box.left()), int(box.top()), int(box.width()), line)
             )
             view.setGeometry(box.adjusted(0, line, 0, 0).toRect())
-        self._place_bars(parts, bars, beside, height + 3)
+        if self._free_place(columns):
+            used = len(parts) % columns
+            left, top = used * (across + GAP), (rows - 1) * down + line
+            self._stack_bars(bars, QtCore.QRectF(left, top, self.width() - left, down - line))
+        elif columns < len(parts):
+            self._stack_bars(bars, QtCore.QRectF(0, height, self.width(), self.height() - height))
+        else:
+            self._bars_under_maps(parts, bars, height + 3)
 
-    def _place_bars(
-        self,
-        parts: list[tuple[str, HeatView, ColourBar]],
-        bars: list[ColourBar],
-        beside: bool,
-        top: int,
-    ) -> None:
-        each = bars[0].sizeHint().height()
+    def _stack_bars(self, bars: list[ColourBar], box: QtCore.QRectF) -> None:
+        each = self._bar_height()
+        top = box.top() + max((box.height() - each * len(bars)) / 2, 0) + 3
         for row, bar in enumerate(bars):
-            if beside:
-                # A bar lies under the maps that it belongs to.
-                boxes = [view.geometry() for _, view, own in parts if own is bar]
-                left, right = boxes[0].left(), boxes[-1].right()
-                bar.setGeometry(left, top, right - left + 1, each)
-            else:
-                bar.setGeometry(0, top + row * (each + 3), self.width(), each)
+            bar.setGeometry(int(box.left()), int(top + row * each), int(box.width()), each - 3)
+
+    def _bars_under_maps(
+        self, parts: list[tuple[str, HeatView, ColourBar]], bars: list[ColourBar], top: int
+    ) -> None:
+        """Each bar under the maps that it belongs to."""
+        for bar in bars:
+            boxes = [view.geometry() for _, view, own in parts if own is bar]
+            left, right = boxes[0].left(), boxes[-1].right()
+            bar.setGeometry(left, top, right - left + 1, self._bar_height() - 3)

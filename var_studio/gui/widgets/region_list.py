@@ -38,7 +38,6 @@ class RegionList(QtWidgets.QTreeWidget):
         self.header().setSectionResizeMode(0, QtWidgets.QHeaderView.ResizeMode.Stretch)
         self.header().setSectionResizeMode(1, QtWidgets.QHeaderView.ResizeMode.ResizeToContents)
         self.setMinimumSize(150, 60)
-        self.setMaximumWidth(420)
         self.currentItemChanged.connect(self._chosen)
         self.itemChanged.connect(self._edited)
 
