@@ -10,7 +10,9 @@ from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
 from tests.answers import PART, answered
+from tests.gui.fixtures import PATIENCE, demo, wait_idle, window  # noqa: F401
 from tests.gui.panel_stage import settle, stage
+from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels.next_token import NextTokenPanel
 from var_studio.recording.recording import Recording
 from var_studio.recording.tokens import Token
@@ -150,3 +152,42 @@ def test_lines_never_overlap(
     rows = -(-len(view.lines()) // view.columns())
     assert view.height() >= (rows + 1) * view.fontMetrics().height()
     assert view.columns() == (2 if size == (1092, 170) else 1)
+
+
+def test_a_pair_of_the_demo_is_compared_at_every_word(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    """Run pair on the real model: three runs, and each word's candidates from both ways."""
+    window, workspace = demo, demo.workspace  # noqa: F811
+    window.run_pair()
+    qtbot.waitUntil(lambda: len(workspace.runs) == 3, timeout=PATIENCE)
+    wait_idle(qtbot, window)
+    baseline, second, forced = workspace.runs
+    assert forced.teacher == baseline.id and second.teacher is None
+    assert (workspace.baseline, workspace.paired) == (baseline, second)
+    panel = window.area.panel("next_token")
+    assert isinstance(panel, NextTokenPanel)
+    window.area.docks["next_token"].show()
+    window.area.docks["next_token"].raise_()
+    for position in (int(p) for p in baseline.generated_positions[:-1]):
+        workspace.look_at(baseline, position)
+        settle()
+        before, after = baseline.tokens[position], forced.tokens[position]
+        lines = panel.candidates.lines()
+        assert len(lines) >= 10 and lines[0].before == pytest.approx(
+            math.exp(before.top[0].logprob)
+        )
+        own = next(line for line in lines if line.chosen)
+        assert before.logprob is not None and after.logprob is not None
+        assert own.before == pytest.approx(math.exp(before.logprob))
+        assert own.after == pytest.approx(math.exp(after.logprob))
+        assert "teacher-forced" in panel.subject.text()
+    workspace.view.set(colour_by="delta_logprob")
+    settle()
+    colours = window.transcript.colours
+    assert colours is not None
+    for position, change in colours.values(baseline).items():
+        before, after = baseline.tokens[position], forced.tokens[position]
+        assert change == pytest.approx(after.logprob - before.logprob)  # type: ignore[operator]
+    assert len(colours.values(baseline)) == len(baseline.generated_positions)

@@ -22,6 +22,7 @@ from var_studio.gui.models.token_list import TokenListModel, TokenRole, matches
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.transcript import TranscriptPanel
 from var_studio.gui.widgets.token_strip import TokenStrip
+from var_studio.recording.failures import RecordingError
 from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.recording import Recording
 from var_studio.recording.tokens import Token
@@ -348,6 +349,27 @@ def test_dragging_tau_reads_no_row_before_it_rests(
     assert asked == [] and panel.colours.values(answers[0]) == before
     wait_read(qtbot, panel)
     assert asked == [pytest.approx(3.9)]
+
+
+def test_a_row_that_cannot_be_read_is_said_and_the_words_stay(
+    qtbot: QtBot, answers: tuple[Recording, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, workspace = shown(qtbot, answers[0])
+    whole = Recording.attention
+
+    def damaged(run: Recording, query: int, *rest: object, **more: object) -> np.ndarray:
+        if query == 30:
+            raise RecordingError("Row 30 is damaged.", "Record the run again.")
+        return whole(run, query, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Recording, "attention", damaged)
+    workspace.view.set(colour_by="visual_mass")
+    wait_read(qtbot, panel)
+    assert "Row 30 is damaged" in panel.colour_line.text()
+    assert panel.colours is not None and not panel.colours.values(answers[0])
+    assert len(words(panel.answer)) == len(answers[0].generated_positions)
+    workspace.view.set(colour_by="probability")
+    assert panel.colours.values(answers[0])
 
 
 # ------------------------------------------------------------------------------ search
