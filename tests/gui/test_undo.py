@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -296,3 +298,26 @@ def test_a_view_of_another_version_is_restored_as_far_as_it_fits() -> None:
         1.0,
         "select",
     )
+
+
+def test_undo_keeps_no_run_that_was_removed(
+    workspace: Workspace, clock: Clock, tmp_path: Path, qtbot: QtBot
+) -> None:
+    other = make_run(tmp_path / "other", seed=4)
+    workspace.add_run(other)
+    workspace.look_at(other)
+    for _ in range(4):
+        clock.wait()
+        workspace.selection.step_token(1)
+        settle(qtbot)
+    gone = weakref.ref(other)
+    workspace.remove_run(other)
+    settle(qtbot)
+    del other
+    gc.collect()
+    assert gone() is None, "its rows would stay in memory for a thousand steps"
+    assert workspace.undo_stack.canUndo()
+    while workspace.undo_stack.canUndo():
+        workspace.undo_stack.undo()
+    settle(qtbot)
+    assert workspace.run is workspace.runs[0] and workspace.reading is not None

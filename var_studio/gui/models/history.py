@@ -23,9 +23,12 @@ MERGE_WITHIN = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All that a click can change of what is looked at."""
+    """All that a click can change of what is looked at.
 
-    run: Recording | None
+    The run weakly: a step back does not keep a run that was removed, and its rows, in memory.
+    """
+
+    run: weakref.ref[Recording] | None
     position: int | None
     row_of: RowOf
     layer: int
@@ -88,8 +91,9 @@ class LookHistory:
 
     def _look(self) -> Look:
         selection = self._workspace.selection
+        run = self._workspace.run
         return Look(
-            self._workspace.run,
+            None if run is None else weakref.ref(run),
             selection.position,
             selection.row_of,
             selection.layer,
@@ -103,8 +107,9 @@ class LookHistory:
             return
         with self.unrecorded():
             workspace.selection.set_row_of(look.row_of)
-            if look.run is not None and any(run is look.run for run in workspace.runs):
-                workspace.look_at(look.run)
+            run = None if look.run is None else look.run()
+            if run is not None and any(each is run for each in workspace.runs):
+                workspace.look_at(run)
             workspace.selection.restore(
                 look.position, look.row_of, look.layer, look.heads, look.cells
             )
@@ -138,7 +143,7 @@ class _Step(QUndoCommand):
 
 def _difference(before: Look, after: Look) -> str:
     """What changed, in a word."""
-    if before.run is not after.run:
+    if before.run != after.run:
         return "run"
     if before.position != after.position:
         return "token"

@@ -50,6 +50,7 @@ class RowsAhead(QObject):
     def rest(self) -> None:
         """Read nothing more for now; returns when the row in hand is read."""
         self._timer.stop()
+        self._next = []  # nor keep a run in memory that is shown no more
         with self._lock:
             self._wanted.clear()
             thread = self._thread
