@@ -199,3 +199,46 @@ def test_ticks_are_round_and_inside() -> None:
     ticks = tick_values(0.0, 0.0123, 5)
     assert ticks[0] == 0.0 and ticks[-1] <= 0.0123 and 3 <= len(ticks) <= 7
     assert np.allclose(np.diff(ticks), ticks[1])
+
+
+_SEEN_AS = {
+    # Machado, Oliveira and Fernandes 2009, complete deficiency, on linear RGB.
+    "all": np.eye(3),
+    "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def brightness(table: np.ndarray, eyes: str) -> np.ndarray:
+    """L* (256,) of the colours (256, 3) uint8 as such eyes see them."""
+    share = table / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.asarray(_SEEN_AS[eyes]).T, 0, 1)
+    luminance = seen @ [0.2126, 0.7152, 0.0722]
+    return np.where(luminance > 0.008856, 116 * np.cbrt(luminance) - 16, 903.3 * luminance)
+
+
+@pytest.mark.parametrize("eyes", _SEEN_AS)
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_more_is_brighter_to_all_eyes(name: str, eyes: str) -> None:
+    seen = brightness(colour_table(name), eyes)
+    steps = np.diff(seen[::8])
+    assert (steps > 0).all(), "no value looks like a smaller one"
+    assert seen[-1] - seen[0] > 60
+
+
+@pytest.mark.parametrize("eyes", _SEEN_AS)
+@pytest.mark.parametrize("name", DIVERGING)
+def test_differences_turn_at_zero_to_all_eyes(name: str, eyes: str) -> None:
+    seen = brightness(colour_table(name), eyes)
+    turn = -1 if seen[128] < seen[0] else 1
+    assert (turn * np.diff(seen[:128:8]) > 0).all() and (turn * np.diff(seen[255:128:-8]) > 0).all()
+
+
+def test_a_rainbow_would_not_pass() -> None:
+    """Negative control."""
+    import matplotlib
+
+    rainbow = (matplotlib.colormaps["jet"](np.linspace(0, 1, 256))[:, :3] * 255).round()
+    assert (np.diff(brightness(rainbow, "all")[::8]) < 0).any()

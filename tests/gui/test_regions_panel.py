@@ -11,6 +11,7 @@ from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import COLS, ROWS, SIZE, cropped_run, settle, stage
+from tests.gui.test_image_tools import two_pictures
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.regions import RegionsPanel
 from var_studio.recording.recording import Recording
@@ -164,3 +165,22 @@ def test_a_bad_mask_is_a_notice_and_changes_nothing(
     panel.load_mask(str(path))
     assert len(said) == 1 and "mask.png" in str(said[0])
     assert workspace.regions.current == ()
+
+
+def test_all_views_is_offered_where_there_are_several(
+    qtbot: QtBot, run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, workspace = staged(qtbot, run)
+    assert not panel.spread.isVisible()
+    layout = two_pictures()
+    monkeypatch.setattr(Recording, "layout", property(lambda run: layout))
+    workspace.replace_all([])
+    workspace.add_run(run)
+    settle()
+    # The tile's first four cells of 20 pixels see all of the thumbnail's first one of 30, a third
+    # of each of its neighbours.
+    workspace.regions.add({6, 7, 9, 10})
+    settle()
+    qtbot.mouseClick(panel.spread, LEFT)
+    assert workspace.regions.active is not None
+    assert set(workspace.regions.active.tokens) == {6, 7, 9, 10, 15}

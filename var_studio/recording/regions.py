@@ -7,6 +7,7 @@ share it share its regions, whatever they asked; `picture_key` says which runs t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,19 @@ def tokens_of_mask(
         + _integral(summed, left, top)
     )
     return _enough(tokens, inside, boxes, least)
+
+
+def in_all_views(layout: VisualLayout, tokens: Iterable[int]) -> tuple[int, ...]:
+    """These visual tokens, and those of other views of which at least half is what they see: a
+    thumbnail's where its tiles are painted, and the other way round. To the pixel."""
+    found = set(tokens)
+    for image, (width, height) in enumerate(layout.image_sizes):
+        of_image, boxes = _patches(layout, image)
+        mask = np.zeros((height, width), dtype=bool)
+        for left, top, right, bottom in boxes[np.isin(of_image, list(found))].round().astype(int):
+            mask[top:bottom, left:right] = True
+        found.update(tokens_of_mask(layout, image, mask))
+    return tuple(sorted(found))
 
 
 def _patches(

@@ -11,6 +11,7 @@ from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.regions import (
     Region,
     RegionError,
+    in_all_views,
     picture_key,
     tokens_in_box,
     tokens_of_mask,
@@ -114,3 +115,19 @@ def test_regions_live_in_the_session_file(tmp_path):
         attributes = json.loads(archive.read("zarr.json"))["attributes"]
     assert attributes["regions"][picture_key(run)][0] == {"name": "cup", "tokens": [3, 4]}
     assert open_session(save_session(tmp_path / "u.vars", [run])).regions == {}
+
+
+def test_a_region_reaches_the_same_part_in_other_views() -> None:
+    """A thumbnail of 2 × 2 over four tiles' 4 × 4 grid: half of a thumbnail's cell is two cells."""
+    small = View("thumbnail", 0, (0.0, 0.0, 40.0, 40.0), np.arange(4).reshape(2, 2))
+    tiles = View("tiles", 0, (0.0, 0.0, 40.0, 40.0), 4 + np.arange(16).reshape(4, 4))
+    boxes = np.zeros((20, 4))
+    for view in (small, tiles):
+        xs, ys = view.edges()
+        for row, col in np.ndindex(view.tokens.shape):
+            boxes[view.tokens[row, col]] = xs[col], ys[row], xs[col + 1], ys[row + 1]
+    layout = VisualLayout(((40, 40),), np.arange(20), (small, tiles), boxes, ((),))
+    assert in_all_views(layout, (4,)) == (4,), "a quarter of the thumbnail's cell"
+    assert in_all_views(layout, (4, 5)) == (0, 4, 5)
+    assert in_all_views(layout, (3,)) == (3, 14, 15, 18, 19)
+    assert in_all_views(layout, ()) == ()

@@ -14,7 +14,7 @@ from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.number_grid import NumberGrid
 from var_studio.gui.widgets.region_list import RegionList
 from var_studio.gui.widgets.ticks import number_text
-from var_studio.recording.regions import RegionError, tokens_of_mask
+from var_studio.recording.regions import RegionError, in_all_views, tokens_of_mask
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -40,7 +40,8 @@ class RegionsPanel(Panel):
         "Named sets of visual tokens. Paint with the brush or the rectangle beside the picture, "
         "press New for the picked cells, or load a mask image: bright pixels, a label other than "
         "0, or what is not transparent; it is scaled to the picture, and a cell belongs to the "
-        "region when half of it is marked. The numbers compare visual sinks, φ ≥ τ, with all "
+        "region when half of it is marked. All views adds the tokens of other tiles or the "
+        "thumbnail that see the same part. The numbers compare visual sinks, φ ≥ τ, with all "
         "visual tokens: with the object as region, the share outside is the background's "
         "(App. A.2, Table 6). Steer the budget here makes the region the target of the "
         "redistribution: its tokens receive Ω in place of all visual non-sinks (Sec. 5.2). "
@@ -79,16 +80,21 @@ class RegionsPanel(Panel):
         self.remove = _button("Remove", "Remove the region (Delete).")
         self.invert = _button("Invert", "All other visual tokens instead: object ↔ background.")
         self.pick = _button("Pick", "Pick the region's cells: the words show who looks there.")
+        self.spread = _button(
+            "All views", "Add the tokens of other views, tiles or thumbnail, that see the same."
+        )
         self.from_mask = _button("Mask…", "Load a mask image as a region.")
         for button, slot in (
             (self.new, self._new),
             (self.remove, self._remove),
             (self.invert, self._invert),
             (self.pick, self._pick),
+            (self.spread, self._spread),
             (self.from_mask, self._ask_mask),
         ):
             button.clicked.connect(slot)
             buttons.addWidget(button)
+        self.spread.hide()
         buttons.addStretch(1)
         column.addLayout(buttons)
         return column
@@ -136,7 +142,7 @@ class RegionsPanel(Panel):
         regions = self.workspace.regions
         active = regions.active
         self.list.show_regions(regions.current, "" if active is None else active.name)
-        for button in (self.remove, self.invert, self.pick):
+        for button in (self.remove, self.invert, self.pick, self.spread):
             button.setEnabled(active is not None)
 
     def refresh(self, reading: Reading | None) -> None:
@@ -149,6 +155,8 @@ class RegionsPanel(Panel):
         from var_studio.analysis.regions import region_attention, region_counts
 
         self._show_list()
+        layout = reading.run.layout
+        self.spread.setVisible(layout.known and len(layout.views) > len(layout.image_sizes))
         region = self.workspace.regions.active
         method = self.workspace.method.current
         self.steer.setChecked(method.target == "region")
@@ -197,6 +205,14 @@ class RegionsPanel(Panel):
             k for k in range(layout.count) if not layout.known or layout.cell_of(k) is not None
         }
         regions.set_tokens(regions.active.name, patches - set(regions.active.tokens))
+
+    def _spread(self) -> None:
+        """The same part of the picture, wherever the model sees it."""
+        assert self.workspace is not None and self.workspace.run is not None
+        regions, layout = self.workspace.regions, self.workspace.run.layout
+        if regions.active is not None:
+            tokens = in_all_views(layout, regions.active.tokens)
+            regions.set_tokens(regions.active.name, tokens)
 
     def _pick(self) -> None:
         assert self.workspace is not None
