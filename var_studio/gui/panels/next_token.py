@@ -121,7 +121,7 @@ def _subject(step: Step, found: Candidates) -> str:
     word = _word(step.before.text)
     begin = f"Word {step.number} of the answer, “{word}”"
     if step.after is None:
-        return f"{begin} · baseline only · {step.why}"
+        return f"{begin} · {step.why}"
     how = "teacher-forced" if step.way == "forced" else "free-running"
     chosen = next((row.change for row in found.rows if row.chosen_before), None)
     change = "" if chosen is None else f" · Δ log p {_signed(chosen)} nats"
