@@ -194,6 +194,52 @@ def test_a_pair_takes_a_baseline_that_is_there(loaded: Any, tmp_path: Path) -> N
     assert pair.free is not None and pair.free.generation == SIX
 
 
+def test_a_position_beyond_the_end_of_an_answer_has_no_effect(
+    loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token of the answer may be knocked out that a shorter answer, or a forced one, lacks."""
+    lmm, image = loaded("gqa"), noise(60, 60)
+    first = vs.record(lmm, image, QUESTION, generation=SIX, directory=tmp_path / "first")
+    # The answer ends at its third token; the limit is six.
+    ends = first.tokens[first.prompt_length + 2].id
+    monkeypatch.setattr(lmm.hf_model.generation_config, "eos_token_id", ends)
+    within, beyond = first.prompt_length, first.prompt_length + 5
+    pair = record_pair(
+        lmm, image, QUESTION, generation=SIX, directory=tmp_path / "pair",
+        intervention=vs.Knockout(tokens="chosen", positions=(within, beyond)),
+    )  # fmt: skip
+    assert len(answer(pair.baseline)) <= 3 and pair.forced is not None
+    assert beyond >= pair.forced.length
+    alone = vs.record(
+        lmm, image, QUESTION, teacher=pair.baseline, directory=tmp_path / "alone",
+        intervention=vs.Knockout(tokens="chosen", positions=(within,)),
+    )  # fmt: skip
+    assert alone.tokens == pair.forced.tokens
+    last = len(alone.query_positions) - 1
+    row = pair.forced.intervened(last)
+    np.testing.assert_array_equal(row, alone.intervened(last))
+    assert (row[..., within] == 0).all() and (pair.forced.attention(last)[..., within] > 0).any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        vs.Knockout(tokens="chosen", positions=(5000,)),
+        vs.Redistribution(sink_dims=(5,), target="region", region=(5000,)),
+    ],
+    ids=["position", "region"],
+)
+def test_a_token_that_there_is_not_is_refused_before_the_baseline(
+    loaded: Any, tmp_path: Path, settings: Any
+) -> None:
+    with pytest.raises(vs.VarStudioError, match="5000"):
+        record_pair(
+            loaded("gqa"), noise(60, 60), QUESTION, intervention=settings, generation=SIX,
+            directory=tmp_path / "x",
+        )  # fmt: skip
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_pair_without_an_intervention_is_refused(loaded: Any, tmp_path: Path) -> None:
     with pytest.raises(vs.VarStudioError, match="needs an intervention"):
         record_pair(

@@ -128,6 +128,7 @@ def record_runs(
     """
     progress.say("Loading the libraries")
     from var_studio.engine.generation import record as record_run
+    from var_studio.engine.question import check_question
     from var_studio.models.loading import load_model
 
     lmm = load_model(
@@ -139,6 +140,12 @@ def record_runs(
         on_event=lambda event: tell_loading(progress, event),
         cancel=cancel,
     )
+    changes = wanted[-1][0]
+    if changes and not cancel.is_set():
+        # What does not fit is known before the baseline has cost its time.
+        check_question(
+            lmm, asked.images, task.prompt, changes, history=asked.history, generation=generation
+        )
     for settings, forced in wanted:
         name = run_name_for(settings) + (FORCED if forced else "")
         if cancel.is_set():

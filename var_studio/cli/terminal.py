@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from var_studio.errors import VarStudioError
+from var_studio.recording.refusals import BESIDE_OTHERS
 from var_studio.recording.settings import Settings
 
 T = TypeVar("T", bound=Settings)
@@ -71,10 +72,24 @@ def settings_of(
         return kind.model_validate({n: value for n, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        field = "-".join(str(part) for part in first["loc"][:1])
-        option = "--" + (options or {}).get(field, field).replace("_", "-")
+        option = _option("-".join(str(part) for part in first["loc"][:1]), options)
+        if first["type"] == BESIDE_OTHERS:
+            raise VarStudioError(_beside_others(option, first, options)) from error
         said = first["msg"].removeprefix("Input should be ")
         raise VarStudioError(f"{option} is {first['input']}: it must be {said}.") from error
+
+
+def _option(field: str, options: Mapping[str, str] | None) -> str:
+    return "--" + (options or {}).get(field, field).replace("_", "-")
+
+
+def _beside_others(option: str, error: Any, options: Mapping[str, str] | None) -> str:
+    """What is wrong with an option beside another one."""
+    context = error["ctx"]
+    if "choice" not in context:
+        return f"{option} is {error['input']}. {error['msg']}."
+    other = f"{_option(context['choice'], options)} {context['value'].strip(chr(39))}"
+    return f"{option} goes with {other} alone." if error["input"] else f"{other} needs {option}."
 
 
 def number(value: float) -> float | str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from var_studio.models.errors import NotLoadedError
 from var_studio.models.loaded import LoadedModel
-from var_studio.recording.apply import check_layers
+from var_studio.recording.apply import check_layers, check_tokens
 from var_studio.recording.failures import SettingsError, StorageError
 from var_studio.recording.interventions import FORCED, on_attention, run_name_for
 from var_studio.recording.settings import Knockout, Redistribution
 from var_studio.recording.store import GROUP
 
 if TYPE_CHECKING:
+    from var_studio.models.loaded import Encoded
     from var_studio.recording.settings import AttentionIntervention, Interventions
 
 _LONGEST_NAME: Final = 200
@@ -68,6 +69,19 @@ def check_interventions(interventions: Interventions, lmm: LoadedModel) -> None:
                 f"sink), which a {settings.kind} does not reckon with.",
                 "Redistribution works: it leaves that part alone.",
             )
+
+
+def check_named_tokens(
+    interventions: Interventions, lmm: LoadedModel, encoded: Encoded, max_new_tokens: int
+) -> None:
+    """Raise SettingsError for an intervention that names a token which the question cannot have.
+
+    The answer's tokens count up to the limit of new tokens, however short it turns out.
+    """
+    room = lmm.context_length - encoded.input_length
+    longest = encoded.length + min(max_new_tokens, room)
+    for settings in on_attention(interventions):
+        check_tokens(settings, n_visual=encoded.layout.count, length=longest)
 
 
 def _attends_beside_keys(lmm: LoadedModel) -> bool:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from var_studio.analysis.compare import Comparison, compare
 from var_studio.engine.arguments import (
-    check_interventions,
     check_model,
     run_directory,
     run_name,
 )
 from var_studio.engine.events import OnEvent
 from var_studio.engine.generation import record
+from var_studio.engine.question import check_question
 from var_studio.recording.failures import RecordingError, SettingsError
 from var_studio.recording.interventions import FORCED, interventions_from
 from var_studio.recording.recording import Recording
@@ -25,6 +25,7 @@ from var_studio.recording.settings import (
     Intervention,
     Interventions,
     RecordingOptions,
+    settled,
 )
 from var_studio.recording.tokens import Exchange
 
@@ -94,9 +95,12 @@ def record_pair(
         raise SettingsError(
             "A pair needs an intervention.", "Write intervention=vs.Redistribution(...)."
         )
-    check_interventions(interventions, lmm)
     name = run_name(name, interventions)
     parent = run_directory(directory)
+    if generation is None and baseline is not None:
+        generation = baseline.generation
+    generation = settled(Generation, generation, "generation")
+    check_question(lmm, image, prompt, interventions, history=history, generation=generation)
     cancel = cancel or threading.Event()
 
     def run(
@@ -122,8 +126,6 @@ def record_pair(
 
     if baseline is None:
         baseline = run("baseline")
-    elif generation is None:
-        generation = baseline.generation
     if cancel.is_set():
         return Pair(baseline)
     free = run("free", name, interventions)

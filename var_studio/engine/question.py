@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from var_studio.engine.arguments import check_interventions, check_named_tokens
 from var_studio.recording.failures import SettingsError
 from var_studio.recording.recording import Recording
 from var_studio.recording.tokens import Exchange
 
 if TYPE_CHECKING:
-    from var_studio.models.loaded import Encoded
+    from var_studio.models.loaded import Encoded, LoadedModel
+    from var_studio.recording.settings import Generation, Interventions
 
 
 def earlier_exchanges(history: Any) -> tuple[Exchange, ...]:
@@ -38,6 +40,22 @@ def images_in_question(image: Any, history: Any) -> Any:
     if image is None and isinstance(history, Recording):
         return [history.stored_image(index) for index in range(len(history.image_entries))]
     return image
+
+
+def check_question(
+    lmm: LoadedModel,
+    image: Any,
+    prompt: str,
+    interventions: Interventions,
+    *,
+    history: Sequence[Exchange] | Recording = (),
+    generation: Generation,
+) -> None:
+    """Raise what `record` would for interventions that do not fit a question. Nothing is run."""
+    check_interventions(interventions, lmm)
+    image, history = images_in_question(image, history), earlier_exchanges(history)
+    encoded = lmm.encode(image, prompt, history)
+    check_named_tokens(interventions, lmm, encoded, generation.max_new_tokens)
 
 
 def check_teacher(teacher: Any) -> None:

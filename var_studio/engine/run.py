@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.engine import discovery
+from var_studio.engine.arguments import check_named_tokens
 from var_studio.engine.capture import Capture, Pass
 from var_studio.engine.contrast import Contrasting
 from var_studio.engine.decoding import Forced, Watch, end_tokens, generate_arguments, seeded
@@ -84,10 +85,12 @@ class Run:
         self._emit(Progress("encoding", 0, 1))
         encoded = lmm.encode(image, prompt, history)
         self._emit(Progress("encoding", 1, 1))
-        wanted = self._generation.max_new_tokens
+        wanted = longest = self._generation.max_new_tokens
         if self._teacher is not None:
             self._answer = answer_of(self._teacher, encoded)
             wanted = len(self._answer)
+            longest = max(longest, wanted)
+        check_named_tokens(self._interventions, lmm, encoded, longest)
         self._max_new = min(wanted, lmm.context_length - encoded.input_length)
         self._prompt_length = encoded.length
         self._turn = len(history)

@@ -83,6 +83,27 @@ def check_layers(settings: AttentionIntervention, n_layers: int) -> None:
         )
 
 
+def check_tokens(settings: AttentionIntervention, *, n_visual: int, length: int) -> None:
+    """Raise SettingsError where the settings name a token that a question cannot have.
+
+    `n_visual`: its visual tokens; `length`: its positions with the longest answer allowed.
+    """
+    if isinstance(settings, Redistribution) and settings.target == "region":
+        if settings.region[-1] >= n_visual:
+            raise SettingsError(
+                f"The region names visual token {settings.region[-1]}; this question has "
+                f"{n_visual}.",
+                f"Choose from 0 to {n_visual - 1}.",
+            )
+    # Only chosen tokens have positions.
+    if isinstance(settings, Knockout) and settings.positions and settings.positions[-1] >= length:
+        raise SettingsError(
+            f"The knockout names position {settings.positions[-1]}; this run has at most "
+            f"{length} tokens.",
+            "Choose positions of the sequence.",
+        )
+
+
 def active_layers(settings: AttentionIntervention, n_layers: int) -> Bools:
     """Which layers are changed, (L,) bool.
 
@@ -137,27 +158,16 @@ def marked_keys(
 
     Of a knockout: those it hides. Of a redistribution to a region: the region. `visual` (T,) and
     `sinks` (..., T) are those of the whole sequence, `visual_positions` (V,) where its visual
-    tokens lie. Raises SettingsError for a token that the sequence does not have.
+    tokens lie. Chosen positions may lie beyond the end of an answer that was shorter. Raises
+    SettingsError for a visual token that there is not.
     """
     if isinstance(settings, Redistribution) and settings.target == "region":
-        n_visual = len(visual_positions)
-        if settings.region[-1] >= n_visual:
-            raise SettingsError(
-                f"The region names visual token {settings.region[-1]}; this question has "
-                f"{n_visual}.",
-                f"Choose from 0 to {n_visual - 1}.",
-            )
+        check_tokens(settings, n_visual=len(visual_positions), length=len(visual))
         return _mask([visual_positions[k] for k in settings.region], visual)
     if not isinstance(settings, Knockout):
         return None
     if settings.tokens == "chosen":
-        if settings.positions[-1] >= len(visual):
-            raise SettingsError(
-                f"The knockout names position {settings.positions[-1]}; this run has at most "
-                f"{len(visual)} tokens.",
-                "Choose positions of the sequence.",
-            )
-        return _mask(settings.positions, visual)
+        return _mask([p for p in settings.positions if p < len(visual)], visual)
     if settings.tokens == "visual-sinks":
         return knockout.visual_sinks(visual, sinks)
     scores = _scores(len(visual), settings.seed, layers, visual)

@@ -442,10 +442,12 @@ def test_the_second_run_is_made_with_what_is_asked_for(ask, tmp_path, options, n
     ("options", "said"),
     [
         (["--knockout", "eyes"], "--knockout"),
-        (["--knockout", "chosen"], "positions"),
+        (["--knockout", "chosen"], "--knockout chosen needs --positions."),
+        (["--target", "region"], "--target region needs --region."),
+        (["--first-layer", "2", "--last-layer", "1"], "before the first layer, 2"),
         (["--positions", "5-x"], "--positions is 5-x"),
         (["--positions", "9-5"], "range 9-5"),
-        (["--knockout", "visual-sinks", "--positions", "3"], "only for tokens='chosen'"),
+        (["--knockout", "visual-sinks", "--positions", "3"], "goes with --knockout chosen alone"),
         (["--knockout", "visual-sinks", "--rho", "0.5"], "--rho belongs to nothing"),
         (["--intervention-seed", "3"], "--intervention-seed belongs to nothing"),
         (["--contrast", "-1"], "--contrast is -1"),
@@ -466,7 +468,10 @@ def test_an_intervention_that_makes_no_sense_is_refused(ask, options, said):
         (["--var", "--last-layer", "99"], "layer 99"),
     ],
 )
-def test_what_does_not_fit_the_question_leaves_the_baseline(ask, options, said):
+def test_what_does_not_fit_the_question_is_refused_before_the_baseline(
+    ask, tmp_path, options, said
+):
     outcome = ask("--max-new-tokens", 1, *options)
     assert outcome.code == 2 and "Traceback" not in outcome.err
-    assert said in outcome.err and "The baseline is kept in" in outcome.err
+    assert said in outcome.err and "Recording" not in outcome.err
+    assert list(tmp_path.iterdir()) == [] and kept_runs() == []
