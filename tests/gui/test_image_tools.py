@@ -13,7 +13,7 @@ from tests import synthetic
 from tests.gui.panel_stage import COLS, cropped_run, move_mouse, settle, stage
 from tests.gui.test_heat_scene import tiled_layout
 from tests.gui.test_image_panel import on_widget, picked
-from var_studio.gui.panels.image import ImagePanel
+from var_studio.gui.panels.image import UNSEEN, ImagePanel
 from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.colour_maps import placed, to_indices
 from var_studio.gui.widgets.heat_scene import scenes_of
@@ -275,6 +275,16 @@ def test_views_are_switched_and_follow_what_is_picked_elsewhere(
     settle()
     assert panel.part.currentIndex() == 2, "a newline lies in no view"
     assert "no patch: newline or separator" in panel.hover.text()
+
+
+def test_the_hatched_border_says_why(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    stage(qtbot, panel, run)
+    view = panel.views["before"]
+    move_mouse(view, on_widget(view, 60.0, 200.0))
+    assert panel.hover.text() == UNSEEN
+    move_mouse(view, middle(view, 2, 2))
+    assert panel.hover.text().startswith(f"visual token {2 * COLS + 2} ")
 
 
 def test_the_border_of_a_set_of_cells() -> None:

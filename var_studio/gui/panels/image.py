@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
 
 MOMENTS = ("before", "after", "difference")
+UNSEEN = "The model never saw this part of the picture: it was cropped away."
 BEFORE_NOTE = "As the model computed it, before any redistribution"
 
 
@@ -130,6 +131,7 @@ class ImagePanel(Panel):
             view = HeatView(self.zoom)
             view.setAccessibleName(f"Map on the picture: {moment}")
             view.token_hovered.connect(self._hover)
+            view.unseen_hovered.connect(self._hover_unseen)
             view.token_clicked.connect(self.pick)
             view.box_drawn.connect(self._box_drawn)
             view.cells_painted.connect(self._paint)
@@ -383,6 +385,12 @@ class ImagePanel(Panel):
         for view in self.views.values():
             view.set_hovered(token)
         self._say_hovered()
+
+    def _hover_unseen(self, unseen: bool) -> None:
+        if unseen:
+            self.hover.set_text(UNSEEN)
+        else:
+            self._say_hovered()
 
     def _say_hovered(self) -> None:
         reading, maps = self._reading, self._maps

@@ -105,6 +105,12 @@ class HeatScene:
                     return token
         return None
 
+    def unseen_at(self, x: float, y: float) -> bool:
+        """Whether a point of the scene lies in a part of the picture that the model never saw."""
+        return any(
+            left <= x < right and top <= y < bottom for left, top, right, bottom in self.unseen
+        )
+
     def neighbour(self, token: int, rows: int, cols: int) -> int | None:
         """The token some rows down and columns right of one, in the same grid."""
         for view in self.views:

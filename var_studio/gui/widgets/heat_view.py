@@ -59,7 +59,7 @@ class HeatView(HeatKeys):
         self._ground: QtGui.QPixmap | None = None
         self._pressed: QtCore.QPointF | None = None
         self._button = QtCore.Qt.MouseButton.NoButton
-        self._dragging = False
+        self._dragging = self._on_unseen = False
         self._box: QtCore.QRectF | None = None
 
     # ------------------------------------------------------------------------ what to show
@@ -299,6 +299,8 @@ class HeatView(HeatKeys):
                 self.zoom.shift(step)
                 return
         self._hover(self.token_at(point))
+        place = self.to_scene(point)
+        self._hover_unseen(self._scene is not None and self._scene.unseen_at(place.x(), place.y()))
 
     def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:
         """End the rectangle or stroke; a press and a release in one place are a click on a cell."""
@@ -330,6 +332,12 @@ class HeatView(HeatKeys):
     def leaveEvent(self, event: QtCore.QEvent) -> None:
         """The pointer is on no cell any more."""
         self._hover(-1)
+        self._hover_unseen(False)
+
+    def _hover_unseen(self, unseen: bool) -> None:
+        if unseen != self._on_unseen:
+            self._on_unseen = unseen
+            self.unseen_hovered.emit(unseen)
 
     def wheelEvent(self, event: QtGui.QWheelEvent) -> None:
         """Zoom around the pointer."""
