@@ -218,6 +218,38 @@ def test_a_run_says_what_was_done_to_it(loaded: Any, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("fields", "idle"),
+    [
+        ({"kind": "redistribution"}, "redistribution"),
+        ({"kind": "knockout"}, "knockout"),
+        ([{"kind": "knockout", "tokens": "random-visual"}, {}], "knockout and redistribution"),
+        ([{"kind": "knockout", "tokens": "chosen", "positions": [5]}, {}], "redistribution"),
+        ({"kind": "knockout", "tokens": "chosen", "positions": [5]}, ""),
+        ({"kind": "head-ablation", "mass_min": 0.0}, ""),
+        ({"kind": "head-ablation", "mass_min": 0.0, "convention": "released-code"}, "ablation"),
+        ({"kind": "head-ablation", "heads": "complement", "convention": "released-code"}, ""),
+        ({"kind": "contrast"}, ""),
+    ],
+    ids=str,
+)
+def test_a_run_says_what_did_nothing_for_want_of_sink_dimensions(
+    loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: Any, idle: str
+) -> None:
+    """And is the plain run then, bit for bit."""
+    lmm, image = loaded("crop"), noise(60, 60)
+    monkeypatch.setattr(lmm, "sink_dims", ())  # as where discovery found none
+    run, logits = recorded_logits(lmm, image, fields, tmp_path / "run", steps=2)
+    said = run.provenance["without_effect"]
+    assert f"{idle} changed nothing" in said if idle else said == ""
+    if len(run.interventions) == (" and " in idle) + 1:
+        _, plain = recorded_logits(lmm, image, None, tmp_path / "plain", steps=2)
+        assert np.array_equal(logits, plain) == bool(idle)
+    monkeypatch.setattr(lmm, "sink_dims", (5, 17))
+    run, _ = recorded_logits(lmm, image, fields, tmp_path / "sinks", steps=1)
+    assert run.provenance["without_effect"] == ""
+
+
 @pytest.mark.parametrize("settings", [knockout(), ablation()], ids=["knockout", "ablation"])
 def test_heads_that_attend_beside_the_tokens_cannot_lose_some(
     loaded: Any, tmp_path: Path, settings: Any

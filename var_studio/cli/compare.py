@@ -10,6 +10,7 @@ from typing import Any
 
 from var_studio.analysis.compare import Comparison, compare
 from var_studio.analysis.scores import ScoredToken, Scores, score
+from var_studio.cli.contents import without_effect
 from var_studio.cli.export import find_run, position_of
 from var_studio.cli.record import change_in_words, divergence
 from var_studio.cli.terminal import number
@@ -126,6 +127,8 @@ def _print_all(first: Recording, compared: Sequence[Compared]) -> None:
         if each.free is not None:
             print(f"{each.free.name}: {each.free.text}")
             print(divergence(first, each.free))
+        if without_effect(each.run):
+            print(without_effect(each.run))
         if each.scores is not None:
             _print_scores(first, each.run, each.scores)
 
@@ -178,6 +181,7 @@ def _document(each: Compared) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": each.run.name,
         "interventions": [i.model_dump(mode="json") for i in each.run.interventions],
+        "without_effect": without_effect(each.run),
     }
     found = each.comparison
     if each.free is not None and found is not None:

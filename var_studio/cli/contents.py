@@ -88,6 +88,8 @@ def _print_run(index: int, run: Recording) -> None:
     print(f"D = {run.hidden_size}, sink dimensions {dims}, τ = {run.tau_default:.4g}")
     for each in run.interventions:
         print(f"    changed   {interventions_line([each])}")
+    if without_effect(run):
+        print(f"    note      {without_effect(run)}")
     if run.teacher is not None:
         print(f"    scores    the answer of run {run.teacher} (teacher-forced)")
     for said in run.exchanges[:-1]:
@@ -114,6 +116,11 @@ def _print_run(index: int, run: Recording) -> None:
     print("    tokens    position, name, text; * has a row")
     for line in _token_lines(run):
         print(f"      {line}")
+
+
+def without_effect(run: Recording) -> str:
+    """What of the interventions changed nothing, and why; empty where all did."""
+    return str(run.provenance.get("without_effect") or "")
 
 
 def _token_lines(run: Recording) -> list[str]:

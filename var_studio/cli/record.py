@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from var_studio.analysis.compare import compare
 from var_studio.analysis.scores import Scores, score
+from var_studio.cli.contents import without_effect
 from var_studio.cli.question import Subject, subject
 from var_studio.cli.terminal import Progress, complain, settings_of, stopped
 from var_studio.errors import VarStudioError
@@ -101,6 +102,8 @@ def record(
         keep(runs, task.out)
     for run in runs[:2]:
         print(f"{run.name}: {run.text}")
+        if without_effect(run):
+            print(without_effect(run))
     if len(runs) >= 2:
         print(divergence(runs[0], runs[1]))
     if len(runs) == 3:

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from var_studio.recording.interventions import on_attention
+from var_studio.recording.interventions import on_attention, without_effect
 
 if TYPE_CHECKING:
     from var_studio.engine.fidelity import Fidelity
@@ -28,6 +28,8 @@ def provenance(
     """Everything known before the run, as plain JSON values."""
     acting = on_attention(interventions)
     given = any(each.sink_dims is not None for each in acting)
+    # None: discovery was stopped.
+    sinkless = not (given or lmm.sink_dims is None or lmm.sink_dims)
     return {
         "model": lmm.name,
         "checkpoint": lmm.checkpoint,
@@ -47,6 +49,7 @@ def provenance(
         "generation": generation.model_dump(mode="json"),
         "seed": generation.seed,
         "interventions": [each.model_dump(mode="json") for each in interventions],
+        "without_effect": without_effect(interventions) if sinkless else "",
         "convention": acting[0].convention if acting else "paper",
         "packages": package_versions(),
         "python": platform.python_version(),

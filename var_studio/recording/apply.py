@@ -88,14 +88,12 @@ def check_tokens(settings: AttentionIntervention, *, n_visual: int, length: int)
 
     `n_visual`: its visual tokens; `length`: its positions with the longest answer allowed.
     """
-    if isinstance(settings, Redistribution) and settings.target == "region":
-        if settings.region[-1] >= n_visual:
-            raise SettingsError(
-                f"The region names visual token {settings.region[-1]}; this question has "
-                f"{n_visual}.",
-                f"Choose from 0 to {n_visual - 1}.",
-            )
-    # Only chosen tokens have positions.
+    # Only what names tokens has a region or positions.
+    if isinstance(settings, Redistribution) and settings.region and settings.region[-1] >= n_visual:
+        raise SettingsError(
+            f"The region names visual token {settings.region[-1]}; this question has {n_visual}.",
+            f"Choose from 0 to {n_visual - 1}.",
+        )
     if isinstance(settings, Knockout) and settings.positions and settings.positions[-1] >= length:
         raise SettingsError(
             f"The knockout names position {settings.positions[-1]}; this run has at most "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from var_studio.method import conventions
 from var_studio.recording.failures import SettingsError
 from var_studio.recording.settings import (
     AttentionIntervention,
@@ -93,6 +94,27 @@ def of_kind(interventions: Sequence[Intervention], kind: type[T]) -> T | None:
     return next((each for each in interventions if isinstance(each, kind)), None)
 
 
+def without_effect(interventions: Sequence[Intervention]) -> str:
+    """What changes nothing in a model without sink dimensions, in a sentence; empty if all does."""
+    idle = [_SAID[each.kind] for each in on_attention(interventions) if _needs_sinks(each)]
+    if not idle:
+        return ""
+    return (
+        "No sink dimension of the model is known, so that no token is a sink: "
+        f"{' and '.join(idle)} changed nothing."
+    )
+
+
+def _needs_sinks(settings: AttentionIntervention) -> bool:
+    if isinstance(settings, Redistribution):
+        return True
+    if isinstance(settings, Knockout):
+        return settings.tokens != "chosen"
+    # Without sinks the released code selects no head; the paper's test goes by the image alone.
+    selects = conventions.rules(settings.convention).selects_without_visual_sink
+    return settings.heads != "complement" and not selects
+
+
 def method_settings(interventions: Sequence[Intervention]) -> Redistribution:
     """What interventions say of sinks and heads, as a redistribution: theirs, if they have one.
 
@@ -111,6 +133,7 @@ def run_name_for(interventions: Sequence[Intervention]) -> str:
     return " + ".join(NAMES[each.kind] for each in interventions) or "baseline"
 
 
+_SAID: Final = {**NAMES, "redistribution": "redistribution"}
 _ORDER: Final = ("knockout", "head-ablation", "redistribution", "contrast")
 
 

@@ -164,3 +164,27 @@ def test_several_pictures(cli, picture, tmp_path):
     assert outcome.code == 0, outcome.err
     with open_session(out) as session:
         assert [e.name for e in session.runs[0].image_entries] == ["scene-4.png", "scene-5.png"]
+
+
+def test_what_did_nothing_is_said(cli, picture, pair, tmp_path, monkeypatch):
+    """In a model in which no sink dimension was found."""
+    from var_studio.models import loading
+
+    genuine = loading.load_model
+
+    def load_model(*given, **named):
+        lmm = genuine(*given, **named)
+        lmm.sink_dims = ()
+        return lmm
+
+    monkeypatch.setattr(loading, "load_model", load_model)
+    out = tmp_path / "s.vars"
+    words = [picture if word == "PICTURE" else word for word in ASKED]
+    said = "so that no token is a sink: redistribution changed nothing."
+    for command in (["record", *words, "--out", out, "--var"], ["info", out], ["compare", out]):
+        outcome = cli(*command)
+        assert outcome.code == 0 and outcome.out.count(said) == 1
+    (compared,) = json.loads(cli("compare", out, "--json").out)["comparisons"]
+    assert compared["without_effect"].endswith(said)
+    # Control: with sinks nothing is said.
+    assert "no token is a sink" not in cli("info", pair).out + cli("compare", pair).out
