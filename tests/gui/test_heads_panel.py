@@ -146,7 +146,7 @@ def test_outlines_follow_rho(qtbot: QtBot, run: Recording) -> None:
         settle()
         expected = run.image_centric(query, workspace.method.current)
         np.testing.assert_array_equal(panel.atlas._outlined, expected)
-        assert panel.summary.text().startswith(f"{int(expected.sum())} of 35 heads image-centric")
+        assert panel.summary.text().startswith(f"{int(expected.sum())} of 35 image-centric")
         counts.append(int(expected.sum()))
     assert counts[0] > counts[-1], "ρ must have made a difference"
 

@@ -144,7 +144,7 @@ def summary(reading: Reading) -> str:
     if settings.convention == "released-code":
         rule = f"sink share ≤ {settings.rho:g}"
     return (
-        f"{int(chosen.sum()):,} of {chosen.size:,} heads image-centric "
+        f"{int(chosen.sum()):,} of {chosen.size:,} image-centric "
         f"({rule}, mass ≥ {settings.mass_min:g})"
     )
 

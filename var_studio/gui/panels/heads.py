@@ -43,6 +43,13 @@ VALUE_COLOURS = "viridis"
 SLICE, PAUSE = 0.008, 15
 """Seconds that rows are read for at once, and milliseconds between: the window stays quick."""
 
+_BAR_LABELS = {
+    "before": "α / own limit",
+    "after": "local α after / own limit",
+    "difference": "local Δα / own limit",
+}
+"""Each head's map has a scale of its own, which ends at 1 here."""
+
 _ORDERS = (
     ("grid", "Grid", "Layers from top to bottom, heads from left to right."),
     ("sorted", "Sorted", "All heads in a line, the largest value first (Fig. 4)."),
@@ -90,6 +97,7 @@ class HeadsPanel(Panel):
         ):
             self.value.addItem(label, key)
             self.value.setItemData(self.value.count() - 1, tip, QtCore.Qt.ItemDataRole.ToolTipRole)
+        self.value.setMinimumWidth(90)  # as wide as its words where there is room
         self.value.setToolTip("What each cell shows.")
         self.value.setAccessibleName("What each head's cell shows")
         self.value.activated.connect(self._choose_value)
@@ -108,6 +116,7 @@ class HeadsPanel(Panel):
         legend.setSpacing(4)
         legend.addWidget(Swatch("image_centric"))
         legend.addWidget(self.summary, 1)
+        legend.addWidget(self.all_heads)
         column.addLayout(legend)
         self.atlas = AtlasView()
         self.strip = StripView()
@@ -146,7 +155,6 @@ class HeadsPanel(Panel):
         row.addWidget(self.order)
         row.addStretch(1)
         row.addWidget(self.aggregate)
-        row.addWidget(self.all_heads)
         return row
 
     def set_workspace(self, workspace: Workspace) -> None:
@@ -280,7 +288,8 @@ class HeadsPanel(Panel):
             self._limits = maps, sinks, head_limits(maps, self._sinks(reading)[:, None])
         self.atlas.set_maps(maps, self._limits[2], colours, aspect=aspect, signed=signed)
         low = -1.0 if signed else 0.0
-        self.bar.set_scale(low, 1.0, colours, f"{self._told()} (each head's own limit)", True)
+        label = _BAR_LABELS[self._moment()]
+        self.bar.set_scale(low, 1.0, colours, label, True)
 
     def _told(self) -> str:
         """What the maps are of, in words."""
