@@ -14,6 +14,7 @@ from tests.gui.panel_stage import COLS, cropped_run, move_mouse, settle, stage
 from tests.gui.test_heat_scene import tiled_layout
 from tests.gui.test_image_panel import on_widget, picked
 from var_studio.gui.panels.image import UNSEEN, ImagePanel
+from var_studio.gui.panels.image_maps import LOCAL
 from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.colour_maps import placed, to_indices
 from var_studio.gui.widgets.heat_scene import scenes_of
@@ -168,6 +169,15 @@ def test_a_rectangle_takes_cells_half_inside_and_control_takes_them_away(
     # A click is the cell under it.
     qtbot.mouseClick(view, LEFT, pos=middle(view, 7, 7).toPoint())
     assert region_tokens(panel) == cells((1, 3), (2, 3), (7, 7))
+
+
+def test_words_say_where_the_budget_goes(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.view.set(shown="after")
+    workspace.method.set(rho=0.0, mass_min=0.0, target="region", region=(3, 4, 5))
+    settle()
+    assert panel.note.text() == f"{LOCAL} · to a region of 3 tokens"
 
 
 def test_the_buttons_choose_the_tool(qtbot: QtBot, run: Recording) -> None:

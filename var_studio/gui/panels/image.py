@@ -8,10 +8,10 @@ import numpy as np
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.errors import VarStudioError
-from var_studio.figures.words import STRIP
+from var_studio.figures.words import STRIP, count
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.cell_words import cell_text, cells_text, scene_text, sinks_elsewhere
-from var_studio.gui.panels.image_maps import Maps, MapSource, difference_limits, subject
+from var_studio.gui.panels.image_maps import LOCAL, Maps, MapSource, difference_limits, subject
 from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.heat_scene import HeatScene, scenes_of, to_qimage
 from var_studio.gui.widgets.heat_view import HeatView, Overlay
@@ -303,9 +303,12 @@ class ImagePanel(Panel):
         note = self._maps.note
         if shown == ("before",) and self.workspace.view.current.compare == "local":
             note = BEFORE_NOTE
+        assert self._reading is not None
+        settings = self._reading.settings
+        if note == LOCAL and settings.target == "region":
+            note += f" · to a region of {count(len(settings.region), 'token')}"
         if self._scene.strip:
             return f"{STRIP.capitalize()}. {note}"
-        assert self._reading is not None
         elsewhere = sinks_elsewhere(self._reading, self._scene)
         return f"{note} · {elsewhere}" if elsewhere else note
 
