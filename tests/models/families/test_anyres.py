@@ -69,6 +69,42 @@ def test_what_is_said_to_be_unseen_is(family: Get, size: tuple[int, int]) -> Non
             assert change((slice(y, y + 1), slice(x, x + 1))) > 0.01
 
 
+def test_cells_of_several_images_end_before_the_unseen_rest(family: Get) -> None:
+    """Centres from the processor's pixels of ramps; an off-by-two-pixels map is clearly wrong."""
+    lmm = family(ONEVISION)
+    tower = lmm.hf_model.config.vision_config
+    side, patch = tower.image_size, tower.patch_size
+    cells = side // patch
+    assert side - cells * patch == 2
+    sizes = [(200, 200), (300, 180), (160, 250)]
+    for axis in (0, 1):
+        pictures = []
+        for size in sizes:
+            ramp = np.broadcast_to(np.linspace(0, 255, size[axis]), size[:: 2 * axis - 1])
+            plane = ramp if axis == 0 else ramp.T
+            pictures.append(Image.fromarray(np.repeat(plane.astype(np.uint8)[..., None], 3, -1)))
+        assert [picture.size for picture in pictures] == sizes
+        encoded = lmm.encode(pictures, "?")
+        layout = encoded.layout
+        made = lmm.processor.image_processor
+        red = encoded.inputs["pixel_values"][:, 0, 0].numpy() * made.image_std[0]
+        red += made.image_mean[0]
+        for image, (view, size) in enumerate(zip(layout.views, sizes, strict=True)):
+            assert view.image == image and (view.rows, view.cols) == (cells, cells)
+            blocks = red[image, : cells * patch, : cells * patch]
+            seen = blocks.reshape(cells, patch, cells, patch).mean((1, 3)) * size[axis]
+            edges = view.edges()[axis]
+            centres = (edges[1:] + edges[:-1]) / 2
+            cell = edges[1] - edges[0]
+            # Cells that the picture's own border or the padding runs through are not judged.
+            inside = (edges[:-1] >= 0.2 * cell) & (edges[1:] <= size[axis] - 0.2 * cell)
+            assert inside.sum() >= 2
+            across = seen[cells // 2] if axis == 0 else seen[:, cells // 2]
+            np.testing.assert_allclose(across[inside], centres[inside], atol=0.04 * cell)
+            wrong = centres + (np.arange(cells) + 0.5) * cell * (side / (cells * patch) - 1)
+            assert np.abs(across - wrong)[inside].max() > 0.1 * cell
+
+
 def test_tokens_of_two_tiles_are_close_to_where_they_look(tmp_path: Path) -> None:
     """The shrinking blends cells from both sides of a seam: off by at most a fifth of a cell."""
     case = CASES[ONEVISION]
