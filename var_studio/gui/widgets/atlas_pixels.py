@@ -160,8 +160,7 @@ def profile_pixels(
     of_pixel = np.minimum(np.arange(size.width) * len(values) // size.width, len(values) - 1)
     rows = np.arange(size.height)[:, None]
     pixels = np.where(rows >= tops[of_pixel], entries[of_pixel], np.uint32(_pixel(ground)))
-    places = np.flatnonzero(marked) * size.width // len(values)
-    ends = (np.flatnonzero(marked) + 1) * size.width // len(values)
-    for start, end in zip(places, np.maximum(ends, places + 1), strict=True):
-        pixels[-thick:, start:end] = _pixel(mark)
+    foot = marked[of_pixel]
+    foot[np.flatnonzero(marked) * size.width // len(values)] = True  # bars narrower than a pixel
+    pixels[-thick:, foot] = _pixel(mark)
     return np.ascontiguousarray(pixels, dtype=np.uint32)

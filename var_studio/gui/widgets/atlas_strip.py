@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,20 @@ class Thumbnails:
     caption: str = ""
 
 
+class Places(NamedTuple):
+    """Where the strip's parts stand, in its pixels: the profile, the height of a line of words,
+    where the maps begin, how many stand side by side and under each other, a cell's size with its
+    words, and a map's height."""
+
+    profile: QtCore.QRectF
+    line: int
+    top: float
+    columns: int
+    rows: int
+    cell: tuple[float, float]
+    map_height: float
+
+
 class StripView(HeadPicking):
     """Above, the value of every head by its rank; below, the maps of some of them in that order.
 
@@ -55,6 +70,8 @@ class StripView(HeadPicking):
         self._thumbnails: Callable[[Sequence[Head]], Thumbnails] | None = None
         self._maps_first = False
         self._drawn: tuple[Sequence[Head], Thumbnails] | None = None
+        self._places_key: tuple[object, ...] = ()
+        self._kept: Places
 
     # ------------------------------------------------------------------------ what to show
     def set_values(
@@ -117,7 +134,7 @@ class StripView(HeadPicking):
         """The next rank, or the thumbnail below."""
         if not self.count:
             return head
-        rank = min(int(self._rank[head]) + right + down * self._columns(), self.count - 1)
+        rank = min(int(self._rank[head]) + right + down * self._places().columns, self.count - 1)
         self.reveal(max(rank, 0))
         return self.head_at(rank)
 
@@ -130,61 +147,52 @@ class StripView(HeadPicking):
         return frozenset((other, head[1]) for other in range(self._rank.shape[0]))
 
     # ---------------------------------------------------------------------------- geometry
-    def _line(self) -> int:
-        return QtGui.QFontMetrics(inks.small_font(self.font())).height()
+    def _places(self) -> Places:
+        """Where everything stands; measured anew only where something that matters changed."""
+        aspect = self._drawn[1].aspect if self._drawn is not None else 1.0
+        maps = self._thumbnails is not None
+        key = (self.size(), self.font().key(), self._limits, self.count, maps, self._maps_first)
+        if (*key, aspect) != self._places_key:
+            self._places_key, self._kept = (*key, aspect), self._measure(aspect)
+        return self._kept
+
+    def _measure(self, aspect: float) -> Places:
+        metrics = QtGui.QFontMetrics(inks.small_font(self.font()))
+        line = metrics.height()
+        ticks = tick_values(*self._limits, 3)
+        left = max(metrics.horizontalAdvance(number_text(value)) for value in ticks) + 8
+        room = self.height() - 2 * line - 14  # without the words between profile and maps
+        wanted = min(max(self.width() / 6, LEAST_THUMBNAIL + 6), 112)
+        columns = max(1, int((self.width() - 8) // wanted))
+        wide = (self.width() - 8) / columns
+        high = (wide - 6) / aspect + line + 6
+        rows = 0
+        if self._thumbnails is not None and self.count:
+            least = max(LEAST_PROFILE, room * (16 if self._maps_first else 30) // 100)
+            rows = max(0, min(int((room - least) // high), -(-self.count // columns)))
+        # What the maps leave is the profile's.
+        profile = QtCore.QRectF(left, 4, max(self.width() - left - 6, 1), room - rows * high - 4)
+        top = profile.bottom() + 2 * line + 12
+        return Places(profile, line, top, columns, rows, (wide, high), (wide - 6) / aspect)
 
     def profile_rect(self) -> QtCore.QRectF:
         """Where the profile is drawn."""
-        metrics = QtGui.QFontMetrics(inks.small_font(self.font()))
-        low, high = self._limits
-        ticks = tick_values(low, high, 3)
-        left = max(metrics.horizontalAdvance(number_text(value)) for value in ticks) + 8
-        height = self._room() - self._rows() * self._cell_height()
-        return QtCore.QRectF(left, 4, max(self.width() - left - 6, 1), height - 4)
-
-    def _room(self) -> float:
-        """Height for the profile and the thumbnails, without the words between them."""
-        return self.height() - 2 * self._line() - 14
-
-    def _rows(self) -> int:
-        """Rows of thumbnails; what they leave is the profile's, which comes first."""
-        if self._thumbnails is None or not self.count:
-            return 0
-        least = max(LEAST_PROFILE, self._room() * (16 if self._maps_first else 30) // 100)
-        fit = int((self._room() - least) // self._cell_height())
-        return max(0, min(fit, -(-self.count // self._columns())))
-
-    def _columns(self) -> int:
-        wanted = min(max(self.width() / 6, LEAST_THUMBNAIL + 6), 112)
-        return max(1, int((self.width() - 8) // wanted))
-
-    def _cell_width(self) -> float:
-        return (self.width() - 8) / self._columns()
-
-    def _top(self) -> float:
-        """Where the thumbnails begin, below the ranks and a line of words."""
-        return self.profile_rect().bottom() + 2 * self._line() + 12
-
-    def _cell_height(self) -> float:
-        return self._map_size()[1] + self._line() + 6
-
-    def _map_size(self) -> tuple[float, float]:
-        wide = self._cell_width() - 6
-        aspect = self._drawn[1].aspect if self._drawn is not None else 1.0
-        return wide, wide / aspect
+        return self._places().profile
 
     def page(self) -> range:
         """Ranks (from 0) whose thumbnails there is room for."""
-        shown = min(self._rows() * self._columns(), self.count)
+        places = self._places()
+        shown = min(places.rows * places.columns, self.count)
         first = min(self._first, self.count - shown)
         return range(first, first + shown)
 
     def thumbnail_rect(self, rank: int) -> QtCore.QRectF:
         """Where the map of a rank (from 0) in view is drawn."""
-        row, column = divmod(rank - self.page().start, self._columns())
-        wide, high = self._map_size()
-        left = 4 + column * self._cell_width() + 3
-        return QtCore.QRectF(left, self._top() + row * self._cell_height(), wide, high)
+        places = self._places()
+        row, column = divmod(rank - self.page().start, places.columns)
+        wide, high = places.cell
+        left = 4 + column * wide + 3
+        return QtCore.QRectF(left, places.top + row * high, wide - 6, places.map_height)
 
     def rank_x(self, rank: int) -> float:
         """Middle of a rank (from 0) in the profile."""
@@ -196,13 +204,17 @@ class StripView(HeadPicking):
         if not self.count:
             return None
         box = self.profile_rect()
-        if point.y() <= box.bottom() + self._line() + 4:
+        if point.y() <= box.bottom() + self._places().line + 4:
             rank = int((point.x() - box.left()) / box.width() * self.count // 1)
             inside = 0 <= rank < self.count
             return min(max(rank, 0), self.count - 1) if inside or clamped else None
         page = self.page()
         for rank in page:
-            if self.thumbnail_rect(rank).adjusted(-3, 0, 3, self._line() + 6).contains(point):
+            if (
+                self.thumbnail_rect(rank)
+                .adjusted(-3, 0, 3, self._places().line + 6)
+                .contains(point)
+            ):
                 return rank
         return page.stop - 1 if clamped and page else None
 
@@ -214,7 +226,7 @@ class StripView(HeadPicking):
 
     def scroll_to(self, first: int) -> None:
         """Show the thumbnails from a rank (from 0) on, by whole rows."""
-        columns = self._columns()
+        columns = self._places().columns
         first = min(max(first, 0), max(self.count - len(self.page()), 0)) // columns * columns
         if first != self._first:
             self._first = first
@@ -278,7 +290,7 @@ class StripView(HeadPicking):
             painter.drawLine(QtCore.QPointF(here, box.top()), QtCore.QPointF(here, box.bottom()))
 
     def _draw_scale(self, painter: QtGui.QPainter, box: QtCore.QRectF) -> None:
-        present, line = theme.colours(self.palette()), self._line()
+        present, line = theme.colours(self.palette()), self._places().line
         metrics = painter.fontMetrics()
         low, high = self._limits
         right = QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
@@ -317,7 +329,8 @@ class StripView(HeadPicking):
             return
         present, found = theme.colours(self.palette()), self._drawn[1]
         ratio = self.devicePixelRatioF()
-        wide, high = self._map_size()
+        places = self._places()
+        wide, high = places.cell[0] - 6, places.map_height
         cell = CellShape(max(1, round(high * ratio)), max(1, round(wide * ratio)))
         entries = map_indices(found.maps[None], found.high[None], cell, signed=found.signed)
         outlined = np.array([[bool(self._outlined[head]) for head in self._drawn[0]]])
@@ -337,7 +350,9 @@ class StripView(HeadPicking):
             pixels.data, width, height, 4 * width, QtGui.QImage.Format.Format_RGB32
         )
         metrics = painter.fontMetrics()
-        room = QtCore.QRectF(4, self._top() - self._line() - 4, self.width() - 8, self._line())
+        room = QtCore.QRectF(
+            4, self._places().top - self._places().line - 4, self.width() - 8, self._places().line
+        )
         ranks = f"Ranks {page.start + 1:,}–{page.stop:,} · {found.caption}"
         ranks = metrics.elidedText(ranks, QtCore.Qt.TextElideMode.ElideRight, int(room.width()))
         painter.setPen(inks.faint(self.palette()))
@@ -350,7 +365,7 @@ class StripView(HeadPicking):
             painter.setPen(inks.faint(self.palette()))
             text = f"{layer}·{head}  {number_text(float(self._sorted[rank]), 2)}"
             text = metrics.elidedText(text, QtCore.Qt.TextElideMode.ElideRight, int(wide) + 4)
-            at = QtCore.QRectF(box.left() - 3, box.bottom() + 1, wide + 6, self._line())
+            at = QtCore.QRectF(box.left() - 3, box.bottom() + 1, wide + 6, self._places().line)
             painter.drawText(at, QtCore.Qt.AlignmentFlag.AlignHCenter, text)
         shown = set(self._drawn[0])
         marks = [self._around(head) for head in self._selected if head in shown]
@@ -388,5 +403,5 @@ class StripView(HeadPicking):
         """Move the thumbnails by a row."""
         turned = event.angleDelta().y() or event.angleDelta().x()
         if turned and self.page():
-            self.scroll_to(self.page().start + self._columns() * (-1 if turned > 0 else 1))
+            self.scroll_to(self.page().start + self._places().columns * (-1 if turned > 0 else 1))
             event.accept()
