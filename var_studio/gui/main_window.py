@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, cast
 
 from PySide6.QtCore import QByteArray, QPoint, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import (
     QAction,
-    QActionGroup,
     QCloseEvent,
     QDragEnterEvent,
     QDropEvent,
@@ -18,16 +16,15 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QApplication,
     QMainWindow,
-    QMenu,
     QMessageBox,
     QVBoxLayout,
     QWidget,
 )
 
 from var_studio.errors import VarStudioError
-from var_studio.gui import actions, memory, tab_order
+from var_studio.gui import actions, memory, menus, tab_order
 from var_studio.gui.about import ABOUT, keys_as_html
-from var_studio.gui.appearance import SCHEMES, Appearance
+from var_studio.gui.appearance import Appearance
 from var_studio.gui.command_list import commands
 from var_studio.gui.docks import DockArea
 from var_studio.gui.model_desk import ModelDesk
@@ -40,7 +37,6 @@ from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.setup import SetupPanel
 from var_studio.gui.panels.transcript import TranscriptPanel
 from var_studio.gui.question_intake import QuestionIntake, What
-from var_studio.gui.recent import RecentMenu
 from var_studio.gui.session_files import SessionFiles
 from var_studio.gui.status import StatusBar
 from var_studio.gui.widgets.help_card import HelpCard
@@ -79,7 +75,9 @@ class MainWindow(QMainWindow):
         self.intake = QuestionIntake(self, self.workspace)
         self.desk = ModelDesk(self, self.workspace, self.controller)
         self.actions_by_name, self.menus = actions.build(self)
-        self._build_view_menu()
+        menus.add_panels(self)
+        self.theme_actions = menus.add_themes(self)
+        self.recent = menus.add_recent(self)
         self.key_guard = KeyGuard(self)
         self.help_card = HelpCard(self)
         self.palette_card = CommandPalette(self)
@@ -101,45 +99,6 @@ class MainWindow(QMainWindow):
     def panels(self) -> list[Panel]:
         """All panels, in the order of the list of panels."""
         return [dock.panel for dock in self.area.docks.values()]
-
-    def _build_view_menu(self) -> None:
-        menu = self.menus["View"]
-        menu.addSeparator()
-        for dock in self.area.docks.values():
-            menu.addAction(dock.toggleViewAction())
-        menu.addAction(self.actions_by_name["restore_layout"])
-        menu.addSeparator()
-        themes = menu.addMenu("Theme")
-        self.theme_actions: dict[str, QAction] = {}
-        group = QActionGroup(self)
-        for scheme, text in zip(SCHEMES, ("Follow the system", "Light", "Dark"), strict=True):
-            action = QAction(text, self)
-            action.setCheckable(True)
-            action.setChecked(self.appearance.scheme == scheme)
-            action.setData(scheme)
-            group.addAction(action)
-            themes.addAction(action)
-            self.theme_actions[scheme] = action
-        group.triggered.connect(self._theme_chosen)
-        self._build_recent_menus()
-
-    def _build_recent_menus(self) -> None:
-        self.recent: list[RecentMenu] = []
-        for menu, before, kind, what, call, on_disk in (
-            ("File", "save_session", "sessions", "session", self._open_recent_session, True),
-            ("File", "save_session", "images", "image", self._open_recent_image, True),
-            ("Run", "open_model_folder", "models", "model", self.load_model, False),
-        ):
-            submenu = QMenu(f"Recent {kind}", self)
-            self.menus[menu].insertMenu(self.actions_by_name[before], submenu)
-            self.recent.append(RecentMenu(submenu, kind, what, call, on_disk))
-        self.menus["File"].insertSeparator(self.actions_by_name["save_session"])
-
-    def _open_recent_session(self, name: str) -> None:
-        self.files.open(Path(name))
-
-    def _open_recent_image(self, name: str) -> None:
-        self.intake.take_files([Path(name)])
 
     def _connect(self) -> None:
         for panel in self.panels():
@@ -449,7 +408,9 @@ class MainWindow(QMainWindow):
             self.actions_by_name[name].setEnabled(can)
             self.actions_by_name[name].setText(f"{verb} {text}".strip())
 
-    def _theme_chosen(self, action: QAction) -> None:
+    @Slot(QAction)
+    def choose_theme(self, action: QAction) -> None:
+        """Wear the theme of a menu entry."""
         self.appearance.choose(action.data())
 
     @Slot()
