@@ -150,6 +150,15 @@ def stylesheet(c: Colours) -> str:
     return f"""
     QMainWindow::separator {{ background: {c.window}; width: 5px; height: 5px; }}
     QMainWindow::separator:hover {{ background: {c.accent_soft}; }}
+    QTabBar {{ qproperty-elideMode: ElideNone; qproperty-drawBase: false; }}
+    QTabBar::tab {{
+        color: {c.text_dim}; background: transparent; padding: 4px 9px 5px 9px;
+        border: none; border-top: 2px solid transparent;
+    }}
+    QTabBar::tab:hover {{ color: {c.text}; }}
+    QTabBar::tab:selected {{
+        color: {c.text}; background: {c.surface}; border-top-color: {c.accent};
+    }}
     #panelHeader {{ background: {c.surface}; border-bottom: 1px solid {c.border}; }}
     #panelTitle {{ color: {c.text}; font-weight: 600; }}
     #sectionTitle {{ color: {c.text}; font-weight: 600; }}
