@@ -44,8 +44,13 @@ def measure(
         on_layer=on_layer,
         cross=encoded.cross,
     )
-    with torch.inference_mode(), capture.attached():
-        inputs = lmm.encoded_images.inputs(lmm.hf_model, encoded.inputs)
+    images = lmm.encoded_images
+    with (
+        torch.inference_mode(),
+        capture.attached(),
+        images.remembered(lmm.hf_model, encoded.inputs),
+    ):
+        inputs = images.inputs(lmm.hf_model, encoded.inputs)
         lmm.hf_model(**inputs, use_cache=False, logits_to_keep=1)
         seen, _ = capture.collect()
     return find_sink_dims(seen.top_dims, seen.top_values, lmm.hidden_size)

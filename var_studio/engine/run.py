@@ -216,7 +216,12 @@ class Run:
             self._contrasting = Contrasting(lmm, contrast, encoded.inputs, capture)
         hook = lmm.hf_model.register_forward_hook(self._pass_ended, with_kwargs=True)
         try:
-            with torch.inference_mode(), capture.attached(), seeded(lmm, generation):
+            with (
+                torch.inference_mode(),
+                capture.attached(),
+                seeded(lmm, generation),
+                lmm.encoded_images.remembered(lmm.hf_model, encoded.inputs),
+            ):
                 output = lmm.hf_model.generate(
                     **lmm.encoded_images.inputs(lmm.hf_model, encoded.inputs),
                     **generate_arguments(lmm, generation, self._max_new),

@@ -44,21 +44,20 @@ def plain_logits(lmm: Any, inputs: dict[str, Any], answer: list[int]) -> np.ndar
 def test_an_image_is_encoded_once(
     family: Get, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lmm = family(name)
+    lmm, calls = family(name), []
     lmm.encoded_images.clear()
+    body, encoder = lmm.hf_model.base_model, "get_image_features"
     if "mm_encoder_outputs" not in inspect.signature(lmm.hf_model.forward).parameters:
         assert CASES[name].cross is not None, "only cross-attention takes no features"
-        pytest.skip("the model takes no features")
-
-    body, calls = lmm.hf_model.base_model, []
-    encode = body.get_image_features
+        body, encoder = body.vision_model, "forward"
+    encode = getattr(body, encoder)
 
     @functools.wraps(encode)
     def counted(*given: Any, **named: Any) -> Any:
         calls.append(1)
         return encode(*given, **named)
 
-    monkeypatch.setattr(body, "get_image_features", counted)
+    monkeypatch.setattr(body, encoder, counted)
     runs = [
         vs.record(lmm, PICTURE, QUESTION, generation=THREE, directory=tmp_path / str(number))
         for number in range(2)
@@ -67,6 +66,37 @@ def test_an_image_is_encoded_once(
     assert runs[0].tokens == runs[1].tokens
     forced = vs.record(lmm, PICTURE, QUESTION, teacher=runs[0], directory=tmp_path / "forced")
     assert forced.tokens == runs[0].tokens and len(calls) == 1
+    assert getattr(body, encoder) is counted, "a run leaves the model as it was"
+    other = Image.fromarray(kit.noise(130, 90, seed=7))
+    run = vs.record(lmm, other, QUESTION, generation=THREE, directory=tmp_path / "other")
+    assert len(calls) == 2 and run.tokens != runs[0].tokens
+
+
+def test_a_tower_that_answers_from_memory_changes_no_bit(family: Get, tmp_path: Path) -> None:
+    """Mllama: fresh, kept, and plain `generate` on pixels; a noised branch has its own."""
+    lmm = family("mllama")
+    lmm.encoded_images.clear()
+    tower = lmm.hf_model.base_model.vision_model
+    seen: list[torch.Tensor] = []
+    hook = lmm.hf_model.register_forward_hook(
+        lambda module, args, output: seen.append(output.logits[0, -1].clone())
+    )
+    try:
+        for number, intervention in enumerate([None, None, Contrast(), None]):
+            seen.clear()
+            vs.record(
+                lmm, PICTURE, QUESTION, generation=THREE, intervention=intervention,
+                directory=tmp_path / str(number),
+            )  # fmt: skip
+            assert "forward" not in vars(tower)
+            if intervention is not None:
+                continue
+            found = torch.stack(seen[:3])
+            seen.clear()
+            kit.plain_generate(lmm, lmm.encode(PICTURE, QUESTION), 3)
+            assert torch.equal(found, torch.stack(seen[:3]))
+    finally:
+        hook.remove()
 
 
 @every_case
