@@ -1,7 +1,13 @@
 """What a model and a run will take, before either: device memory, RAM, disk.
 
 From the config and the processor alone; no weights are read. Within 15 % of what is then measured
-(`tests/models/test_forecast.py`). What the libraries themselves take is not counted.
+of a model of 200 MB, on the CPU, with a run that uses all its new tokens
+(`tests/models/test_forecast.py`).
+
+Counted are tensors whose size follows from the shapes. What the libraries and the allocator take
+is not: some tens of MB, so that the run of a much smaller model takes more than is said. On disk,
+how far attention compresses is assumed (`footprint.STORED`); an answer shorter than allowed takes
+less.
 """
 
 from __future__ import annotations
