@@ -159,6 +159,7 @@ class Bench:
         # Steps of five: beyond what was read ahead of the one before.
         far = [p for start in (0, 3) for p in self.positions[start::5]]
         far = far[: self.args.clicks + 1] if len(far) > 20 else self.positions[::3]
+        self.rest()
         cold = [self.go(position, names) for position in far if self._is_other(position)]
         near = self.positions[1 : self.args.clicks + 2]
         self.go(self.positions[0], names)
