@@ -48,9 +48,9 @@ def in_words(said: Forecast) -> str:
             f"other {size(said.value_grams + said.image_features + said.working)}",
             f"Device memory in all: {size(said.device_memory)}",
             f"RAM: {size(said.ram)}" + (" (the same memory)" if said.device == "cpu" else ""),
-            f"Disk: at most about {size(said.disk)}, if all {said.n_new} new tokens are used "
+            f"Disk: about {size(said.disk)}, if all {said.n_new} new tokens are used "
             f"(attention taken to compress to {said.compression:.0%}; a shorter answer takes less)",
-            "What the libraries take, some tens of MB, is not counted.",
+            "What the libraries themselves take is not counted.",
         ]
     return "\n".join(lines)
 

@@ -5,7 +5,7 @@ of a model of 200 MB, on the CPU, with a run that uses all its new tokens
 (`tests/models/test_forecast.py`).
 
 Counted are tensors whose size follows from the shapes. What the libraries and the allocator take
-is not: some tens of MB, so that the run of a much smaller model takes more than is said. On disk,
+is not, so that the run of a small model takes more than is said. On disk,
 how far attention compresses is assumed (`footprint.STORED`); an answer shorter than allowed takes
 less.
 """
