@@ -15,7 +15,7 @@ GRASP = 5
 PULL = 4
 """A press that moves further than this pulls up a rectangle; else it is a click."""
 TALL = 150
-"""From this height on there is room for the name of the horizontal axis."""
+"""From this height on there is room for the names of the axes beside the plot."""
 
 
 class Chart(QtWidgets.QWidget):
@@ -167,6 +167,8 @@ class Chart(QtWidgets.QWidget):
             box = QtCore.QRectF(room.left(), self.height() - line - 1, room.width(), line)
             if metrics.horizontalAdvance(self.x_axis.name) <= room.width():
                 painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, self.x_axis.name)
+        if not self._named(self.x_axis):
+            self._name_inside(painter, room, present)
         if self._named(self.y_axis) and self.numbered:
             painter.save()
             painter.translate(0, room.center().y())
@@ -178,6 +180,25 @@ class Chart(QtWidgets.QWidget):
             box = QtCore.QRectF(-wide / 2, 0, wide, line)
             painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, name)
             painter.restore()
+
+    def _name_inside(
+        self, painter: QtGui.QPainter, room: QtCore.QRectF, present: theme.Colours
+    ) -> None:
+        """Where a chart is low, its axes' names stand in its corners, under the marks."""
+        painter.setPen(QtGui.QColor(present.text_dim))
+        metrics, flags = painter.fontMetrics(), QtCore.Qt.AlignmentFlag
+        corner = room.adjusted(4, 1, -4, -2)
+        if metrics.horizontalAdvance(self.x_axis.name) <= corner.width():
+            painter.drawText(corner, flags.AlignRight | flags.AlignBottom, self.x_axis.name)
+        if self.heading or not self.numbered:
+            return
+        name = QtCore.QRectF(
+            room.left(), 0, metrics.horizontalAdvance(self.y_axis.name) + 2, metrics.height()
+        )
+        captions = [self._caption_box(g, room, metrics) for g in self.guides if g.upright]
+        if not captions or any(name.adjusted(0, 0, 8, 0).intersects(each) for each in captions):
+            name.moveTopLeft(corner.topLeft())
+        painter.drawText(name, flags.AlignLeft | flags.AlignVCenter, self.y_axis.name)
 
     def _draw_columns(self, painter: QtGui.QPainter, room: QtCore.QRectF) -> None:
         """The numbers of the horizontal axis, those that keep apart; its end's name first."""
@@ -215,15 +236,20 @@ class Chart(QtWidgets.QWidget):
             painter.setPen(QtCore.Qt.PenStyle.NoPen)
             painter.drawEllipse(ends.pointAt(0.55), 5, 5)
             painter.setPen(colour)
-            width = metrics.horizontalAdvance(guide.text) + 4
-            if guide.upright:
-                left = ends.x1() + 4 if ends.x1() + 4 + width <= self.width() else ends.x1() - width
-                box = QtCore.QRectF(max(left, 0.0), 0, width, metrics.height())
-            else:
-                # Beside the plot, where it covers no mark.
-                top = min(max(ends.y1() - metrics.height() / 2, 0.0), self.height() - 1.0)
-                box = QtCore.QRectF(room.right() + 5, top, width, metrics.height())
+            box = self._caption_box(guide, room, metrics)
             painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, guide.text)
+
+    def _caption_box(
+        self, guide: Guide, room: QtCore.QRectF, metrics: QtGui.QFontMetrics
+    ) -> QtCore.QRectF:
+        """Where a guide's text stands: above the plot or beside it, where it covers no mark."""
+        ends = self._ends(guide, room)
+        width = metrics.horizontalAdvance(guide.text) + 4
+        if guide.upright:
+            left = ends.x1() + 4 if ends.x1() + 4 + width <= self.width() else ends.x1() - width
+            return QtCore.QRectF(max(left, 0.0), 0, width, metrics.height())
+        top = min(max(ends.y1() - metrics.height() / 2, 0.0), self.height() - 1.0)
+        return QtCore.QRectF(room.right() + 5, top, width, metrics.height())
 
     def _ends(self, guide: Guide, room: QtCore.QRectF) -> QtCore.QLineF:
         """From one end of a guide to the other; at an edge of the plot where it lies outside."""

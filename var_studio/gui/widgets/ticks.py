@@ -41,9 +41,10 @@ def number_text(value: float, digits: int = 3) -> str:
     if value == 0:
         return "0"
     size = abs(value)
-    if size < 1e-4 or size >= 1e5:
+    # 100 · 1e-6 lies a rounding error below 1e-4.
+    if size < 1e-4 * (1 - 1e-9) or size >= 1e5:
         mantissa, exponent = f"{value:.{max(digits - 2, 0)}e}".split("e")
-        return f"{_minus(mantissa)}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+        return f"{_minus(mantissa.removesuffix('.0'))}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
     decimals = max(0, digits - 1 - math.floor(math.log10(size)))
     text = f"{value:.{decimals}f}"
     return _minus(text.rstrip("0").rstrip(".") if "." in text else text)
