@@ -149,3 +149,18 @@ def test_tab_goes_down_the_panel(window: MainWindow, qtbot: QtBot) -> None:  # n
         seen.append(window.focusWidget())
     places = [seen.index(stop) for stop in wanted]
     assert places == sorted(places)
+
+
+def test_settings_unfolded_below_the_fold_come_into_sight(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    window.resize(1100, 700)
+    settle(qtbot)
+    row = window.setup.interventions.rows["knockout"]
+    window.setup.scroller.ensureWidgetVisible(row.box)
+    press(qtbot, row.box)
+    settle(qtbot)
+    view = window.setup.scroller.viewport()
+    bottom = row.mapTo(view, row.rect().bottomLeft())
+    assert row.settings.isVisible() and view.rect().contains(bottom)

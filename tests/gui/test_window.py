@@ -329,3 +329,66 @@ def test_tab_visits_everything_once_panel_by_panel(
     # And back, the same way.
     qtbot.keyClick(start, Key.Key_Backtab)
     assert QtWidgets.QApplication.focusWidget() is visited[-1]
+
+
+# ---------------------------------------------------------------------------------------- sizes
+def test_names_of_tabs_are_written_out(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+    window.resize(1000, 700)
+    settle(qtbot)
+    bars = [bar for bar in window.area.findChildren(QtWidgets.QTabBar) if bar.count()]
+    assert bars
+    for bar in bars:
+        for index in range(bar.count()):
+            needed = bar.fontMetrics().horizontalAdvance(bar.tabText(index))
+            assert bar.tabRect(index).width() > needed, bar.tabText(index)
+            # The last one is reached by the arrows or with the wheel.
+            bar.setCurrentIndex(index)
+            settle(qtbot)
+            assert bar.rect().contains(bar.tabRect(index)), bar.tabText(index)
+
+
+def drag(widget: QtWidgets.QWidget, start: QtCore.QPoint, end: QtCore.QPoint) -> None:
+    """Press, move with the button held (qtbot's moves hold none), let go."""
+    left, none = QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.MouseButton.NoButton
+    kinds = QtCore.QEvent.Type
+    for kind, at, button, held in (
+        (kinds.MouseButtonPress, start, left, left),
+        (kinds.MouseMove, (start + end) / 2, none, left),
+        (kinds.MouseMove, end, none, left),
+        (kinds.MouseButtonRelease, end, left, none),
+    ):
+        event = QtGui.QMouseEvent(
+            kind,
+            QtCore.QPointF(at),
+            QtCore.QPointF(widget.mapToGlobal(at)),
+            button,
+            held,
+            QtCore.Qt.KeyboardModifier.NoModifier,
+        )
+        QtWidgets.QApplication.sendEvent(widget, event)
+        # Qt moves a separator a moment later.
+        QtWidgets.QApplication.processEvents()
+
+
+def test_sizes_come_back_with_the_window_and_stay_where_they_are_dragged(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    docks = window.area.docks
+    window.resize(1400, 900)
+    settle(qtbot)
+    before = {name: docks[name].size() for name in ("setup", "image", "transcript")}
+    for size in ((1000, 700), (1400, 900)):
+        window.resize(*size)
+        settle(qtbot)
+    assert {name: docks[name].size() for name in before} == before, "there and back"
+    # A separator that was dragged stays where it is put, in proportion.
+    image = docks["image"].geometry()
+    at = QtCore.QPoint(image.right() + 3, image.center().y())
+    drag(window.area, at, at - QtCore.QPoint(120, 0))
+    settle(qtbot)
+    narrow = docks["image"].width()
+    assert narrow < before["image"].width() - 60
+    window.resize(1410, 900)
+    settle(qtbot)
+    assert abs(docks["image"].width() - narrow) < 20

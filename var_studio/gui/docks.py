@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zlib
 
-from PySide6.QtCore import QByteArray, Qt, Signal
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
+from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
 
 from var_studio.gui.panels import PANELS, PanelEntry
@@ -65,6 +65,8 @@ class DockArea(QMainWindow):
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self.docks: dict[str, PanelDock] = {}
         self._entries: dict[str, PanelEntry] = {}
+        self._own_sizes = False
+        self._sizes_before: list[QSize] = []
         for entry in PANELS:
             dock = PanelDock(entry.create())
             self.docks[dock.panel.name] = dock
@@ -113,6 +115,7 @@ class DockArea(QMainWindow):
                 first[place] = dock
             dock.setVisible(self._entries[name].visible)
         self._first = first
+        self._own_sizes = False
         self.proportion()
 
     def proportion(self) -> None:
@@ -128,7 +131,7 @@ class DockArea(QMainWindow):
             )
         column = [first[place] for place in ("top", "centre", "bottom") if place in first]
         if len(column) == 3:
-            top, bottom = min(max(height * 19 // 100, 150), 230), min(height * 24 // 100, 300)
+            top, bottom = min(max(height * 21 // 100, 172), 240), min(height * 24 // 100, 300)
             self.resizeDocks(column, [top, height - top - bottom, bottom], Qt.Orientation.Vertical)
 
     def _place(self, dock: PanelDock, place: str, first: dict[str, PanelDock]) -> None:
@@ -150,7 +153,27 @@ class DockArea(QMainWindow):
 
     def recall(self, layout: QByteArray) -> bool:
         """Restore a layout that `remember` gave; False if it is of another version."""
-        return self.restoreState(layout, _LAYOUT_VERSION)
+        self._own_sizes = self.restoreState(layout, _LAYOUT_VERSION)
+        return self._own_sizes
+
+    # ------------------------------------------------------------------------------- sizes
+    def event(self, event: QEvent) -> bool:
+        """Tell whether a separator was dragged: from then on the sizes are the user's own."""
+        done = super().event(event)
+        if event.type() == QEvent.Type.MouseButtonPress:
+            self._sizes_before = self._sizes()
+        elif event.type() == QEvent.Type.MouseButtonRelease:
+            self._own_sizes |= self._sizes_before != self._sizes()
+        return done
+
+    def _sizes(self) -> list[QSize]:
+        return [dock.size() for dock in self._first.values()]
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the first proportions: Qt would widen Setup as much as the maps."""
+        super().resizeEvent(event)
+        if not self._own_sizes:
+            self.proportion()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         event.ignore()  # the outer window closes, never this

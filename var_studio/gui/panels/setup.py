@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QAbstractButton,
     QFrame,
@@ -187,6 +188,13 @@ class SetupPanel(Panel):
         workspace.runs_changed.connect(self._show_answer)
         workspace.run_changed.connect(self._show_answer)
         self._name_buttons()
+        for row in self.interventions.rows.values():
+            row.unfold.toggled.connect(partial(self._show_unfolded, row))
+
+    def _show_unfolded(self, row: QWidget, unfolded: bool) -> None:
+        """Scroll to settings that were unfolded below the fold, once they have their place."""
+        if unfolded:
+            QTimer.singleShot(0, row, partial(self.scroller.ensureWidgetVisible, row, 0, 8))
 
     def refresh(self, reading: Reading | None) -> None:
         self.show_body()  # there is always something to set
