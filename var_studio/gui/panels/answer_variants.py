@@ -55,6 +55,7 @@ class AnswerVariants(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.choice = QComboBox()
+        self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.choice.setToolTip("The second answers to this question, by their settings.")
         self.choice.setAccessibleName("Settings of the second answer")
         self.sentence = QLabel()

@@ -77,6 +77,7 @@ class ImagePanel(Panel):
             ),
         )
         self.compare = QtWidgets.QComboBox()
+        self.compare.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.compare.addItem("Local", "local")
         self.compare.addItem("Second run", "run")
         self.compare.setToolTip(
