@@ -44,7 +44,8 @@ def number_text(value: float, digits: int = 3) -> str:
     # 100 · 1e-6 lies a rounding error below 1e-4.
     if size < 1e-4 * (1 - 1e-9) or size >= 1e5:
         mantissa, exponent = f"{value:.{max(digits - 2, 0)}e}".split("e")
-        return f"{_minus(mantissa.removesuffix('.0'))}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+        power = str(int(exponent)).translate(_SUPERSCRIPTS)
+        return f"{_minus(mantissa.removesuffix('.0'))}·10{power}"
     decimals = max(0, digits - 1 - math.floor(math.log10(size)))
     text = f"{value:.{decimals}f}"
     return _minus(text.rstrip("0").rstrip(".") if "." in text else text)
