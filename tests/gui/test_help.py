@@ -60,3 +60,14 @@ def test_f1_tells_the_whole_help_of_the_panel_in_focus(
         assert window.rect().contains(card.geometry()), f"the help of {name} is cut off"
         qtbot.keyClick(card, QtCore.Qt.Key.Key_Escape)
         assert not card.isVisible()
+
+
+def test_f1_in_a_panels_header_is_about_that_panel(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    panel = window.area.panel("heads")
+    panel.header.help_button.setFocus()
+    settle(qtbot)
+    qtbot.keyClick(window, QtCore.Qt.Key.Key_F1)
+    assert window.help_card.text() == panel.help_text

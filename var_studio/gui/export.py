@@ -57,6 +57,7 @@ class ExportDialog(QDialog):
         self.width_of = _combo(_WIDTHS, "two-columns", "Width")
         self.formats = {}
         formats = QHBoxLayout()
+        formats.setSpacing(16)
         for suffix, name, on in _FORMATS:
             box = QCheckBox(name)
             box.setChecked(on)

@@ -26,7 +26,7 @@ from var_studio.gui import actions, memory, menus, tab_order
 from var_studio.gui.about import ABOUT, keys_as_html
 from var_studio.gui.appearance import Appearance
 from var_studio.gui.command_list import commands
-from var_studio.gui.docks import DockArea
+from var_studio.gui.docks import DockArea, PanelDock
 from var_studio.gui.model_desk import ModelDesk
 from var_studio.gui.models.question import shipped_samples
 from var_studio.gui.models.rows_ahead import RowsAhead
@@ -360,9 +360,9 @@ class MainWindow(QMainWindow):
 
     def _panel_in_focus(self) -> Panel | None:
         widget: QWidget | None = QApplication.focusWidget()
-        while widget is not None and not isinstance(widget, Panel):
-            widget = widget.parentWidget()
-        return widget
+        while widget is not None and not isinstance(widget, PanelDock):
+            widget = widget.parentWidget()  # a panel's header lies beside it in the dock
+        return widget.panel if widget is not None else None
 
     # ------------------------------------------------------------------- what is told to us
     @Slot(str)
