@@ -24,7 +24,7 @@ LEAST = 86
 ENTRIES = (
     ("sink", "┃", "sink dimensions"),
     ("text_dim", "│", "others of the 16 largest"),
-    ("unseen", "▨", "the rest lies below"),
+    ("unseen", "▨", "the rest lies below, not recorded"),
 )
 
 

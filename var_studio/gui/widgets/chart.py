@@ -37,6 +37,9 @@ class Chart(QtWidgets.QWidget):
     numbered = True
     """Whether numbers stand at the vertical axis; not where the chart beside it shows them."""
 
+    named_inside = False
+    """Whether the axes' names stand in the plot where there is no room beside it."""
+
     def __init__(self, name: str, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName(name)
@@ -167,7 +170,7 @@ class Chart(QtWidgets.QWidget):
             box = QtCore.QRectF(room.left(), self.height() - line - 1, room.width(), line)
             if metrics.horizontalAdvance(self.x_axis.name) <= room.width():
                 painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, self.x_axis.name)
-        if not self._named(self.x_axis):
+        if self.named_inside and not self._named(self.x_axis):
             self._name_inside(painter, room, present)
         if self._named(self.y_axis) and self.numbered:
             painter.save()

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
-from var_studio.gui.widgets import inks
 from var_studio.gui.widgets.chart import Chart
 from var_studio.gui.widgets.chart_axes import Axis
 from var_studio.gui.widgets.ticks import number_text
@@ -74,25 +73,6 @@ class ProfileChart(Chart):
                     painter.setPen(QtGui.QColor(present.sink))
                     painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, str(dim))
                     break
-        self._say_rest(painter, rest, present)
-
-    def _say_rest(
-        self, painter: QtGui.QPainter, rest: QtCore.QRectF, present: theme.Colours
-    ) -> None:
-        text = "below the 16th largest: not recorded"
-        metrics = painter.fontMetrics()
-        width = metrics.horizontalAdvance(text) + 6
-        if self._shown is None or not len(self._shown.magnitudes) or width > rest.width():
-            return
-        top = rest.bottom() - metrics.height() - 1
-        box = QtCore.QRectF(rest.right() - width, top, width, metrics.height())
-        if rest.height() < metrics.height() + 2:
-            box.moveBottom(rest.top() - 1)
-        ground = QtGui.QColor(present.window)
-        ground.setAlpha(190)  # dims the hatching behind the words
-        painter.fillRect(box, ground)
-        painter.setPen(inks.faint(self.palette()))
-        painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, text)
 
     def _stems(
         self, room: QtCore.QRectF, dims: npt.NDArray[Any], sizes: npt.NDArray[Any]
