@@ -149,6 +149,7 @@ def test_paste_without_a_picture_then_with_one(
     picture.fill(QtGui.QColor("#3366cc"))
     clipboard.setImage(picture)
     press(qtbot, window.setup.image_section.paste_image)
+    assert notices(window) == [], "what was wrong before is over"
     image = window.workspace.question.image
     assert image is not None
     from var_studio.recording.images import decode

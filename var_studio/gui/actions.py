@@ -89,7 +89,7 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ActionEntry("previous_layer", "View", "Previous layer", ("Up",), "Up in Heads, to the input."),
     ActionEntry("next_head", "View", "Next head", ("]",)),
     ActionEntry("previous_head", "View", "Previous head", ("[",)),
-    ActionEntry("all_heads", "View", "Mean over all heads", ("A",)),
+    ActionEntry("all_heads", "View", "Select &all heads", ("A",)),
     ActionEntry(SEPARATOR, "View", ""),
     ActionEntry(
         "show_palette",

@@ -75,6 +75,7 @@ class QuestionIntake(QObject):
 
     def take_image(self, source: ImageSource, name: str = "") -> bool:
         """Ask about this image from now on. False, with a notice, if it cannot be read."""
+        self._window.notices.clear("error")  # what was wrong with the last one
         image = self._read(source, name)
         if image is not None:
             self._workspace.question.set_image(image)
@@ -83,6 +84,7 @@ class QuestionIntake(QObject):
 
     def take_images(self, paths: Sequence[str | Path], *, add: bool) -> None:
         """Ask about these images, in place of the present ones or beside them."""
+        self._window.notices.clear("error")
         read = []
         for path in paths:
             image = self._read(path)
