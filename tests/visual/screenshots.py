@@ -1,4 +1,6 @@
-"""Pictures of the window for the README: `python tests/visual/screenshots.py --out DIR`.
+"""Pictures of the window and of every panel: `python tests/visual/screenshots.py --out DIR`.
+
+At 1400 × 900 and 2560 × 1440 pixels, light and dark; the README shows some of them.
 
 A whole session on the demo model, driven as a person would: a sample, a question, Run, Run with
 VAR, a word, a head. Which sample, question, word and head is not written down here: all questions
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +59,7 @@ class Story:
     layer: int
     head: int
     told: str
+    object_tokens: tuple[int, ...] = ()
 
 
 # ------------------------------------------------------------------------------ choosing a story
@@ -122,7 +126,7 @@ def stories(run: Any, sample: int, question: str, answer: str) -> Iterator[Story
                     )
                     yield Story(
                         score, sample, question, answer, token.position, row_of, layer, int(head),
-                        told,
+                        told, tuple(int(k) for k in np.flatnonzero(on)),
                     )  # fmt: skip
 
 
@@ -226,6 +230,14 @@ class Stage:
             focus.clearFocus()
         self.settle()
 
+    @contextmanager
+    def region(self) -> Iterator[None]:
+        """The object the question is about as a region, for a while."""
+        regions = self.window.workspace.regions
+        name = regions.add(self.story.object_tokens, "object")
+        yield
+        regions.remove(name)
+
     def save(self, path: Path, panel: str | None = None) -> None:
         """Save the window, or one panel with its header."""
         if panel is None:
@@ -263,22 +275,22 @@ class Stage:
 
 
 def take(stage: Stage, out: Path) -> None:
-    """All pictures, light and dark."""
+    """The whole window and every panel, at both sizes, light and dark."""
     before = {"shown": "before", "compare": "local", "thumbnails": False}
     every = before | {"shown": "all", "thumbnails": True}
-    small, large = (1400, 900), (2560, 1440)
     for scheme in ("light", "dark"):
-        stage.show(scheme, small, **before)
-        stage.save(out / f"window-{scheme}.png")
-        for name in stage.window.area.docks:
-            stage.save(out / f"panel-{name.replace('_', '-')}-{scheme}.png", name)
-        stage.window.area.docks["phi_histogram"].raise_()
-        stage.show(scheme, small, **every)
-        stage.save(out / f"window-all-{scheme}.png")
-        stage.save(out / f"panel-image-all-{scheme}.png", "image")
-        stage.save(out / f"panel-heads-thumbnails-{scheme}.png", "heads")
-        stage.show(scheme, large, **every)
-        stage.save(out / f"window-large-{scheme}.png")
+        for size, suffix in (((1400, 900), ""), ((2560, 1440), "-large")):
+            stage.show(scheme, size, **before)
+            stage.save(out / f"window{suffix}-{scheme}.png")
+            for name in stage.window.area.docks:
+                stem = f"panel-{name.replace('_', '-')}{suffix}"
+                with stage.region() if name == "regions" else nullcontext():
+                    stage.save(out / f"{stem}-{scheme}.png", name)
+            stage.window.area.docks["phi_histogram"].raise_()
+            stage.show(scheme, size, **every)
+            stage.save(out / f"window-all{suffix}-{scheme}.png")
+            stage.save(out / f"panel-image-all{suffix}-{scheme}.png", "image")
+            stage.save(out / f"panel-heads-thumbnails{suffix}-{scheme}.png", "heads")
 
 
 def main() -> None:
