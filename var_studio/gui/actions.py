@@ -146,7 +146,7 @@ def _without_checked(slot: Callable[..., Any]) -> Callable[[bool], None]:
 def keys_table() -> list[tuple[str, str]]:
     """(keys, what they do) for the list of keys."""
     return [
-        (" / ".join(entry.keys), entry.text.replace("&", "").rstrip("…"))
+        (" or ".join(entry.keys), entry.text.replace("&", "").rstrip("…"))
         for entry in ACTIONS
         if entry.keys
     ]
