@@ -25,6 +25,36 @@ def tab_of(window: MainWindow, title: str) -> tuple[QtWidgets.QTabBar, int]:  # 
     raise AssertionError(f"no tab {title}")
 
 
+def test_panels_behind_tabs_are_made_after_the_first_paint(
+    qtbot: QtBot,
+    window: MainWindow,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    docks = window.area.docks
+    first = {name for name, dock in docks.items() if dock.has_panel}
+    assert first == {"setup", "transcript", "image", "heads", "phi_histogram"}
+    for dock in docks.values():
+        if not dock.has_panel:
+            tab_of(window, dock.windowTitle())  # its tab is there
+    # One that is asked for is made at once, with what it listens to, and stays out of sight.
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    assert window.area.panel("layers").workspace is window.workspace
+    assert not window.area.panel("layers").isVisible()
+    # One whose tab is clicked shows the answer.
+    bar, index = tab_of(window, "Ledger")
+    qtbot.mouseClick(bar, QtCore.Qt.MouseButton.LeftButton, pos=bar.tabRect(index).center())
+    settle(qtbot)
+    ledger = window.area.panel("ledger")
+    assert ledger.isVisible() and ledger._stack.currentWidget() is ledger.body
+    before = {name: dock.geometry() for name, dock in docks.items() if window.area.on_screen(name)}
+    window.start(model=None)
+    qtbot.waitUntil(lambda: all(dock.has_panel for dock in docks.values()))
+    settle(qtbot)
+    now = {name: dock.geometry() for name, dock in docks.items() if window.area.on_screen(name)}
+    assert now == before, "nothing moves"
+    window.workspace.modified = False
+
+
 def test_a_panel_behind_a_tab_rests_until_it_is_raised(
     qtbot: QtBot,
     window: MainWindow,  # noqa: F811

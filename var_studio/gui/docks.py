@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, Signal
+from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
 
@@ -20,23 +20,53 @@ _LAYOUT_VERSION = zlib.crc32(_PANEL_NAMES.encode()) & 0x7FFFFFFF
 class PanelDock(QDockWidget):
     """A panel with its header as title bar; keys it does not want go to the window.
 
+    The panel is made when it is first seen or asked for: most stand behind tabs at first.
+
     `dropped(QMimeData)`: files or a picture were dropped on it, also where it floats.
+    `made(Panel)`: the panel is there from now on.
     """
 
     dropped = Signal(object)
+    made = Signal(object)
 
-    def __init__(self, panel: Panel) -> None:
-        super().__init__(panel.title)
-        self.panel = panel
-        self.setObjectName(f"dock.{panel.name}")
-        self.setTitleBarWidget(panel.header)
-        self.setWidget(panel)
+    def __init__(self, kind: type[Panel]) -> None:
+        super().__init__(kind.title)
+        self.setObjectName(f"dock.{kind.name}")
         self.setAcceptDrops(True)
-        # Qt calls a panel behind another tab visible: it would compute what nobody sees.
+        self._kind = kind
+        self._panel: Panel | None = None
+        self._seen = False
+        self.visibilityChanged.connect(self._show_panel)
+
+    @property
+    def has_panel(self) -> bool:
+        """Whether the panel was made."""
+        return self._panel is not None
+
+    @property
+    def panel(self) -> Panel:
+        """The panel, made now if it was not."""
+        return self._make() if self._panel is None else self._panel
+
+    def _make(self) -> Panel:
+        # Known before it is put in: a dock that floats tells anew that it is seen.
+        panel = self._panel = self._kind()
         policy = panel.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         panel.setSizePolicy(policy)
-        self.visibilityChanged.connect(panel.setVisible)
+        self.setTitleBarWidget(panel.header)
+        self.setWidget(panel)
+        panel.hide()
+        self.made.emit(panel)
+        panel.setVisible(self._seen)
+        return panel
+
+    @Slot(bool)
+    def _show_panel(self, seen: bool) -> None:
+        # Qt calls a panel behind another tab visible: it would compute what nobody sees.
+        self._seen = seen
+        if seen or self._panel is not None:
+            self.panel.setVisible(seen)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         event.ignore()
@@ -51,7 +81,12 @@ class PanelDock(QDockWidget):
 
 
 class DockArea(QMainWindow):
-    """All docks. A window inside the window, so that notices can stand above it."""
+    """All docks. A window inside the window, so that notices can stand above it.
+
+    `panel_made(Panel)`: a panel is there from now on, and not yet visible.
+    """
+
+    panel_made = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -68,21 +103,46 @@ class DockArea(QMainWindow):
         self._own_sizes = False
         self._sizes_before: list[QSize] = []
         for entry in PANELS:
-            dock = PanelDock(entry.create())
-            self.docks[dock.panel.name] = dock
-            self._entries[dock.panel.name] = entry
+            kind = entry.kind()
+            dock = PanelDock(kind)
+            dock.made.connect(self.panel_made)
+            self.docks[kind.name] = dock
+            self._entries[kind.name] = entry
         self.arrange()
+        self._unfinished: list[PanelDock] = []
 
     def panel(self, name: str) -> Panel:
         """The panel of that name."""
         return self.docks[name].panel
 
-    def let_drops_through(self) -> None:
-        """Text fields and plots would swallow a dropped file: leave it to the window."""
+    def finish(self) -> None:
+        """Prepare the panels that are there; make the others, one in a turn of the event loop."""
+        self._unfinished = [dock for dock in self.docks.values() if not dock.has_panel]
+        QTimer.singleShot(0, self, self._finish_all_made)
+
+    @Slot()
+    def _finish_all_made(self) -> None:
         for dock in self.docks.values():
-            for widget in dock.findChildren(QWidget):
-                if widget.acceptDrops() and not isinstance(widget, ImageWell):
-                    widget.setAcceptDrops(False)
+            if dock not in self._unfinished:
+                self._finish(dock)
+        self._finish_later()
+
+    def _finish_later(self) -> None:
+        # A timer of 0 ms is an event like those that wait: all would come in one turn.
+        QTimer.singleShot(1, self, self._finish_next)
+
+    @Slot()
+    def _finish_next(self) -> None:
+        if self._unfinished:
+            self._finish(self._unfinished.pop(0))
+            self._finish_later()
+
+    def _finish(self, dock: PanelDock) -> None:
+        dock.panel.prepare()
+        # Text fields and plots would swallow a dropped file: leave it to the window.
+        for widget in dock.findChildren(QWidget):
+            if widget.acceptDrops() and not isinstance(widget, ImageWell):
+                widget.setAcceptDrops(False)
 
     def on_screen(self, name: str) -> bool:
         """Whether a panel can be seen: not hidden, nor behind another's tab."""

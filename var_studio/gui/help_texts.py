@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
-from typing import TYPE_CHECKING
 
 from var_studio.gui.panels import PANELS
-
-if TYPE_CHECKING:
-    from var_studio.gui.panels.base import Panel
 
 _ABBREVIATED = r"(?<!\bSec)(?<!\bFig)(?<!\bEq)(?<!\bApp)(?<!\bTable)"
 
@@ -24,7 +19,7 @@ def panel_table() -> str:
     """The README's table: each panel and the first sentence of its help, in Markdown."""
     rows = ["| panel | what it shows |", "|---|---|"]
     for entry in PANELS:
-        panel: type[Panel] = getattr(import_module(entry.module), entry.class_name)
+        panel = entry.kind()
         told = first_sentence(panel.help_text).removesuffix(".").replace("|", "\\|")
         rows.append(f"| {panel.title} | {told} |")
     return "\n".join(rows) + "\n"

@@ -101,10 +101,7 @@ class MainWindow(QMainWindow):
         return [dock.panel for dock in self.area.docks.values()]
 
     def _connect(self) -> None:
-        for panel in self.panels():
-            panel.set_workspace(self.workspace)
-            panel.export_requested.connect(self.export_panel)
-            panel.help_requested.connect(self.help_on)
+        self.area.panel_made.connect(self._panel_made)
         for dock in self.area.docks.values():
             dock.dropped.connect(self.intake.take_drop)
         workspace, controller, setup = self.workspace, self.controller, self.setup
@@ -148,6 +145,12 @@ class MainWindow(QMainWindow):
         self._view_changed()
         self._undo_changed()
 
+    @Slot(object)
+    def _panel_made(self, panel: Panel) -> None:
+        panel.set_workspace(self.workspace)
+        panel.export_requested.connect(self.export_panel)
+        panel.help_requested.connect(self.help_on)
+
     # ------------------------------------------------------------------------------- starting
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
@@ -167,12 +170,7 @@ class MainWindow(QMainWindow):
         if model is not None:
             self.load_model(model)
         self.files.offer_left_over()
-        QTimer.singleShot(0, self, self._prepare)
-
-    def _prepare(self) -> None:
-        for panel in self.panels():
-            panel.prepare()
-        self.area.let_drops_through()
+        self.area.finish()
 
     def load_model(self, name: str) -> None:
         """Load a model: "demo", a folder, a hub id."""

@@ -25,10 +25,10 @@ class PanelEntry:
     place: Place
     visible: bool = True
 
-    def create(self) -> Panel:
-        """Import the module and make the panel."""
-        panel: Panel = getattr(import_module(self.module), self.class_name)()
-        return panel
+    def kind(self) -> type[Panel]:
+        """Import the module; the panel's class."""
+        found: type[Panel] = getattr(import_module(self.module), self.class_name)
+        return found
 
 
 PANELS: tuple[PanelEntry, ...] = (
