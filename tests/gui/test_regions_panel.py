@@ -62,6 +62,23 @@ def test_numbers_equal_the_loops(qtbot: QtBot, run: Recording) -> None:
     assert f"{outside:.3g} % of the layer's visual sinks" in panel.sentence.text()
 
 
+def test_steering_to_a_region_that_is_gone_is_said(qtbot: QtBot, run: Recording) -> None:
+    panel, workspace = staged(qtbot, run)
+    name = workspace.regions.add((4, 5, 6))
+    settle()
+    panel.steer.click()
+    settle()
+    assert "still" not in panel.sentence.text()
+    workspace.regions.remove(name)
+    settle()
+    assert workspace.method.current.region == (4, 5, 6) and panel.steer.isEnabled()
+    assert "still goes to 3 visual tokens" in panel.sentence.text()
+    panel.steer.click()
+    settle()
+    assert workspace.method.current.target == "visual"
+    assert "still" not in panel.sentence.text()
+
+
 def test_without_a_region_a_sentence_says_how_to_make_one(qtbot: QtBot, run: Recording) -> None:
     panel, workspace = staged(qtbot, run)
     assert panel.sentence.text().startswith("No region yet.") and not panel.numbers.isVisible()

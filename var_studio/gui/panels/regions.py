@@ -28,6 +28,10 @@ _HINT = (
 )
 _WIDE = 600
 """Pixels from which list and numbers stand side by side."""
+_STILL = (
+    "The budget still goes to {} visual tokens of a region that this picture does not have: untick "
+    "“Steer the budget here” to end that."
+)
 _MASKS = "Mask images (*.png *.bmp *.tif *.tiff *.gif *.webp *.jpg *.jpeg);;All files (*)"
 
 
@@ -163,7 +167,8 @@ class RegionsPanel(Panel):
         self.steer.setEnabled(method.target == "region" or bool(region and region.tokens))
         self.numbers.setVisible(region is not None)
         if region is None:
-            self.sentence.setText(_HINT)
+            steered = len(method.region) if method.target == "region" else 0
+            self.sentence.setText(f"{_HINT} {_STILL.format(steered)}" if steered else _HINT)
             return
         counts = region_counts(reading, region.tokens)
         attention = region_attention(reading, region.tokens)
