@@ -392,3 +392,19 @@ def test_sizes_come_back_with_the_window_and_stay_where_they_are_dragged(
     window.resize(1410, 900)
     settle(qtbot)
     assert abs(docks["image"].width() - narrow) < 20
+    # So it does in the next window, until the first layout is asked for.
+    assert window.area.own_sizes
+    window.workspace.modified = False
+    window.close()
+    again = reopened(qtbot)
+    try:
+        assert again.area.own_sizes
+        again.actions_by_name["restore_layout"].trigger()
+        settle(qtbot)
+        again.resize(1400, 900)
+        settle(qtbot)
+        assert not again.area.own_sizes
+        assert again.area.docks["setup"].width() == before["setup"].width()
+    finally:
+        again.close()
+        again.deleteLater()

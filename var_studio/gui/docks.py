@@ -100,7 +100,7 @@ class DockArea(QMainWindow):
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self.docks: dict[str, PanelDock] = {}
         self._entries: dict[str, PanelEntry] = {}
-        self._own_sizes = False
+        self.own_sizes = False  # whether the user dragged a separator
         self._sizes_before: list[QSize] = []
         for entry in PANELS:
             kind = entry.kind()
@@ -175,7 +175,7 @@ class DockArea(QMainWindow):
                 first[place] = dock
             dock.setVisible(self._entries[name].visible)
         self._first = first
-        self._own_sizes = False
+        self.own_sizes = False
         self.proportion()
 
     def proportion(self) -> None:
@@ -211,10 +211,11 @@ class DockArea(QMainWindow):
         """The present layout."""
         return self.saveState(_LAYOUT_VERSION)
 
-    def recall(self, layout: QByteArray) -> bool:
+    def recall(self, layout: QByteArray, own_sizes: bool) -> bool:
         """Restore a layout that `remember` gave; False if it is of another version."""
-        self._own_sizes = self.restoreState(layout, _LAYOUT_VERSION)
-        return self._own_sizes
+        done = self.restoreState(layout, _LAYOUT_VERSION)
+        self.own_sizes = done and own_sizes
+        return done
 
     # ------------------------------------------------------------------------------- sizes
     def event(self, event: QEvent) -> bool:
@@ -223,8 +224,12 @@ class DockArea(QMainWindow):
         if event.type() == QEvent.Type.MouseButtonPress:
             self._sizes_before = self._sizes()
         elif event.type() == QEvent.Type.MouseButtonRelease:
-            self._own_sizes |= self._sizes_before != self._sizes()
+            self.own_sizes |= self._sizes_before != self._sizes()
         return done
+
+    @Slot()
+    def _moved(self) -> None:
+        self.own_sizes = True  # the places that `proportion` knows are not all taken
 
     def _sizes(self) -> list[QSize]:
         return [dock.size() for dock in self._first.values()]
@@ -232,7 +237,7 @@ class DockArea(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the first proportions: Qt would widen Setup as much as the maps."""
         super().resizeEvent(event)
-        if not self._own_sizes:
+        if not self.own_sizes:
             self.proportion()
 
     def closeEvent(self, event: QCloseEvent) -> None:

@@ -454,6 +454,7 @@ class MainWindow(QMainWindow):
         remembered = memory.settings()
         remembered.setValue("geometry", self.saveGeometry())
         remembered.setValue("layout", self.area.remember())
+        remembered.setValue("own_sizes", int(self.area.own_sizes))
 
     def _recall(self) -> None:
         remembered = memory.settings()
@@ -461,7 +462,8 @@ class MainWindow(QMainWindow):
         if not (isinstance(geometry, QByteArray) and self.restoreGeometry(geometry)):
             self.resize(1400, 900)
         self.setMinimumSize(960, 620)
-        self._proportioned = isinstance(layout, QByteArray) and self.area.recall(layout)
+        own = str(remembered.value("own_sizes", "1")) != "0"
+        self._proportioned = isinstance(layout, QByteArray) and self.area.recall(layout, own)
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
