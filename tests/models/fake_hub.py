@@ -72,6 +72,10 @@ class _Answer(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, *, body: bool) -> None:
+        if self.server.closing.is_set():
+            # A connection that was kept open outlives the server: it must not answer any more.
+            self.close_connection = True
+            return
         path = unquote(urlparse(self.path).path)
         hub, api = self.server, f"/api/models/{self.server.repo}"
         names = [str(file.relative_to(hub.folder)) for file in hub.files()]

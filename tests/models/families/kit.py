@@ -250,6 +250,7 @@ def kernel(hf_model: Any, name: str) -> Iterator[None]:
     """The whole model on one of transformers' own attention kernels."""
     parts = [part for part in hf_model.config.sub_configs if getattr(hf_model.config, part, None)]
     former = {part: getattr(hf_model.config, part)._attn_implementation for part in parts}
+    former[""] = hf_model.config._attn_implementation  # the model's own, above its parts
     try:
         hf_model.set_attn_implementation(name)
         yield
