@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class FakeHub(ThreadingHTTPServer):
         self.repo, self.folder, self.pause = repo, folder, 0.0
         self.sent: dict[str, int] = {}
         self.closing = threading.Event()
+        self.kept: list[Any] = []
 
     @property
     def address(self) -> str:
@@ -37,10 +39,18 @@ class FakeHub(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
         """Clients that hang up are expected here."""
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.kept.append(request)
+        super().process_request(request, client_address)
+
     def stop(self) -> None:
+        """Be gone: connections that clients keep open end too, or they would still be answered."""
         self.closing.set()
         self.shutdown()
         self.server_close()
+        for connection in self.kept:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def files(self) -> list[Path]:
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
@@ -72,10 +82,6 @@ class _Answer(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, *, body: bool) -> None:
-        if self.server.closing.is_set():
-            # A connection that was kept open outlives the server: it must not answer any more.
-            self.close_connection = True
-            return
         path = unquote(urlparse(self.path).path)
         hub, api = self.server, f"/api/models/{self.server.repo}"
         names = [str(file.relative_to(hub.folder)) for file in hub.files()]
