@@ -67,6 +67,7 @@ def test_folders_that_are_no_model_of_ours(
     assert demo.workspace.run is not None and demo.workspace.run.text
 
 
+@pytest.mark.torch
 def test_a_device_that_this_machine_has_not(
     window: MainWindow,  # noqa: F811
     qtbot: QtBot,
@@ -107,6 +108,7 @@ def test_truncated_weights_and_then_the_demo(
     assert demo.workspace.run is not None and demo.workspace.run.text
 
 
+@pytest.mark.torch
 def test_a_checkpoint_whose_prompt_has_no_place_for_the_image(
     window: MainWindow,  # noqa: F811
     qtbot: QtBot,

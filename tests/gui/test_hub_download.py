@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.models.fake_hub import FakeHub, serving
 from var_studio.assets import resource
 
@@ -69,6 +71,7 @@ window.close()
 """
 
 
+@pytest.mark.torch
 def test_a_download_is_followed_stopped_and_gone_on_with(tmp_path: Path) -> None:
     with serving(REPO, _padded(tmp_path / "repository")) as hub:
         hub.pause = 0.01  # about six seconds
