@@ -17,6 +17,18 @@ def raster(rows: int, cols: int, first: int = 0) -> npt.NDArray[np.int64]:
     return np.arange(first, first + rows * cols, dtype=np.int64).reshape(rows, cols)
 
 
+def tiles(size: tuple[int, int], rows: int, cols: int) -> list[tuple[str, Box]]:
+    """Names and boxes of an image's equal tiles, row by row; `size` is its (width, height)."""
+    width, height = size
+    x = [width * col / cols for col in range(cols + 1)]
+    y = [height * row / rows for row in range(rows + 1)]
+    return [
+        (f"tile {row + 1},{col + 1}", (x[col], y[row], x[col + 1], y[row + 1]))
+        for row in range(rows)
+        for col in range(cols)
+    ]
+
+
 def laid_out(
     sizes: Sequence[tuple[int, int]],
     positions: Sequence[int],

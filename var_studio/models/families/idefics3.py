@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from var_studio.models.families.base import Family
-from var_studio.models.families.geometry import check_count, edge, laid_out, raster, unknown
+from var_studio.models.families.geometry import check_count, edge, laid_out, raster, tiles, unknown
 from var_studio.recording.layout import Box, View, VisualLayout
 
 if TYPE_CHECKING:
@@ -91,14 +91,7 @@ def parts(image_processor: Any, size: tuple[int, int]) -> list[tuple[str, Box]]:
     cols, rows = _tiles(canvas, int(edge(image_processor.max_image_size, "longest_edge")))
     if rows == cols == 1:
         return [("image", whole)]
-    x = [width * col / cols for col in range(cols + 1)]
-    y = [height * row / rows for row in range(rows + 1)]
-    found = [
-        (f"tile {row + 1},{col + 1}", (x[col], y[row], x[col + 1], y[row + 1]))
-        for row in range(rows)
-        for col in range(cols)
-    ]
-    return [*found, ("whole image", whole)]
+    return [*tiles(size, rows, cols), ("whole image", whole)]
 
 
 def _resized(to: Any, size: tuple[int, int]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from var_studio.models.errors import UnsupportedModelError
 from var_studio.models.families.base import Family
-from var_studio.models.families.geometry import check_count, edge, laid_out, misfit, raster
+from var_studio.models.families.geometry import check_count, edge, laid_out, misfit, raster, tiles
 from var_studio.recording.layout import View, VisualLayout
 
 if TYPE_CHECKING:
@@ -65,15 +65,15 @@ class InternVL(Family):
         positions: Sequence[int],
     ) -> VisualLayout:
         """Tiles of a grid, then the thumbnail, for each image."""
-        tiles, _, height, width = (int(n) for n in inputs["pixel_values"].shape)
+        n_tiles, _, height, width = (int(n) for n in inputs["pixel_values"].shape)
         canvases = [_canvas(processor.image_processor, size) for size in sizes]
-        if tiles == len(sizes):  # tiling is switched off, or no image needs it
+        if n_tiles == len(sizes):  # tiling is switched off, or no image needs it
             canvases = [(1, 1)] * len(sizes)
         expected = sum(_tile_count(canvas) for canvas in canvases)
-        if tiles != expected:
-            raise misfit(tiles, expected)
+        if n_tiles != expected:
+            raise misfit(n_tiles, expected)
         rows, cols = _grid(hf_model.config, height, width)
-        check_count(positions, tiles * rows * cols)
+        check_count(positions, n_tiles * rows * cols)
         views: list[View] = []
         for image, (canvas, size) in enumerate(zip(canvases, sizes, strict=True)):
             for name, box in _tiles(canvas, size):
@@ -114,11 +114,4 @@ def _tiles(
     whole = (0.0, 0.0, float(width), float(height))
     if columns * rows == 1:
         return [("image", whole)]
-    x = [width * column / columns for column in range(columns + 1)]
-    y = [height * row / rows for row in range(rows + 1)]
-    tiles = [
-        (f"tile {row + 1},{column + 1}", (x[column], y[row], x[column + 1], y[row + 1]))
-        for row in range(rows)
-        for column in range(columns)
-    ]
-    return [*tiles, ("thumbnail", whole)]
+    return [*tiles(size, rows, columns), ("thumbnail", whole)]
