@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtWidgets
 
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import heads_text
@@ -30,9 +30,10 @@ class ContributionPanel(Panel):
         "What each kind of token adds to the residual stream of the selected token: the "
         "attention contribution α · ‖v W_O‖ (Sec. 4.2, App. D.3). Outline: the kind's part of the "
         "attention. Filled: its part of the sum of all contributions. The last column is the mean "
-        "contribution of one token, in units of the residual stream (Fig. 3c): visual sinks take "
-        "much attention and contribute little. Contributions are norms: what two tokens add may "
-        "cancel. The row is the recorded one, before redistribution."
+        "contribution of one token, in units of the residual stream. In the paper's Fig. 3c visual "
+        "sinks take much attention and contribute little; other models may differ. Contributions "
+        "are norms: what two tokens add may cancel. The row is the recorded one, before "
+        "redistribution."
     )
     empty_text = "Click a word of the answer: what each kind of token contributes appears here."
     figure_name = "contribution"
@@ -51,14 +52,7 @@ class ContributionPanel(Panel):
             name="Attention and contribution of each kind of token",
         )
         self.ledger.setToolTip("α · ‖v W_O‖, Sec. 4.2. Outline: attention. Filled: contribution.")
-        scroll = QtWidgets.QScrollArea()
-        scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(self.ledger)
-        scroll.setMinimumSize(self.ledger.minimumSize())  # the rest scrolls
-        column.addWidget(scroll, 1)
+        column.addWidget(self.ledger.scrolled(), 1)
         self.set_body(body)
 
     def refresh(self, reading: Reading | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtWidgets
 
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import heads_text
@@ -42,14 +42,7 @@ class LedgerPanel(Panel):
         self.subject.setAccessibleName("What the ledger shows")
         column.addWidget(self.subject)
         self.ledger = LedgerView()
-        scroll = QtWidgets.QScrollArea()
-        scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(self.ledger)
-        scroll.setMinimumSize(self.ledger.minimumSize())  # the rest scrolls
-        column.addWidget(scroll, 1)
+        column.addWidget(self.ledger.scrolled(), 1)
         self.set_body(body)
 
     def refresh(self, reading: Reading | None) -> None:

@@ -86,6 +86,17 @@ class LedgerView(QtWidgets.QWidget):
         """The accounts shown."""
         return self._lines
 
+    def scrolled(self) -> QtWidgets.QScrollArea:
+        """The ledger in a frameless area that scrolls where a panel is low."""
+        area = QtWidgets.QScrollArea()
+        area.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
+        area.setWidgetResizable(True)
+        area.setWidget(self)
+        area.setMinimumSize(self.minimumSize())  # the rest scrolls
+        return area
+
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw each column: a heading and one row for each account."""
         if not self._lines:
