@@ -120,7 +120,7 @@ def test_changed_pixels_are_noticed(loaded: Any) -> None:
 def test_a_model_that_takes_no_features_encodes_each_time(
     loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Mllama: its forward pass has no `mm_encoder_outputs`."""
+    """Where the forward pass has no `mm_encoder_outputs` and no vision model is known."""
     lmm = loaded("crop")
     forward = type(lmm.hf_model).forward
 
