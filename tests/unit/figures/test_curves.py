@@ -12,7 +12,7 @@ import pytest
 from tests.synthetic import make_run
 from tests.unit.figures.test_render import assert_nothing_is_cut_off_or_overlaps
 from var_studio.analysis.reading import Focus, Reading
-from var_studio.cli.commands import FigureName
+from var_studio.cli.commands.export import FigureName
 from var_studio.figures import FIGURES, WIDTHS, build, read, render
 from var_studio.figures.data import csv_text, npz_bytes
 from var_studio.figures.draw_plot import draw_plot

@@ -1,0 +1,130 @@
+"""The command `export` and its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from var_studio.cli.commands.options import (
+    ConventionOption,
+    MassMin,
+    P,
+    Rho,
+    SessionFile,
+    SettingsFile,
+    Tau,
+)
+from var_studio.cli.terminal import examples
+
+EXAMPLES = (
+    examples(
+        "var-studio export cup.vars --figure map --token g0 --layer 3 --head 5 --out map.pdf",
+        "var-studio export cup.vars --figure heads --run VAR --with-data --out heads.svg",
+        "var-studio export cup.vars --figure histogram --layer 3 --width column --out phi.png",
+    )
+    + "--token 117 is a position in the sequence, g0 the first generated token, g-1 the last one; "
+    "`var-studio info` lists both."
+)
+
+FigureName = Literal[
+    "map",
+    "histogram",
+    "heads",
+    "scatter",
+    "head_scatter",
+    "layers",
+    "hidden",
+    "contribution",
+    "shares",
+]
+
+
+def export(
+    session: SessionFile,
+    out: Annotated[Path, typer.Option(metavar="F.pdf|svg|png", help="Figure file to write.")],
+    figure: Annotated[FigureName, typer.Option(help="What to draw.")],
+    token: Annotated[
+        str | None,
+        typer.Option(metavar="N|gN", help="Position, or gN for a generated token. [default: g0]"),
+    ] = None,
+    layer: Annotated[
+        int | None,
+        typer.Option(help="From 0. [default: mean over layers; phi of the middle one]"),
+    ] = None,
+    head: Annotated[int | None, typer.Option(help="From 0. [default: mean over heads]")] = None,
+    run: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name or number. [default: the first]")
+    ] = None,
+    row: Annotated[
+        Literal["query", "produced"],
+        typer.Option(help="The token's own row, or the step that produced it."),
+    ] = "query",
+    with_data: Annotated[
+        bool, typer.Option("--with-data", help="Write NPZ, CSV and JSON beside the figure.")
+    ] = False,
+    width: Annotated[
+        Literal["column", "two-columns", "slide"], typer.Option(help="3.35, 6.9 or 10 inches.")
+    ] = "two-columns",
+    dpi: Annotated[int, typer.Option(help="Dots per inch of a PNG.")] = 300,
+    scale: Annotated[
+        Literal["robust", "full", "non-sinks"],
+        typer.Option(
+            help="Last colour of a map: 99 % quantile of non-sinks, largest, largest non-sink."
+        ),
+    ] = "robust",
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="Interpolate a map; otherwise its cells stay crisp.")
+    ] = False,
+    image: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Image that a map shows, from 1. [default: 1]"),
+    ] = None,
+    view: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="View (crop, tile, thumbnail) that a map shows, from 0; `info` lists them. "
+            "[default: the finest views of the image]",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files written if they exist.")
+    ] = False,
+    tau: Tau = None,
+    rho: Rho = None,
+    p: P = None,
+    mass_min: MassMin = None,
+    convention: ConventionOption = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Draw a figure of a session; needs no model. Prints the files written.
+
+    Redistribution shown is local: the recorded row under the settings given here, else under
+    those of the run (where it has none, the defaults below). A file that exists is kept unless
+    --overwrite is given.
+    """
+    from var_studio.cli import export as exporting
+
+    method = {"tau": tau, "rho": rho, "p": p, "mass_min": mass_min, "convention": convention}
+    exporting.export(
+        session,
+        run,
+        figure,
+        out,
+        token=token,
+        row_of=row,
+        layer=layer,
+        head=head,
+        changes=method,
+        settings_file=settings,
+        width=width,
+        dpi=dpi,
+        with_data=with_data,
+        scale=scale,
+        smooth=smooth,
+        image=image,
+        view=view,
+        overwrite=overwrite,
+    )
