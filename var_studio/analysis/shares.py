@@ -79,6 +79,7 @@ class RowMasses:
 
         Rho and the least visual mass are those of `settings`. NaN for rows to come.
         """
+        self._follow()
         key = (settings.rho, settings.mass_min)
         if self._shares is None or self._shares[0] != key:
             selected = np.moveaxis(self._selected(settings), 0, -1)

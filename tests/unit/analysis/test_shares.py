@@ -132,7 +132,9 @@ def test_a_growing_run_is_followed(tmp_path: Path, monkeypatch):
     masses = row_masses(run, Redistribution(tau=2.0))
     masses.advance()
     assert masses.done.tolist() == [True] * 5
+    assert masses.image_centric_share(Redistribution(tau=2.0)).shape == (5,)
     grown["n"] = 8
+    assert masses.image_centric_share(Redistribution(tau=2.0)).shape == (8,), "as it was before"
     assert not masses.complete
     # Token 4 has a phi now, so its own row is read again; the rows before it are not.
     assert masses.done.tolist() == [True] * 4 + [False] * 4
