@@ -366,16 +366,7 @@ class Workspace(QObject):
 
 
 def same_question(one: Recording, other: Recording) -> bool:
-    """Whether two runs asked the same of the same image: all tokens given to the model agree."""
+    """Whether two runs asked the same of the same model and image, sampling alike."""
+    from var_studio.analysis.matching import mismatch
 
-    def given(run: Recording) -> list[int]:
-        return [t.id for t in run.tokens if t.role != "generated"]
-
-    def pictures(run: Recording) -> list[str]:
-        return [entry.sha256 for entry in run.image_entries]
-
-    return (
-        given(one) == given(other)
-        and pictures(one) == pictures(other)
-        and one.generation == other.generation
-    )
+    return one.generation == other.generation and not mismatch(one, other)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.analysis.compare import Comparison, compare
+from var_studio.analysis.across import AcrossRuns
 from var_studio.analysis.focus import Aggregate
-from var_studio.analysis.reading import Focus, Reading
+from var_studio.analysis.reading import Reading
 from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
-from var_studio.analysis.used import as_used
 from var_studio.gui.models.view import Compare, ViewSettings
 from var_studio.recording.interventions import run_name_for
 
@@ -65,8 +64,7 @@ class MapSource:
     """Finds the maps for a reading, and keeps what stays the same between two of them."""
 
     def __init__(self) -> None:
-        self._comparison: tuple[tuple[object, ...], Comparison] | None = None
-        self._second: dict[str, Reading] = {}
+        self._across = AcrossRuns()
         self._largest: dict[tuple[object, ...], float] = {}
         self._all_heads: tuple[tuple[object, ...], float] | None = None
 
@@ -86,68 +84,22 @@ class MapSource:
             return Maps(here, reading.map_after, sinks, sinks, note)
         if baseline is None or paired is None:
             return Maps(here, None, sinks, sinks, NO_PAIR)
-        on_baseline = reading.run is baseline
-        other = paired if on_baseline else baseline
-        position = self._counterpart(reading.position, reading.run, baseline, paired)
-        query = None if position is None else other.query_of(position)
-        if position is None or query is None:
-            note = NO_MATCH if other.finished else NOT_YET
-            if on_baseline:
-                return Maps(here, None, sinks, sinks, note)
-            used = self._used(paired, reading.focus)
-            return Maps(None, used.map_after, used.visual_sinks, used.visual_sinks, note)
-        focus = replace(reading.focus, query=query)
-        if on_baseline:
-            first, second = reading, self._used(paired, focus)
-        else:
-            first = self._read(baseline, focus, reading)
-            second = self._used(paired, reading.focus)
+        found = self._across.rows(reading, baseline, paired)
+        before, after = found.before, found.after
         note = GLOBAL.format(what=run_name_for(paired.interventions))
-        if self._after_divergence(first.position, baseline, paired):
+        if found.missing:
+            note = NO_MATCH if found.missing == "no match" else NOT_YET
+        elif found.past_divergence:
             note += ", here after other words: past the first divergence"
+        shown = before or after
+        assert shown is not None
         return Maps(
-            first.map_before, second.map_after, first.visual_sinks, second.visual_sinks, note
+            None if before is None else before.map_before,
+            None if after is None else after.map_after,
+            (before or shown).visual_sinks,
+            (after or shown).visual_sinks,
+            note,
         )
-
-    def _used(self, run: Recording, focus: Focus) -> Reading:
-        """The row as the model of the second run used it: what was recorded, changed as it was."""
-        self._second["used"] = as_used(run, focus, self._previous("used", run))
-        return self._second["used"]
-
-    def _read(self, run: Recording, focus: Focus, like: Reading) -> Reading:
-        previous = self._previous("read", run)
-        self._second["read"] = Reading(run, focus, like.settings, previous)
-        return self._second["read"]
-
-    def _previous(self, name: str, run: Recording) -> Reading | None:
-        previous = self._second.get(name)
-        return previous if previous is not None and previous.run is run else None
-
-    def _compared(self, baseline: Recording, paired: Recording) -> Comparison:
-        key = (id(baseline), id(paired), len(baseline.tokens), len(paired.tokens))
-        if self._comparison is None or self._comparison[0] != key:
-            self._comparison = key, compare(baseline, paired)
-        return self._comparison[1]
-
-    def _counterpart(
-        self, position: int, run: Recording, baseline: Recording, paired: Recording
-    ) -> int | None:
-        """The position of the same word in the other run; None where it has none."""
-        if run.tokens[position].role != "generated":
-            return position
-        for pair in self._compared(baseline, paired).pairs:
-            ours, theirs = pair.baseline, pair.other
-            if run is paired:
-                ours, theirs = theirs, ours
-            if ours is not None and ours.position == position:
-                same = pair.relation == "same" and theirs is not None
-                return theirs.position if same and theirs is not None else None
-        return None
-
-    def _after_divergence(self, position: int, baseline: Recording, paired: Recording) -> bool:
-        first = self._compared(baseline, paired).first_divergence
-        answer = baseline.generated_positions
-        return first is not None and first < len(answer) and position >= int(answer[first])
 
     # ------------------------------------------------------------------------------- scales
     def limits(self, maps: Maps, reading: Reading, view: ViewSettings) -> Limits:
