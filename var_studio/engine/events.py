@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
 
 from var_studio.errors import VarStudioError
 from var_studio.recording.layout import VisualLayout
@@ -45,13 +42,14 @@ class PromptEncoded:
 
 @dataclass(frozen=True, slots=True)
 class TokenProduced:
-    """A token was generated. `query` is the index in `query_positions` of the row that
-    produced it; `visual_attention` (L, H, V) float32, read-only: that row on the visual tokens,
-    before any redistribution."""
+    """A token was generated, and is on disk: `Recording.open` of the run's path reads it.
+
+    `query` is the index in `query_positions` of the row that produced it, for
+    `Recording.attention(query)`.
+    """
 
     token: Token
     query: int
-    visual_attention: npt.NDArray[np.float32] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

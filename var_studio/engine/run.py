@@ -10,9 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from var_studio.engine import discovery
 from var_studio.engine.arguments import check_named_tokens
 from var_studio.engine.capture import Capture, Pass
@@ -163,10 +160,6 @@ class Run:
         import torch
 
         lmm, layout = self._lmm, encoded.layout
-        first, last = int(layout.positions[0]), int(layout.positions[-1])
-        whole = last - first + 1 == layout.count
-        # One image is one run of positions: a slice is cheaper than an index.
-        self._visual_keys = slice(first, last + 1) if whole else layout.positions
         acts = None
         if on_attention(self._interventions):
             length = encoded.length + self._max_new
@@ -278,11 +271,9 @@ class Run:
             record.value_norm,
         )
         for index, position in enumerate(record.positions):
-            rows = record.rows[:, :, index]  # a prefix is seen in both directions
-            self._writer.append_query(position, rows)
+            # A prefix is seen in both directions.
+            self._writer.append_query(position, record.rows[:, :, index])
             self._n_queries += 1
-        if record.positions:
-            self._last_rows = rows
 
     def _token_chosen(self, token_id: int) -> bool:
         """After each choice of a token: record and announce it. Returns whether to stop."""
@@ -300,11 +291,7 @@ class Run:
         )
         self._writer.append_token(token)
         self._produced += 1
-        seen: npt.NDArray[np.float32] = self._last_rows[:, :, self._visual_keys].astype(
-            np.float32, copy=False
-        )
-        seen.flags.writeable = False
-        self._emit(TokenProduced(token, self._n_queries - 1, seen))
+        self._emit(TokenProduced(token, self._n_queries - 1))
         return self._cancel.is_set()
 
     def _text_alone(self, token_id: int) -> str:
