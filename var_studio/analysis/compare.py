@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from var_studio.analysis.scores import Scores, score
 from var_studio.recording.tokens import Token
 
 Relation = Literal["same", "replaced", "only_baseline", "only_other"]
+T = TypeVar("T")
 
 
 class HasTokens(Protocol):
@@ -157,17 +158,25 @@ def _change(baseline: Token, other: Token) -> float | None:
 
 
 def _aligned(left: Sequence[Token], right: Sequence[Token]) -> list[Column]:
-    matched = longest_common([t.id for t in left], [t.id for t in right])
-    pairs: list[Column] = []
+    rows = laid_out(left, right, [t.id for t in left], [t.id for t in right])
+    return [Column(a, b, relation) for a, b, relation in rows]
+
+
+def laid_out(
+    left: Sequence[T], right: Sequence[T], left_ids: Sequence[int], right_ids: Sequence[int]
+) -> list[tuple[T | None, T | None, Relation]]:
+    """Two sequences in columns: things with the same id under each other, gaps as None."""
+    matched = longest_common(left_ids, right_ids)
+    pairs: list[tuple[T | None, T | None, Relation]] = []
     a0 = b0 = 0
     for a1, b1 in [*matched, (len(left), len(right))]:
-        # What lies between two words that are the same: one under the other, then gaps.
+        # What lies between two that are the same: one under the other, then gaps.
         width = min(a1 - a0, b1 - b0)
-        pairs += [Column(left[a0 + k], right[b0 + k], "replaced") for k in range(width)]
-        pairs += [Column(token, None, "only_baseline") for token in left[a0 + width : a1]]
-        pairs += [Column(None, token, "only_other") for token in right[b0 + width : b1]]
+        pairs += [(left[a0 + k], right[b0 + k], "replaced") for k in range(width)]
+        pairs += [(each, None, "only_baseline") for each in left[a0 + width : a1]]
+        pairs += [(None, each, "only_other") for each in right[b0 + width : b1]]
         if a1 < len(left) and b1 < len(right):
-            pairs.append(Column(left[a1], right[b1], "same"))
+            pairs.append((left[a1], right[b1], "same"))
         a0, b0 = a1 + 1, b1 + 1
     return pairs
 
