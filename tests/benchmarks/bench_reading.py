@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,9 +78,11 @@ def _changes(
         reading = Reading(run, focus, settings, reading)
         everything(reading)
 
-    def drag(setting: str, low: float, high: float) -> np.ndarray:
+    def drag(setting: str, low: float, high: float, **others: Any) -> np.ndarray:
         values = np.linspace(low, high, times)
-        return timed(lambda i: follow(first, Redistribution(**{setting: float(values[i])})), times)
+        return timed(
+            lambda i: follow(first, Redistribution(**{setting: float(values[i])}, **others)), times
+        )
 
     def click(i: int) -> None:
         follow(Focus((i * 37 + 1) % len(run.query_positions), 1, heads), Redistribution())
@@ -88,8 +91,13 @@ def _changes(
         follow(Focus(0, i % run.n_layers, heads), Redistribution())
 
     top = run.hidden_size**0.5
+    tokens = tuple(range(0, run.layout.count, 4))
     return [
         (f"{name}: drag τ", drag("tau", 0.2 * top, 0.8 * top)),
+        (
+            f"{name}: drag τ, to a region",
+            drag("tau", 0.2 * top, 0.8 * top, target="region", region=tokens),
+        ),
         (f"{name}: drag ρ", drag("rho", 0.0, 1.0)),
         (f"{name}: drag p", drag("p", 0.0, 1.0)),
         (f"{name}: another token", timed(click, times)),
@@ -116,10 +124,10 @@ def main() -> None:
         found = measure(run, options.times)
     base = float(np.median(found[-1][1]))
     print(f"{options.layers} layers × {options.heads} heads × {run.length} keys, milliseconds")
-    print(f"{'':28}{'median':>9}{'p95':>9}{'÷ from nothing':>17}")
+    print(f"{'':34}{'median':>9}{'p95':>9}{'÷ from nothing':>17}")
     for name, taken in found:
         median, p95 = float(np.median(taken)), float(np.quantile(taken, 0.95))
-        print(f"{name:28}{median:9.2f}{p95:9.2f}{median / base:17.3f}")
+        print(f"{name:34}{median:9.2f}{p95:9.2f}{median / base:17.3f}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from var_studio.errors import VarStudioError
 from var_studio.recording.layout import Box
 
 Aggregate = Literal["mean", "max"]
@@ -23,6 +24,29 @@ class Focus:
     layer: int
     heads: tuple[tuple[int, int], ...] = ()
     aggregate: Aggregate = "mean"
+
+    def check(self, n_queries: int, n_layers: int, n_heads: int) -> None:
+        """Raise VarStudioError where it names what a run of these sizes does not have."""
+        if not 0 <= self.query < n_queries:
+            raise VarStudioError(
+                f"This run has no row {self.query}.",
+                f"Rows go from 0 to {n_queries - 1}."
+                if n_queries
+                else "It recorded no row at all.",
+            )
+        check_layer(self.layer, n_layers)
+        for layer, head in self.heads:
+            check_layer(layer, n_layers)
+            if not 0 <= head < n_heads:
+                raise VarStudioError(
+                    f"There is no head {head}.", f"Heads go from 0 to {n_heads - 1}."
+                )
+
+
+def check_layer(layer: int, n_layers: int) -> None:
+    """Raise VarStudioError for a layer that the run does not have."""
+    if not 0 <= layer < n_layers:
+        raise VarStudioError(f"There is no layer {layer}.", f"Layers go from 0 to {n_layers - 1}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""Redistribution seen through four groups of keys: visual or text, sink or not.
+"""Redistribution seen through four groups of keys: visual or text, sink or not. Where a region
+receives the budget its visual non-sinks are a fifth.
 
 What the method does to a key depends only on its group, so the sums over the groups decide the
 image-centric heads, the budget and the ledger, and one factor for each group turns a row into the
 redistributed row. That makes thresholds cheap to move: one matrix product over (L, H, T), and
-everything else on (L, H, 4). The rules are those of `var_studio.method`.
+everything else on (L, H, 4 or 5). The rules are those of `var_studio.method`.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from var_studio.recording.settings import Redistribution
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
-VISUAL_SINK, VISUAL, TEXT_SINK, TEXT = range(4)
+VISUAL_SINK, VISUAL, TEXT_SINK, TEXT, REGION = range(5)
 
-_IS_VISUAL = np.array([True, True, False, False])
-_IS_SINK = np.array([True, False, True, False])
+_IS_VISUAL = np.array([True, True, False, False, True])
+_IS_SINK = np.array([True, False, True, False, False])
+_IS_REGION = np.array([False, False, False, False, True])
 
 
 @dataclass(frozen=True, slots=True)
 class GroupMasses:
     """Attention of each row (L, H) on each group of keys.
 
-    `masses` (L, H, 4) float32 in the order VISUAL_SINK, VISUAL, TEXT_SINK, TEXT. `filled` (L, 4)
+    `masses` (L, H, 4) float32 in the order VISUAL_SINK, VISUAL, TEXT_SINK, TEXT; with a region as
+    target (L, H, 5), the last REGION, and VISUAL the other visual non-sinks. `filled` (L, 4 or 5)
     bool: whether the layer has a key in that group. `n_visual`: number of visual keys.
     """
 
@@ -41,7 +44,7 @@ class GroupMasses:
     @property
     def visual_mass(self) -> Floats:
         """(L, H) float32: attention on the image."""
-        return self.masses[..., VISUAL_SINK] + self.masses[..., VISUAL]
+        return self.masses[..., VISUAL_SINK] + visual_non_sinks(self.masses)
 
     @property
     def sink_mass(self) -> Floats:
@@ -52,7 +55,7 @@ class GroupMasses:
     def non_sink_ratio(self) -> Floats:
         """(L, H) float32: r of Eq. 3; 0 where the head does not look at the image."""
         mass = self.visual_mass
-        ratio = self.masses[..., VISUAL] / np.where(mass > 0, mass, np.float32(1))
+        ratio = visual_non_sinks(self.masses) / np.where(mass > 0, mass, np.float32(1))
         return np.asarray(ratio, dtype=np.float32)
 
     def image_centric(self, settings: Redistribution) -> Bools:
@@ -77,38 +80,55 @@ class GroupMasses:
         return np.asarray(chosen & active[:, None], dtype=bool)
 
     def moved(self, settings: Redistribution, selected: Bools) -> Floats:
-        """(L, H, 4) float32: the masses after redistribution (Eq. 4)."""
+        """(L, H, 4 or 5) float32: the masses after redistribution (Eq. 4)."""
+        groups = self.masses.shape[-1]
         after = redistribution.redistribute(
             self.masses[:, :, None, :],
-            _IS_VISUAL,
-            _IS_SINK,
+            _IS_VISUAL[:groups],
+            _IS_SINK[:groups],
             selected[:, :, None],
             p=settings.p,
-            target=settings.target,
+            target=_IS_REGION[:groups] if settings.target == "region" else settings.target,
             convention=settings.convention,
             source=settings.source,
         )
         return np.asarray(after[:, :, 0, :], dtype=np.float32)
 
 
-def group_weights(visual: Bools, sinks: Bools) -> Floats:
-    """(L, T, 4) float32 of 0 and 1: the group of each key, from (T,) and (L, T) masks."""
-    weights = np.empty((*sinks.shape, 4), dtype=np.float32)
+def visual_non_sinks(masses: Floats) -> Floats:
+    """(L, H) float32: what lies on them all, from (L, H, 4) or, with a region, (L, H, 5)."""
+    if masses.shape[-1] == REGION:
+        return masses[..., VISUAL]
+    return masses[..., VISUAL] + masses[..., REGION]
+
+
+def group_weights(visual: Bools, sinks: Bools, region: Bools | None = None) -> Floats:
+    """(L, T, 4 or 5) float32 of 0 and 1: the group of each key, from (T,), (L, T), (T,) masks."""
+    weights = np.empty((*sinks.shape, 4 if region is None else 5), dtype=np.float32)
     weights[..., VISUAL_SINK] = visual & sinks
-    weights[..., VISUAL] = visual & ~sinks
+    weights[..., VISUAL] = (visual if region is None else visual & ~region) & ~sinks
     weights[..., TEXT_SINK] = ~visual & sinks
     weights[..., TEXT] = ~(visual | sinks)
+    if region is not None:
+        weights[..., REGION] = region & ~sinks
     return weights
 
 
-def group_of(visual: bool | np.bool_, sink: Bools) -> npt.NDArray[np.intp]:
+def group_of(
+    visual: bool | np.bool_, sink: Bools, region: bool | np.bool_ = False
+) -> npt.NDArray[np.intp]:
     """(L,) index of a key's group in each layer, from whether it is a sink there, (L,)."""
-    return np.where(sink, *((VISUAL_SINK, VISUAL) if visual else (TEXT_SINK, TEXT)))
+    if visual:
+        return np.where(sink, VISUAL_SINK, REGION if region else VISUAL)
+    return np.where(sink, TEXT_SINK, TEXT)
 
 
-def group_masses(attention: Floats, visual: Bools, sinks: Bools) -> GroupMasses:
-    """Sum `attention` (L, H, T) over the groups that `visual` (T,) and `sinks` (L, T) make."""
-    weights = group_weights(visual, sinks)
+def group_masses(
+    attention: Floats, visual: Bools, sinks: Bools, region: Bools | None = None
+) -> GroupMasses:
+    """Sum `attention` (L, H, T) over the groups that `visual` (T,) and `sinks` (L, T) make, and
+    `region` (T,), the image patches that receive the budget, if given."""
+    weights = group_weights(visual, sinks, region)
     return GroupMasses(
         masses=np.matmul(attention, weights),
         filled=np.asarray(weights.any(axis=1), dtype=bool),
@@ -117,7 +137,7 @@ def group_masses(attention: Floats, visual: Bools, sinks: Bools) -> GroupMasses:
 
 
 def growth(before: Floats, after: Floats) -> Floats:
-    """(L, H, 4) float32: what a key of each group is multiplied by, minus 1.
+    """(L, H, 4 or 5) float32: what a key of each group is multiplied by, minus 1.
 
     Zero where nothing moves, exactly, so that unchanged heads stay bit for bit.
     """
@@ -127,9 +147,14 @@ def growth(before: Floats, after: Floats) -> Floats:
     return np.clip(change, -1.0, top).astype(np.float32)
 
 
-def per_key(growth_of_row: Floats, visual: Bools, sinks: Bools) -> Floats:
-    """(n, K) float32: growth of every key, from (n, 4), (K,) and (n, K)."""
-    of_patch = np.where(sinks, growth_of_row[:, None, VISUAL_SINK], growth_of_row[:, None, VISUAL])
+def per_key(
+    growth_of_row: Floats, visual: Bools, sinks: Bools, region: Bools | None = None
+) -> Floats:
+    """(n, K) float32: growth of every key, from (n, 4 or 5), (K,), (n, K) and (K,)."""
+    others = growth_of_row[:, None, VISUAL]
+    if region is not None:
+        others = np.where(region, growth_of_row[:, None, REGION], others)
+    of_patch = np.where(sinks, growth_of_row[:, None, VISUAL_SINK], others)
     if visual.all():
         return of_patch
     of_text = np.where(sinks, growth_of_row[:, None, TEXT_SINK], growth_of_row[:, None, TEXT])

@@ -6,6 +6,7 @@ import numpy as np
 
 from var_studio.analysis.focus import Aggregate
 from var_studio.analysis.groups import (
+    REGION,
     TEXT,
     TEXT_SINK,
     VISUAL,
@@ -33,24 +34,37 @@ def over_heads(block: Floats, heads: HeadIndex | None, aggregate: Aggregate) -> 
 
 
 def mean_change(
-    block: Floats, growth: Floats, visual: Bools, sinks: Bools, heads: HeadIndex | None
+    block: Floats,
+    growth: Floats,
+    visual: Bools,
+    sinks: Bools,
+    heads: HeadIndex | None,
+    region: Bools | None = None,
 ) -> Floats:
     """(V,) float32: what the mean over `heads` (None: all) of (L, H, V) changes by.
 
-    `growth` (L, H, 4) is that of the groups, `visual` (V,) and `sinks` (L, V) say which group a
-    key is of. Exactly 0 where no head grows.
+    `growth` (L, H, 4 or 5) is that of the groups; `visual` (V,), `sinks` (L, V) and `region` (V,)
+    say which group a key is of. Exactly 0 where no head grows.
     """
     if heads is not None and 0 < len(heads[0]) <= _FEW_HEADS:
-        change = per_key(growth[heads], visual, sinks[heads[0]])
+        change = per_key(growth[heads], visual, sinks[heads[0]], region)
         return np.asarray((block[heads] * change).mean(axis=0))
     weights = growth / np.float32(growth.shape[0] * growth.shape[1])
     if heads is not None:
         weights = np.zeros_like(growth)
         np.add.at(weights, heads, growth[heads] / len(heads[0]))
     # Sinks differ from layer to layer, so each layer's heads are summed first, group by group.
-    groups = [VISUAL_SINK, VISUAL] if visual.all() else [VISUAL_SINK, VISUAL, TEXT_SINK, TEXT]
+    groups = [VISUAL_SINK, VISUAL]
+    if region is not None:
+        groups.append(REGION)
+    if not visual.all():
+        groups += [TEXT_SINK, TEXT]
     summed = np.matmul(weights[..., groups].transpose(0, 2, 1), block)
-    of_patch = np.where(sinks, summed[:, 0], summed[:, 1])
-    if len(groups) == 4:
-        of_patch = np.where(visual, of_patch, np.where(sinks, summed[:, 2], summed[:, 3]))
-    return np.asarray(of_patch.sum(axis=0))
+    of_group = dict(zip(groups, summed.transpose(1, 0, 2), strict=True))
+    others = of_group[VISUAL]
+    if region is not None:
+        others = np.where(region, of_group[REGION], others)
+    change = np.where(sinks, of_group[VISUAL_SINK], others)
+    if TEXT in of_group:
+        change = np.where(visual, change, np.where(sinks, of_group[TEXT_SINK], of_group[TEXT]))
+    return np.asarray(change.sum(axis=0))

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.analysis.groups import TEXT, TEXT_SINK, VISUAL, VISUAL_SINK, Floats
+from var_studio.analysis.groups import (
+    TEXT,
+    TEXT_SINK,
+    VISUAL,
+    VISUAL_SINK,
+    Floats,
+    visual_non_sinks,
+)
 
 HeadIndex = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 
@@ -75,8 +82,8 @@ def mean_ledger(
 ) -> Ledger:
     """Average over `heads` (None: all).
 
-    `bos`, `bos_after` (L, H): attention on the first token. `before`, `after` (L, H, 4): masses of
-    the groups. `bos_sink` (L,): whether the first token is a sink there.
+    `bos`, `bos_after` (L, H): attention on the first token. `before`, `after` (L, H, 4 or 5):
+    masses of the groups. `bos_sink` (L,): whether the first token is a sink there.
     """
 
     def mean(values: Floats) -> float:
@@ -93,9 +100,11 @@ def mean_ledger(
             inside, inside_after = as_sink, as_sink_after
         elif group == other_group:
             inside, inside_after = as_other, as_other_after
-        return Account(
-            name, mean(before[..., group] - inside), mean(after[..., group] - inside_after)
+        total, total_after = (
+            visual_non_sinks(masses) if group == VISUAL else masses[..., group]
+            for masses in (before, after)
         )
+        return Account(name, mean(total - inside), mean(total_after - inside_after))
 
     return Ledger(
         bos=Account("first token (BOS)", mean(bos), mean(as_sink_after + as_other_after)),

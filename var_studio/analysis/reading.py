@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.analysis.focus import Focus, TokenReading
+from var_studio.analysis.focus import Focus, TokenReading, check_layer
 from var_studio.analysis.groups import (
     Bools,
     Floats,
@@ -75,8 +75,6 @@ class Reading:
             self.acts = tuple(
                 each.model_copy(update=tau) if each.tau is None else each for each in acts
             )
-        # Else what happens to a key depends on more than its group.
-        self._grouped = acts is None and settings.target != "region"
         self.run = run
         self.focus = focus
         self.settings = settings
@@ -86,12 +84,14 @@ class Reading:
         self._memo: dict[str, tuple[Hashable, Any]] = (
             previous._memo if previous is not None and previous.run is run else {}
         )
-        self._check_focus()
+        focus.check(len(run.query_positions), run.n_layers, run.n_heads)
+        # Else what happens to a key depends on more than its group.
+        self._grouped = acts is None and self._region_of_patches(settings.region)
         s = settings
         self._row_key = (focus.query, self._grown)
         self._phi_key = (s.sink_dims, self._grown)
         self._sink_key = (self._phi_key, s.tau, s.convention)
-        self._mass_key = (self._row_key, self._sink_key)
+        self._mass_key = (self._row_key, self._sink_key, s.region if self._grouped else ())
         self._head_key = (self._mass_key, s.rho, s.mass_min)
         self._move_key = (self._mass_key, self.acts)
 
@@ -214,7 +214,7 @@ class Reading:
         """Attention of each head on visual and text sinks and non-sinks."""
 
         def compute() -> GroupMasses:
-            return group_masses(self.attention, self.visual, self.sinks)
+            return group_masses(self.attention, self.visual, self.sinks, self._region)
 
         return self._remember("masses", self._mass_key, compute)
 
@@ -259,7 +259,7 @@ class Reading:
             after = self.attention.copy()
             layers, heads = np.nonzero(self.changed)
             growth_of_row = self._growth[layers, heads]
-            change = per_key(growth_of_row, self.visual, self.sinks[layers])
+            change = per_key(growth_of_row, self.visual, self.sinks[layers], self._region)
             after[layers, heads] *= 1 + change
             return after
 
@@ -292,7 +292,8 @@ class Reading:
             bos, visual, sinks = self.attention[..., 0], self.visual, self.sinks
             if self._grouped:
                 layers = np.arange(len(bos))
-                first = self._growth[layers, :, group_of(visual[0], sinks[:, 0])]
+                in_region = self._region is not None and self._region[0]
+                first = self._growth[layers, :, group_of(visual[0], sinks[:, 0], in_region)]
                 after, bos_after = self._moved, bos * (1 + first)
             else:
                 after = group_masses(self.redistributed, visual, sinks).masses
@@ -392,7 +393,7 @@ class Reading:
     def phi_histogram(self, layer: int | None = None, bins: int = 64) -> PhiHistogram:
         """Numbers of tokens by phi in one layer (None: the layer in focus). Tau plays no part."""
         layer = self.focus.layer if layer is None else layer
-        self._check_layer(layer)
+        check_layer(layer, self.run.n_layers)
 
         def compute() -> PhiHistogram:
             return phi_histogram(self.phi, layer, self.visual, bins)
@@ -400,6 +401,21 @@ class Reading:
         return self._remember("phi_histogram", (self._phi_key, layer, bins), compute)
 
     # --- inside
+
+    def _region_of_patches(self, region: Sequence[int]) -> bool:
+        """Whether all these visual tokens are there, and none is a separator (a text key)."""
+        positions = self.positions
+        inside = len(region) == 0 or region[-1] < len(positions)
+        return inside and bool(self.visual[positions[list(region)]].all())
+
+    @cached_property
+    def _region(self) -> Bools | None:
+        """(T,) bool: what receives the budget, where that is a region; else None."""
+        if self.settings.target != "region" or not self._grouped:
+            return None
+        region = np.zeros(self.length, dtype=bool)
+        region[self.positions[list(self.settings.region)]] = True
+        return region
 
     @cached_property
     def _focus_index(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -459,30 +475,9 @@ class Reading:
             after = self._over_heads(self.redistributed[..., span])
             return _floats(after - self.map_before)
         index = self._focus_index if self.focus.heads else None
-        return mean_change(block, self._growth, self.visual[span], self.sinks[:, span], index)
-
-    def _check_focus(self) -> None:
-        n_queries = len(self.run.query_positions)
-        if not 0 <= self.focus.query < n_queries:
-            raise VarStudioError(
-                f"This run has no row {self.focus.query}.",
-                f"Rows go from 0 to {n_queries - 1}."
-                if n_queries
-                else "It recorded no row at all.",
-            )
-        self._check_layer(self.focus.layer)
-        for layer, head in self.focus.heads:
-            self._check_layer(layer)
-            if not 0 <= head < self.run.n_heads:
-                raise VarStudioError(
-                    f"There is no head {head}.", f"Heads go from 0 to {self.run.n_heads - 1}."
-                )
-
-    def _check_layer(self, layer: int) -> None:
-        if not 0 <= layer < self.run.n_layers:
-            raise VarStudioError(
-                f"There is no layer {layer}.", f"Layers go from 0 to {self.run.n_layers - 1}."
-            )
+        visual, sinks = self.visual[span], self.sinks[:, span]
+        region = None if self._region is None else self._region[span]
+        return mean_change(block, self._growth, visual, sinks, index, region)
 
     def _remember(self, name: str, key: Hashable, compute: Callable[[], T]) -> T:
         held = self._memo.get(name)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from var_studio.recording.layout import View, VisualLayout
+from var_studio.recording.settings import Redistribution
 from var_studio.recording.tokens import Token
 
 
@@ -52,6 +53,13 @@ class SmallRun:
     def phi(self, sink_dims: tuple[int, ...] | None = None) -> np.ndarray:
         return self.values
 
+    def sinks_under(self, settings: Redistribution) -> np.ndarray:
+        tau = self.tau_default if settings.tau is None else settings.tau
+        sinks = self.values > tau if settings.convention == "released-code" else self.values >= tau
+        if settings.convention == "released-code":
+            sinks[:2] = sinks[:, self.prompt_length :] = False
+        return sinks
+
     def value_norm(self) -> np.ndarray:
         """(L, H, T), another number for each."""
         shape = self.rows.shape[1:]
@@ -59,12 +67,18 @@ class SmallRun:
 
 
 def small_run(
-    seed: int = 0, layers: int = 5, heads: int = 4, side: int = 3, separators: bool = False
+    seed: int = 0,
+    layers: int = 5,
+    heads: int = 4,
+    side: int = 3,
+    separators: bool = False,
+    system: int = 3,
 ) -> SmallRun:
-    """Random rows with sinks; with `separators` a non-patch ends each row of the image."""
+    """Random rows with sinks; with `separators` a non-patch ends each row of the image. `system`:
+    how many tokens come before the image."""
     rng = np.random.default_rng(seed)
     width = side + int(separators)
-    roles = ["system"] * 3 + ["visual"] * (side * width) + ["prompt"] * 3 + ["generated"] * 3
+    roles = ["system"] * system + ["visual"] * (side * width) + ["prompt"] * 3 + ["generated"] * 3
     length = len(roles)
     positions = np.array([i for i, role in enumerate(roles) if role == "visual"])
     tokens = np.arange(side * width).reshape(side, width)[:, :side]

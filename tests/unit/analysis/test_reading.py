@@ -26,6 +26,12 @@ CASES = [
     Redistribution(tau=1000.0),
     Redistribution(tau=0.0),
     Redistribution(p=0.0),
+    Redistribution(rho=0.3, target="region", region=(0, 1, 4)),
+    Redistribution(heads="all", p=0.35, target="region", region=(1, 2, 7, 8)),
+    Redistribution(heads="all", target="region", region=(1,)),  # a sink alone
+    Redistribution(rho=0.3, target="region", region=(0, 3, 5)),  # 3: a separator, where there are
+    Redistribution(rho=0.6, convention="released-code", target="region", region=(4, 5)),
+    Redistribution(tau=0.0, target="region", region=(4, 5)),
 ]
 
 
@@ -72,6 +78,11 @@ def loops(run, query, settings):
                 "visual": [j for j in patches if not sink[layer, j]],
                 "text": [j for j in range(length) if j not in patches and not sink[layer, j]],
                 "both": [j for j in range(length) if not sink[layer, j]],
+                "region": [
+                    j
+                    for k, j in enumerate(run.layout.positions)
+                    if k in settings.region and not sink[layer, j]
+                ],
             }[settings.target]
             keep = settings.p if code else 1 - settings.p
             budget = (1 - keep) * sink_mass[layer, head]
@@ -118,13 +129,74 @@ def test_every_number_equals_the_loops(make_small_run, settings, separators, que
         check_ledger(focused.ledger, before, after, sink, run, pairs)
 
 
+@pytest.mark.parametrize("region", [(0, 4), (3, 4)])
+def test_a_region_with_the_first_token_of_all(make_small_run, region):
+    """No text before the image: the ledger's first account may itself be among the receivers."""
+    run = make_small_run(seed=3, system=0)
+    settings = Redistribution(heads="all", target="region", region=region)
+    sink, *_, after = loops(run, 4, settings)
+    reading = Reading(run, Focus(4, 0), settings)
+    assert not sink[0, 0]
+    assert sink[1:, 0].all()
+    np.testing.assert_allclose(reading.redistributed, after, atol=1e-6)
+    for chosen in [(), ((0, 0),), ((0, 1), (2, 2))]:
+        focused = Reading(run, Focus(4, 0, chosen), settings, reading)
+        pairs = chosen or tuple(np.ndindex(5, 4))
+        check_ledger(focused.ledger, run.rows[4], after, sink, run, pairs)
+
+
+def test_a_region_of_patches_never_goes_through_whole_rows(make_small_run):
+    """One of patches is a group of keys; a separator is a text key, so its rows are made whole."""
+    run = make_small_run(seed=1, separators=True)
+    for region, whole in (((0, 4, 5), False), ((0, 3, 5), True)):
+        reading = Reading(
+            run, Focus(4, 3), Redistribution(heads="all", target="region", region=region)
+        )
+        assert np.abs(reading.map_difference).max() > 0
+        assert reading.ledger.budget > 0
+        assert ("redistributed" in reading._memo) == whole
+
+
+def test_readings_of_two_regions_never_mix_up(make_small_run):
+    run = make_small_run(seed=2)
+    cases = [
+        Redistribution(heads="all", target="region", region=(0, 4)),
+        Redistribution(heads="all", target="region", region=(5,)),
+        Redistribution(heads="all"),
+    ]
+    readings, maps = [], []
+    for settings in cases * 2:
+        previous = readings[-1] if readings else None
+        readings.append(Reading(run, Focus(4, 3), settings, previous))
+        maps.append(readings[-1].map_after.copy())
+    for settings, reading, shown in zip(cases * 2, readings, maps, strict=True):
+        after = loops(run, 4, settings)[-1][..., run.layout.positions]
+        np.testing.assert_allclose(shown, after.mean((0, 1)), atol=1e-6)
+        np.testing.assert_allclose(reading.map_after, shown, atol=0)
+
+
+def test_loops_would_notice_another_region(make_small_run):
+    """Negative control: one token more in the region is seen in map, rows and ledger."""
+    run = make_small_run(seed=4)
+    one = Redistribution(heads="all", target="region", region=(0, 4))
+    more = one.model_copy(update={"region": (0, 4, 5)})
+    after = loops(run, 4, one)[-1]
+    reading = Reading(run, Focus(4, 3), more)
+    expected = after[..., run.layout.positions].mean((0, 1))
+    assert np.abs(reading.map_after - expected).max() > 1e-4
+    assert np.abs(reading.redistributed - after).max() > 1e-3
+    sink, *_, less = loops(run, 4, one.model_copy(update={"p": 0.5}))
+    with pytest.raises(AssertionError, match="'after'"):
+        check_ledger(reading.ledger, run.rows[4], less, sink, run, tuple(np.ndindex(5, 4)))
+
+
 def check_ledger(ledger, before, after, sink, run, pairs):
     visual = run.visual
     kinds = {
         "bos": lambda layer, j: j == 0,
         "text_sinks": lambda layer, j: j > 0 and not visual[j] and sink[layer, j],
-        "visual_sinks": lambda layer, j: visual[j] and sink[layer, j],
-        "visual_non_sinks": lambda layer, j: visual[j] and not sink[layer, j],
+        "visual_sinks": lambda layer, j: j > 0 and visual[j] and sink[layer, j],
+        "visual_non_sinks": lambda layer, j: j > 0 and visual[j] and not sink[layer, j],
         "other_text": lambda layer, j: j > 0 and not visual[j] and not sink[layer, j],
     }
     for name, belongs in kinds.items():
