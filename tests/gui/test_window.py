@@ -408,3 +408,66 @@ def test_sizes_come_back_with_the_window_and_stay_where_they_are_dragged(
     finally:
         again.close()
         again.deleteLater()
+
+
+def overlaps(shown: MainWindow) -> list[str]:
+    """Panels on screen that lie over one another, or are smaller than their content can be."""
+    area = shown.area
+    docks = [dock for name, dock in area.docks.items() if area.on_screen(name)]
+    found = [
+        f"{one.windowTitle()} over {other.windowTitle()}"
+        for number, one in enumerate(docks)
+        for other in docks[:number]
+        if one.geometry().intersects(other.geometry())
+    ]
+    return found + [
+        f"{dock.windowTitle()} is too small"
+        for dock in docks
+        if not area.rect().contains(dock.geometry())
+        or dock.width() < dock.minimumSizeHint().width()
+        or dock.height() < dock.minimumSizeHint().height()
+    ]
+
+
+def test_at_its_smallest_nothing_overlaps_and_it_fits_a_small_screen(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.start(model=None)
+    for seed in (0, 1):
+        window.workspace.add_run(make_run(tmp_path / str(seed), seed=seed))
+    qtbot.waitUntil(lambda: all(dock.has_panel for dock in window.area.docks.values()))
+    bottom = [entry.kind().name for entry in PANELS if entry.place == "bottom"]
+    for name in bottom:
+        window.area.reveal(name)
+        window.resize(200, 200)
+        settle(qtbot)
+        # 1024 × 700, and a title bar.
+        assert window.width() <= 1024 and window.height() <= 672, name
+        assert overlaps(window) == [], name
+    window.setMinimumSize(900, 600)  # The check can fail.
+    window.resize(900, 600)
+    settle(qtbot)
+    assert overlaps(window) != []
+
+
+def test_the_room_of_a_hidden_panel_goes_to_the_maps(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+) -> None:
+    window.start(model=None)
+    qtbot.waitUntil(lambda: all(dock.has_panel for dock in window.area.docks.values()))
+    settle(qtbot)
+    docks = window.area.docks
+    before = {name: docks[name].size() for name in ("setup", "transcript", "image", "heads")}
+    for hidden, gains in (("heads", "image"), ("image", "heads")):
+        docks[hidden].hide()
+        settle(qtbot)
+        assert abs(docks["setup"].width() - before["setup"].width()) <= 2
+        assert abs(docks["transcript"].height() - before["transcript"].height()) <= 2
+        room = before["image"].width() + before["heads"].width()
+        assert docks[gains].width() > room - 10
+        docks[hidden].show()
+        settle(qtbot)
+        assert {name: docks[name].size() for name in before} == before, "there and back"

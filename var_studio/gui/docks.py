@@ -8,7 +8,7 @@ from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
 
-from var_studio.gui.panels import PANELS, PanelEntry
+from var_studio.gui.panels import PANELS, PanelEntry, Place
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.image_well import ImageWell, dropped_files
 
@@ -102,10 +102,16 @@ class DockArea(QMainWindow):
         self._entries: dict[str, PanelEntry] = {}
         self.own_sizes = False  # whether the user dragged a separator
         self._sizes_before: list[QSize] = []
+        # Several panels come or go in one turn.
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.timeout.connect(self._keep_proportions)
         for entry in PANELS:
             kind = entry.kind()
             dock = PanelDock(kind)
             dock.made.connect(self.panel_made)
+            dock.topLevelChanged.connect(self._moved)
             self.docks[kind.name] = dock
             self._entries[kind.name] = entry
         self.arrange()
@@ -123,6 +129,8 @@ class DockArea(QMainWindow):
     @Slot()
     def _finish_all_made(self) -> None:
         for dock in self.docks.values():
+            # Qt would give the room of a panel that is hidden to Setup and the map alike.
+            dock.toggleViewAction().toggled.connect(self._soon.start)
             if dock not in self._unfinished:
                 self._finish(dock)
         self._finish_later()
@@ -179,20 +187,36 @@ class DockArea(QMainWindow):
         self.proportion()
 
     def proportion(self) -> None:
-        """The sizes of the first arrangement, for the present size of the window."""
-        first, width, height = self._first, self.width(), self.height()
-        left = min(max(width * 22 // 100, 304), 380)
-        rest = width - left
-        if "left" in first and "centre" in first and "right" in first:
-            self.resizeDocks(
-                [first["left"], first["centre"], first["right"]],
-                [left, rest * 55 // 100, rest * 45 // 100],
-                Qt.Orientation.Horizontal,
-            )
-        column = [first[place] for place in ("top", "centre", "bottom") if place in first]
-        if len(column) == 3:
-            top, bottom = min(max(height * 21 // 100, 172), 240), min(height * 24 // 100, 300)
-            self.resizeDocks(column, [top, height - top - bottom, bottom], Qt.Orientation.Vertical)
+        """The sizes of the first arrangement, for the present size of the window.
+
+        The room of a place whose panels are all hidden goes to the maps.
+        """
+        width, height = self.width(), self.height()
+        stands = {entry.place: self._standing(entry.place) for entry in self._entries.values()}
+        left = min(max(width * 22 // 100, 304), 380) if stands["left"] is not None else 0
+        parts: dict[Place, int] = {"centre": 55, "right": 45}
+        maps = {place: parts[place] for place in parts if stands[place] is not None}
+        total = sum(maps.values())
+        across = {place: (width - left) * part // total for place, part in maps.items()}
+        self._resize({"left": left, **across}, stands, Qt.Orientation.Horizontal)
+        top = min(max(height * 21 // 100, 172), 240) if stands["top"] is not None else 0
+        bottom = min(height * 24 // 100, 300) if stands["bottom"] is not None else 0
+        row: Place = next(iter(maps), "centre")
+        down: dict[Place, int] = {"top": top, row: height - top - bottom, "bottom": bottom}
+        self._resize(down, stands, Qt.Orientation.Vertical)
+
+    def _resize(
+        self, sizes: dict[Place, int], stands: dict[Place, PanelDock | None], way: Qt.Orientation
+    ) -> None:
+        """Give what stands at these places these sizes."""
+        there = [(dock, sizes[place]) for place, dock in stands.items() if dock and place in sizes]
+        if len(there) > 1:
+            self.resizeDocks([dock for dock, _ in there], [size for _, size in there], way)
+
+    def _standing(self, place: str) -> PanelDock | None:
+        """A panel that stands at a first place now."""
+        docks = (dock for name, dock in self.docks.items() if self._entries[name].place == place)
+        return next((d for d in docks if not (d.isHidden() or d.isFloating())), None)
 
     def _place(self, dock: PanelDock, place: str, first: dict[str, PanelDock]) -> None:
         if place == "left":
@@ -237,6 +261,10 @@ class DockArea(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the first proportions: Qt would widen Setup as much as the maps."""
         super().resizeEvent(event)
+        self._keep_proportions()
+
+    @Slot()
+    def _keep_proportions(self) -> None:
         if not self.own_sizes:
             self.proportion()
 

@@ -461,7 +461,6 @@ class MainWindow(QMainWindow):
         geometry, layout = remembered.value("geometry"), remembered.value("layout")
         if not (isinstance(geometry, QByteArray) and self.restoreGeometry(geometry)):
             self.resize(1400, 900)
-        self.setMinimumSize(960, 620)
         own = str(remembered.value("own_sizes", "1")) != "0"
         self._proportioned = isinstance(layout, QByteArray) and self.area.recall(layout, own)
 
