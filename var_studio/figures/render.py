@@ -22,6 +22,7 @@ from var_studio import assets
 from var_studio.errors import VarStudioError
 from var_studio.figures import draw
 from var_studio.figures.draw_plot import draw_plot, plot_room
+from var_studio.figures.draw_words import WordsPanel, draw_words, words_height
 from var_studio.figures.spec import (
     WIDTHS,
     ColourScale,
@@ -176,7 +177,13 @@ class _Row:
 
     @property
     def inner_height(self) -> float:
-        return max(self.inner * draw.panel_aspect(panel) for panel in self.panels)
+        return max(self.tall(panel) for panel in self.panels)
+
+    def tall(self, panel: Panel) -> float:
+        """Height of the inner axes."""
+        if isinstance(panel, WordsPanel):
+            return words_height(panel, self.inner, self.em)
+        return self.inner * draw.panel_aspect(panel)
 
     @property
     def height(self) -> float:
@@ -195,7 +202,7 @@ class _Row:
         spans: list[tuple[ColourScale, float, float]] = []
         for panel, inset in zip(self.panels, self.insets, strict=True):
             x += inset.left
-            tall = self.inner * draw.panel_aspect(panel)
+            tall = self.tall(panel)
             axes = add(x, ceiling - tall, self.inner, tall)
             if isinstance(panel, ImagePanel):
                 draw.draw_image(axes, panel)
@@ -208,6 +215,8 @@ class _Row:
                 draw.draw_histogram(axes, panel)
             elif isinstance(panel, PlotPanel):
                 draw_plot(axes, panel)
+            elif isinstance(panel, WordsPanel):
+                draw_words(axes, panel, self.inner, self.em)
             else:
                 draw.draw_heads(axes, panel)
                 bar = add(x + self.inner + 0.9 * self.em, ceiling - tall, 0.9 * self.em, tall)
@@ -226,8 +235,8 @@ def _measure(panels: tuple[Panel, ...], width: float, gap: float, em: float) -> 
     if inner <= 0:
         raise FigureError("The figure is too narrow for its panels.", "Choose a larger width.")
     # A tall picture must not make a figure taller than a page.
-    tallest = max(draw.panel_aspect(panel) for panel in panels)
-    fitted = min(inner, 1.1 * width / tallest)
+    shapes = [draw.panel_aspect(p) for p in panels if not isinstance(p, WordsPanel)]
+    fitted = min([inner, *(1.1 * width / shape for shape in shapes)])
     for panel in panels:
         if isinstance(panel, HeadsPanel):
             fitted = min(fitted, _LARGEST_CELL * em * max(panel.values.shape))
@@ -237,7 +246,7 @@ def _measure(panels: tuple[Panel, ...], width: float, gap: float, em: float) -> 
 
 def _insets(panel: Panel, em: float) -> _Insets:
     top = 1.9 * em if panel.title else 0.3 * em
-    if isinstance(panel, ImagePanel):
+    if isinstance(panel, ImagePanel | WordsPanel):
         return _Insets(0, 0, top, 0)
     if isinstance(panel, HeadsPanel):
         return _Insets(3.2 * em, 5.6 * em, top, 3.0 * em)
