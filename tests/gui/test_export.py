@@ -11,9 +11,10 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
 from tests.synthetic import make_run
-from var_studio.figures import load_settings
+from var_studio.figures.data import load_settings
 from var_studio.gui.export import ExportDialog
 from var_studio.gui.main_window import MainWindow
+from var_studio.gui.panels.image import ImagePanel
 
 pytestmark = IGNORE_QT
 Ctrl = QtCore.Qt.KeyboardModifier.ControlModifier
@@ -88,3 +89,62 @@ def test_no_format_no_export(
     assert dialog.export_button.isEnabled() and [p.suffix for p in dialog.paths()] == [".svg"]
     dialog.reject()
     settle(qtbot)
+
+
+def test_the_figure_of_a_map_has_the_colours_on_screen(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    from var_studio.figures.build import build_map
+    from var_studio.figures.render import render
+
+    workspace = window.workspace
+    workspace.add_run(make_run(tmp_path / "run", precision="float32"))
+    workspace.selection.select_head(3, 2)
+    workspace.view.set(
+        gamma=0.4, scale="token", opacity=0.8, sinks_boxed=False, hide_sinks=True, robust=False
+    )
+    settle(qtbot)
+    image, reading = window.area.panel("image"), workspace.reading
+    assert isinstance(image, ImagePanel) and reading is not None
+    heat, layout = image.views["before"], reading.run.layout
+    screen = heat.grab().toImage()
+    rows, cols = layout.views[0].tokens.shape
+
+    def on_screen(k: int) -> np.ndarray:
+        cell = heat.scene().cell(k)
+        place = heat.transform().map(cell.center()) * heat.devicePixelRatioF()
+        colour = screen.pixelColor(place.toPoint())
+        return np.array([colour.red(), colour.green(), colour.blue()], dtype=float)
+
+    def off(path: Path) -> float:
+        """Largest distance over the cells, but for a few that lie on an edge in the picture."""
+        options = image.map_options(reading)
+        box = render(build_map(reading, options=options)).axes[1].get_position()
+        with Image.open(path) as opened:
+            pixels = np.asarray(opened.convert("RGB")).astype(float)
+        apart = []
+        for k in range(layout.count):
+            _, r, c = layout.cell_of(k)
+            y = (1 - box.y1 + (r + 0.5) / rows * (box.y1 - box.y0)) * pixels.shape[0]
+            x = (box.x0 + (c + 0.5) / cols * (box.x1 - box.x0)) * pixels.shape[1]
+            apart.append(np.abs(pixels[int(y), int(x)] - on_screen(k)).max())
+        return float(np.quantile(apart, 0.9))
+
+    def export_png(name: str) -> Path:
+        dialog = open_dialog(window, qtbot)
+        dialog.file.setText(str(tmp_path / name))
+        dialog.formats["pdf"].setChecked(False)
+        dialog.with_data.setChecked(False)
+        press(qtbot, dialog.export_button)
+        settle(qtbot)
+        return tmp_path / f"{name}.png"
+
+    same = export_png("same")
+    assert off(same) <= 12
+    # Control: the same figure, once the screen shows another gamma, or the sinks.
+    workspace.view.set(gamma=1.5)
+    settle(qtbot)
+    screen = heat.grab().toImage()
+    assert off(same) > 30

@@ -24,10 +24,9 @@ class Limits:
     high: float
     clipped: bool = False
 
-    def normalise(self, values: Values) -> npt.NDArray[np.float32]:
-        """Values mapped to 0..1 and clipped there; NaN stays NaN. Same shape, float32."""
-        scaled = (np.asarray(values, dtype=np.float32) - self.low) / (self.high - self.low)
-        return np.asarray(np.clip(scaled, 0.0, 1.0), dtype=np.float32)
+    def normalise(self, values: Values, gamma: float = 1.0) -> npt.NDArray[np.float32]:
+        """Values mapped to 0..1 and clipped there, as `placed`. Same shape, float32."""
+        return placed(values, self.low, self.high, gamma)
 
 
 def full_limits(*values: Values, low: float | None = 0.0) -> Limits:
@@ -74,6 +73,33 @@ def symmetric_limits(*values: Values, share: float = 1.0) -> Limits:
     if top <= 0.0:
         return Limits(-1.0, 1.0)
     return Limits(-top, top, bool((np.abs(finite) > top).any()))
+
+
+def placed(values: Values, low: float, high: float, gamma: float = 1.0) -> npt.NDArray[np.float32]:
+    """Where on a colour scale values stand, 0 to 1, those beyond its limits at its ends.
+
+    Gamma bends the scale from 0 on, on both sides where the limits enclose it: below 1 it spreads
+    the small values apart. NaN stays NaN. Returns the shape of `values`, float32.
+    """
+    span = high - low if high > low else 1.0
+    place = np.clip((np.asarray(values, dtype=np.float32) - np.float32(low)) / span, 0.0, 1.0)
+    if gamma == 1.0:
+        return np.asarray(place, dtype=np.float32)
+    zero = min(max(-low / span, 0.0), 1.0)
+    reach = np.where(place < zero, zero, 1.0 - zero)
+    away = (place - zero) / np.maximum(reach, 1e-12)
+    return np.asarray(zero + np.sign(away) * np.abs(away) ** gamma * reach, dtype=np.float32)
+
+
+def value_at(place: Values, low: float, high: float, gamma: float = 1.0) -> npt.NDArray[np.float64]:
+    """The value that stands at a place (0 to 1) of a colour scale: the inverse of `placed`."""
+    place = np.asarray(place, dtype=np.float64)
+    span = high - low
+    zero = min(max(-low / span, 0.0), 1.0)
+    reach = np.maximum(np.where(place < zero, zero, 1.0 - zero), 1e-12)
+    away = (place - zero) / reach
+    bent = np.sign(away) * np.abs(away) ** (1 / gamma) * reach
+    return np.asarray(low + (zero + bent) * span)
 
 
 def _limits(low: float, high: float, finite: Values) -> Limits:

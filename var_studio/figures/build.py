@@ -71,7 +71,10 @@ class MapOptions:
     not darken the rest. `hide_sinks`: sinks, which are boxed anyway, play no part in that.
 
     `image` and `view` count from 0. `view` None: all finest views of the image; a number: that
-    view alone, whose image goes before `image`.
+    view alone, whose image goes before `image`. `gamma` bends the colours (`scale.placed`).
+    `limits` and `difference_limits`: those of a scale made elsewhere, of which `scale_name` tells
+    in the notes; None: made for the tokens shown. `bare_sinks` leaves sinks uncoloured; `grey`
+    takes the colours off the picture under before and after, as under the difference always.
     """
 
     opacity: float = 0.8
@@ -81,6 +84,14 @@ class MapOptions:
     colour_map: str = ATTENTION_COLOURS
     image: int = 0
     view: int | None = None
+    difference_map: str = DIFFERENCE_COLOURS
+    gamma: float = 1.0
+    limits: Limits | None = None
+    difference_limits: Limits | None = None
+    scale_name: str = ""
+    sinks_boxed: bool = True
+    bare_sinks: bool = False
+    grey: bool = True
 
 
 def build(
@@ -116,22 +127,33 @@ def build_map(
     drawn = shown.tokens
     before, after, difference = reading.map_before, reading.map_after, reading.map_difference
     hide = reading.visual_sinks[drawn] if options.hide_sinks else None
-    limits = _limits(before[drawn], after[drawn], options.robust, hide)
-    attention = ColourScale(limits, options.colour_map, "attention α (% of the row)", percent=True)
+    limits = options.limits or _limits(before[drawn], after[drawn], options.robust, hide)
+    apart = options.difference_limits or _difference_limits(
+        difference[drawn], limits, options.robust
+    )
+    bent = f", gamma {options.gamma:g}" if options.gamma != 1.0 else ""
+    label = f"attention α (% of the row){bent}"
+    attention = ColourScale(limits, options.colour_map, label, percent=True, gamma=options.gamma)
     change = ColourScale(
-        _difference_limits(difference[drawn], limits, options.robust),
-        DIFFERENCE_COLOURS,
-        "change (% of the row)",
+        apart,
+        options.difference_map,
+        f"change (% of the row){bent}",
         percent=True,
         centred=True,
+        gamma=options.gamma,
     )
     picture = _picture_panel(reading, options, shown)
+    bare = reading.visual_sinks & options.bare_sinks
+    before, after, difference = (
+        np.where(bare, np.float32(np.nan), values) for values in (before, after, difference)
+    )
+    grey = replace(picture, grey=True)
     panels = {
         "before": _heat_panel(picture, "before", reading, before, attention, shown),
         "after": _heat_panel(picture, "after (local)", reading, after, attention, shown),
-        "difference": _heat_panel(picture, "after − before", reading, difference, change, shown),
+        "difference": _heat_panel(grey, "after − before", reading, difference, change, shown),
     }
-    plain = replace(picture, title="image, sinks boxed")
+    plain = replace(picture, title="image, sinks boxed" if options.sinks_boxed else "image")
     rows: tuple[tuple[Panel, ...], ...]
     if not reading.run.layout.known:
         rows = ((panels["before"], panels["after"], panels["difference"]),)
@@ -147,7 +169,7 @@ def build_map(
             for part in (token_line(reading), focus_line(reading), image_line(reading, shown))
             if part
         ),
-        notes=_map_notes(reading, shown, picture, attention, change),
+        notes=_map_notes(reading, shown, picture, attention, change, options),
         metadata={**origin("map", reading), **about},
         arrays=_map_arrays(reading),
         table=_map_table(reading),
@@ -257,6 +279,8 @@ def _picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> 
         return ImagePanel("", (strip.cols, strip.rows), None, opacity=1.0)
     cells = [layout.cell_of(int(k)) for k in np.flatnonzero(reading.visual_sinks)]
     sinks = [cell_box(layout, c) for c in cells if c is not None and c[0] in shown.views]
+    if not options.sinks_boxed:
+        sinks = []
     unseen, padding = unseen_and_padding(layout, shown.image)
     return ImagePanel(
         title="",
@@ -267,6 +291,7 @@ def _picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> 
         padding=padding,
         opacity=options.opacity,
         smooth=options.smooth,
+        grey=options.grey,
     )
 
 
@@ -297,14 +322,23 @@ def _map_notes(
     picture: ImagePanel,
     attention: ColourScale,
     change: ColourScale,
+    options: MapOptions,
 ) -> tuple[str, ...]:
     sinks, drawn = reading.visual_sinks, shown.tokens
     notes = [
-        f"{heads_line(reading)} {sinks_line(reading, shown)} {acts_line(reading)}.",
+        " ".join(
+            [
+                heads_line(reading),
+                *([sinks_line(reading, shown)] if options.sinks_boxed else []),
+                f"{acts_line(reading)}.",
+            ]
+        ),
         beyond_line(
             attention.limits, sinks[drawn], reading.map_before[drawn], reading.map_after[drawn]
         ),
         beyond_line(change.limits, sinks[drawn], reading.map_difference[drawn], of="change"),
+        f"Scale: {options.scale_name}." if options.scale_name else "",
+        "Visual sinks are left bare." if options.bare_sinks else "",
     ]
     words = ["cropped away, never seen by the model"] if picture.unseen else []
     words += ["padding around the image"] if picture.padding else []

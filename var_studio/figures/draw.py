@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from var_studio.analysis.scale import placed, value_at
+from var_studio.analysis.smoothing import SMOOTH_STEPS, interpolate
 from var_studio.figures.spec import (
     ColourScale,
     HeadsPanel,
@@ -30,16 +33,27 @@ _HALO = "#000000"
 _LEAST_PIXELS = 480
 # A picture wider than this is reduced: at 6.9 inches it is 300 dots per inch.
 _MOST_PIXELS = 2048
+_FADED = 0.4
+"""Share of half a centred scale over which cells fade out, as on screen."""
 
 
-def cell_colours(heat: Heat, scale: ColourScale, opacity: float) -> npt.NDArray[np.uint8]:
-    """The cells as (rows, cols, 4) uint8 RGBA; a NaN cell is transparent."""
+def cell_colours(
+    heat: Heat, scale: ColourScale, opacity: float, fade: bool = False
+) -> npt.NDArray[np.uint8]:
+    """The cells as (rows, cols, 4) uint8 RGBA; a NaN cell is transparent. With `fade` so is zero:
+    where nothing changes, the picture is seen."""
     from matplotlib import colormaps
 
-    scaled = scale.limits.normalise(heat.values)
+    limits = scale.limits
+    scaled = limits.normalise(heat.values, scale.gamma)
     colours = colormaps[scale.colour_map](np.ma.masked_invalid(scaled), bytes=True)
     colours = np.array(colours, dtype=np.uint8)
-    colours[..., 3] = np.where(np.isfinite(scaled), round(255 * opacity), 0)
+    alpha = np.where(np.isfinite(scaled), opacity, 0.0)
+    if fade and limits.low < 0 < limits.high:
+        zero = -limits.low / (limits.high - limits.low)
+        away = np.abs(np.nan_to_num(scaled) - zero) / (_FADED * max(zero, 1.0 - zero))
+        alpha *= np.minimum(away, 1.0)
+    colours[..., 3] = np.round(255 * alpha)
     return colours
 
 
@@ -51,11 +65,12 @@ def draw_image(axes: Axes, panel: ImagePanel) -> None:
     if panel.picture is not None:
         picture = _reduced(panel.picture)
         # Colours of the picture would mix with those of the map.
-        shown = _grey(picture) if panel.heats else picture
+        shown = _grey(picture) if panel.heats and panel.grey else picture
         axes.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
     for heat in panel.heats:
         if panel.scale is not None:
-            _draw_heat(axes, heat, panel.scale, panel.opacity, panel.smooth)
+            fade = panel.scale.centred and panel.picture is not None
+            _draw_heat(axes, heat, panel.scale, panel.opacity, panel.smooth, fade)
     for box in panel.unseen:
         _hatch(axes, box, veil=0.6)
     for box in panel.padding:
@@ -164,30 +179,46 @@ def draw_colour_bar(drawing: Drawing, axes: Axes, scale: ColourScale, vertical: 
     """A colour bar with its unit; a pointed end says that larger values share the last colour."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.colors import FuncNorm, Normalize
+    from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, MaxNLocator
 
     factor = 100.0 if scale.percent else 1.0
     limits = scale.limits
-    colours = ScalarMappable(
-        Normalize(limits.low * factor, limits.high * factor), colormaps[scale.colour_map]
-    )
+    low, high = limits.low * factor, limits.high * factor
+    norm = Normalize(low, high)
+    if scale.gamma != 1.0:
+        there = partial(placed, low=low, high=high, gamma=scale.gamma)
+        back = partial(value_at, low=low, high=high, gamma=scale.gamma)
+        norm = FuncNorm((there, back), low, high)
+    colours = ScalarMappable(norm, colormaps[scale.colour_map])
     extend = ("both" if scale.centred else "max") if limits.clipped else "neither"
     # A label at the very end of a horizontal bar would reach over the edge of the page.
     prune: Literal["both", "upper"] | None = "both" if scale.centred else "upper"
     prune = None if vertical else prune
+    ticks: Locator = MaxNLocator(nbins=4, symmetric=scale.centred, prune=prune)
+    if scale.gamma != 1.0:
+        ticks = FixedLocator(bent_ticks(low, high, scale.gamma))
     bar = drawing.colorbar(
         colours,
         cax=axes,
         orientation="vertical" if vertical else "horizontal",
         extend=extend,
-        ticks=MaxNLocator(nbins=4, symmetric=scale.centred, prune=prune),
+        ticks=ticks,
         format=FuncFormatter(lambda v, _: _number(v, scale.centred)),
     )
     bar.set_label(scale.label)
     if bar.solids is not None:
         bar.solids.set_edgecolor("face")  # no hairlines between its steps in PDF viewers
     bar.outline.set_linewidth(0.4)
+
+
+def bent_ticks(low: float, high: float, gamma: float) -> list[float]:
+    """Short numbers at about equal distances on a scale bent by gamma."""
+    # The ends have no room for a number on a narrow page, but 0 at the left end is short.
+    places = np.linspace(0.0, 1.0, 6)[:-1] if low >= 0 else np.linspace(0.0, 1.0, 5)[1:-1]
+    values = value_at(places, low, high, gamma)
+    found = [0.0 if abs(value) < 1e-9 * high else float(f"{value:.1g}") for value in values]
+    return [tick for tick in dict.fromkeys(found) if low <= tick <= high]
 
 
 def contour(mask: npt.NDArray[np.bool_]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
@@ -204,17 +235,23 @@ def contour(mask: npt.NDArray[np.bool_]) -> list[tuple[tuple[float, float], tupl
     return segments
 
 
-def _draw_heat(axes: Axes, heat: Heat, scale: ColourScale, opacity: float, smooth: bool) -> None:
-    colours = cell_colours(heat, scale, opacity)
+def _draw_heat(
+    axes: Axes,
+    heat: Heat,
+    scale: ColourScale,
+    opacity: float,
+    smooth: bool,
+    fade: bool = False,
+) -> None:
     left, top, right, bottom = heat.box
-    if not smooth:
-        times = -(-_LEAST_PIXELS // max(colours.shape[:2]))
-        colours = colours.repeat(times, axis=0).repeat(times, axis=1)
-    axes.imshow(
-        colours,
-        extent=(left, right, bottom, top),
-        interpolation="bicubic" if smooth else "none",
-    )
+    if smooth:
+        # Clipped first: a sink far beyond the scale would flood the cells around it.
+        clipped = np.clip(heat.values, scale.limits.low, scale.limits.high)
+        heat = Heat(interpolate(clipped, SMOOTH_STEPS), heat.box)
+    colours = cell_colours(heat, scale, opacity, fade)
+    times = -(-_LEAST_PIXELS // max(colours.shape[:2]))
+    colours = colours.repeat(times, axis=0).repeat(times, axis=1)
+    axes.imshow(colours, extent=(left, right, bottom, top), interpolation="none")
 
 
 def _outline_boxes(axes: Axes, boxes: tuple[Box, ...]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.scale import Limits
+from var_studio.figures.draw_words import WordsPanel
 from var_studio.recording.layout import Box
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
@@ -27,7 +28,8 @@ class ColourScale:
     """How values become colours. Panels that carry an equal scale share one colour bar.
 
     `colour_map` is a matplotlib name: perceptual and colour-blind safe. `label` names the
-    quantity and its unit. `percent` writes 0.01 as 1; `centred` writes signs: zero is the middle.
+    quantity and its unit. `percent` writes 0.01 as 1; `centred` writes signs: zero is the middle,
+    and cells of a picture fade out towards it. `gamma` bends the colours as in `scale.placed`.
     """
 
     limits: Limits
@@ -35,6 +37,7 @@ class ColourScale:
     label: str
     percent: bool = False
     centred: bool = False
+    gamma: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class ImagePanel:
 
     `size` is (width, height) of the image in pixels and `picture` (h, w, 3) uint8 the same image,
     perhaps with fewer pixels; None draws the heat map alone. `unseen` boxes were cropped away,
-    `padding` boxes lie outside the image: both are hatched. `sinks` are boxed.
+    `padding` boxes lie outside the image: both are hatched. `sinks` are boxed. `grey`: under a
+    heat map the picture loses its colours.
     """
 
     title: str
@@ -64,6 +68,7 @@ class ImagePanel:
     padding: tuple[Box, ...] = ()
     opacity: float = 0.75
     smooth: bool = False
+    grey: bool = True
 
     @property
     def extent(self) -> Box:
@@ -177,7 +182,7 @@ class PlotPanel:
         return sum(bool(mark.name) for mark in self.marks)
 
 
-Panel = ImagePanel | HistogramPanel | HeadsPanel | PlotPanel
+Panel = ImagePanel | HistogramPanel | HeadsPanel | PlotPanel | WordsPanel
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QCursor, QGuiApplication, QIcon
@@ -30,6 +30,7 @@ from var_studio.gui.models.problems import as_known
 if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow
     from var_studio.gui.models.workspace import Workspace
+    from var_studio.gui.panels.image import ImagePanel
 
 FIGURES = (
     ("map", "Map on the picture"),
@@ -156,19 +157,13 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
     QGuiApplication.setOverrideCursor(QCursor(Qt.CursorShape.WaitCursor))
     try:
         # matplotlib is imported here, at the first export: about a second.
-        from var_studio.figures import MapOptions, build, build_map, export
+        from var_studio.figures.build import build, build_map
+        from var_studio.figures.export import export
 
         name, width = dialog.figure.currentData(), dialog.width_of.currentData()
-        shown = workspace.view.current
         if name == "map":
-            options = MapOptions(
-                opacity=shown.opacity,
-                smooth=shown.smooth,
-                robust=shown.robust,
-                # As on screen, where the robust scale leaves the sinks out.
-                hide_sinks=shown.robust or shown.hide_sinks,
-                colour_map=shown.colour_map,
-            )
+            image = cast("ImagePanel", window.area.panel("image"))
+            options = image.map_options(reading)
             drawing = build_map(reading, width=width, options=options)
         else:
             drawing = build(name, reading, width=width)

@@ -74,6 +74,22 @@ def export(
             help="Last colour of a map: 99 % quantile of non-sinks, largest, largest non-sink."
         ),
     ] = "robust",
+    gamma: Annotated[
+        float,
+        typer.Option(
+            min=0.1, max=10.0, help="Exponent of a map's colours; below 1 small values stand apart."
+        ),
+    ] = 1.0,
+    colours: Annotated[
+        Literal["viridis", "cividis", "magma", "inferno", "gray"],
+        typer.Option(help="Colours of a map."),
+    ] = "viridis",
+    opacity: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Opacity of a map over the picture.")
+    ] = 0.8,
+    hide_sinks: Annotated[
+        bool, typer.Option("--hide-sinks", help="Leave the visual sinks of a map bare.")
+    ] = False,
     smooth: Annotated[
         bool, typer.Option("--smooth", help="Interpolate a map; otherwise its cells stay crisp.")
     ] = False,
@@ -124,6 +140,10 @@ def export(
         with_data=with_data,
         scale=scale,
         smooth=smooth,
+        gamma=gamma,
+        colours=colours,
+        opacity=opacity,
+        hide_sinks=hide_sinks,
         image=image,
         view=view,
         overwrite=overwrite,

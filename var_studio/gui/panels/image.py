@@ -27,11 +27,17 @@ from var_studio.recording.regions import tokens_in_box
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
+    from var_studio.figures.build import MapOptions
     from var_studio.gui.models.workspace import Workspace
     from var_studio.recording.recording import Recording
 
 MOMENTS = ("before", "after", "difference")
 UNSEEN = "The model never saw this part of the picture: it was cropped away."
+SCALE_NAMES = {
+    "map": "",
+    "token": "that of all heads of this token",
+    "shared": "the largest shown so far in this run",
+}
 BEFORE_NOTE = "As the model computed it, before any redistribution"
 
 
@@ -154,10 +160,11 @@ class ImagePanel(Panel):
         workspace.runs_changed.connect(self._view_changed)
 
     def _view_changed(self) -> None:
-        if self.isVisible() and self._reading is not None:
-            self.refresh(self._reading)
-        else:
+        assert self.workspace is not None
+        if not self.isVisible() or self._reading is None:
             self._stale = True
+        elif self.workspace.reading is self._reading:  # else another is about to be announced
+            self.refresh(self._reading)
 
     def _choose_shown(self, shown: str) -> None:
         if self.workspace is not None:
@@ -410,6 +417,36 @@ class ImagePanel(Panel):
             self.hover.set_text(cell_text(reading, maps, token))
         else:
             self.hover.set_text(cells_text(reading, maps, cells) if cells else "")
+
+    def map_options(self, reading: Reading) -> MapOptions:
+        """How the maps are shown now, for a figure that looks the same."""
+        from var_studio.figures.build import MapOptions
+
+        assert self.workspace is not None
+        if not reading.run.layout.count:
+            return MapOptions()  # what is missing, the figure says
+        self._take_run(reading)
+        view, layout, scene = self.workspace.view.current, reading.run.layout, self._scene
+        maps = self._source.maps(reading, "local", None, None)
+        limits = self._source.limits(maps, reading, view)
+        several = sum(each.image == scene.image for each in layout.views) > 1
+        alone = several and len(scene.view_indices) == 1
+        return MapOptions(
+            opacity=view.opacity,
+            smooth=view.smooth,
+            robust=view.robust,
+            colour_map=view.colour_map,
+            image=scene.image,
+            view=scene.view_indices[0] if alone else None,
+            difference_map=view.difference_map,
+            gamma=min(max(view.gamma, 0.1), 10.0),
+            limits=limits,
+            difference_limits=difference_limits(maps, view, limits.high),
+            scale_name=SCALE_NAMES[view.scale],
+            sinks_boxed=view.sinks_boxed,
+            bare_sinks=view.hide_sinks,
+            grey=False,
+        )
 
     def picture(self) -> QtGui.QPixmap:
         """The maps with their colour bars, without the controls."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from var_studio.analysis.scale import placed
 from var_studio.gui.widgets import inks
-from var_studio.gui.widgets.colour_maps import indexed_colours, placed
+from var_studio.gui.widgets.colour_maps import indexed_colours
 from var_studio.gui.widgets.ticks import number_text, tick_values
 
 BAR = 9

@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from var_studio.analysis.scale import placed
+
 _ANCHORS: dict[str, str] = {
     "viridis": (
         "440154 470d60 48186a 482374 472d7b 453781 424086 3e4989 3b528b 375b8d 33638d "
@@ -93,24 +95,6 @@ def indexed_colours(name: str) -> tuple[int, ...]:
     steps = np.linspace(0, 255, 255).round().astype(int)
     opaque = [0xFF000000 | int(r) << 16 | int(g) << 8 | int(b) for r, g, b in table[steps]]
     return (0, *opaque)
-
-
-def placed(
-    values: npt.NDArray[np.floating], low: float, high: float, gamma: float = 1.0
-) -> npt.NDArray[np.float32]:
-    """Where on a colour scale values stand, 0 to 1, those beyond its limits at its ends.
-
-    Gamma bends the scale from 0 on, on both sides where the limits enclose it: below 1 it spreads
-    the small values apart. NaN stays NaN. Returns the shape of `values`, float32.
-    """
-    span = high - low if high > low else 1.0
-    place = np.clip((np.asarray(values, dtype=np.float32) - np.float32(low)) / span, 0.0, 1.0)
-    if gamma == 1.0:
-        return np.asarray(place, dtype=np.float32)
-    zero = min(max(-low / span, 0.0), 1.0)
-    reach = np.where(place < zero, zero, 1.0 - zero)
-    away = (place - zero) / np.maximum(reach, 1e-12)
-    return np.asarray(zero + np.sign(away) * np.abs(away) ** gamma * reach, dtype=np.float32)
 
 
 def to_indices(
