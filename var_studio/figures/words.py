@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.analysis.focus import Aggregate
-from var_studio.analysis.reading import Reading
-from var_studio.analysis.scale import Limits
-from var_studio.figures.geometry import ShownViews
 from var_studio.recording.settings import (
     AttentionIntervention,
     Contrast,
@@ -18,6 +15,12 @@ from var_studio.recording.settings import (
     Intervention,
     Redistribution,
 )
+
+if TYPE_CHECKING:
+    from var_studio.analysis.focus import Aggregate
+    from var_studio.analysis.reading import Reading
+    from var_studio.analysis.scale import Limits
+    from var_studio.figures.geometry import ShownViews
 
 
 def visible(text: str) -> str:

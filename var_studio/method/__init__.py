@@ -21,8 +21,13 @@ Rules that hold for every function here:
   :mod:`var_studio.method.conventions`.
 """
 
-from var_studio.method import contribution, conventions, heads, knockout, redistribution, sinks
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from var_studio.method.conventions import Convention
+
+if TYPE_CHECKING:
+    from var_studio.method import contribution, conventions, heads, knockout, redistribution, sinks
 
 __all__ = [
     "Convention",
@@ -33,3 +38,10 @@ __all__ = [
     "redistribution",
     "sinks",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Settings need the conventions alone, and are read before the window's first paint.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.{name}")

@@ -14,7 +14,7 @@ import pytest
 
 from var_studio.cli.export import position_of
 from var_studio.errors import VarStudioError
-from var_studio.figures import load_settings
+from var_studio.figures.data import load_settings
 from var_studio.recording.session import open_session
 from var_studio.recording.settings import Generation, Redistribution
 

@@ -14,18 +14,12 @@ from PIL import Image
 
 from tests.synthetic import make_layout
 from var_studio.errors import VarStudioError
-from var_studio.figures import (
-    FIGURES,
-    FigureError,
-    MapOptions,
-    NoRowError,
-    build,
-    build_map,
-    export_figure,
-    load_settings,
-    read,
-)
+from var_studio.figures.build import FIGURES, MapOptions, build, build_map
+from var_studio.figures.choice import NoRowError, read
+from var_studio.figures.data import load_settings
+from var_studio.figures.export import export_figure
 from var_studio.figures.geometry import finest_views, unseen_and_padding
+from var_studio.figures.render import FigureError
 from var_studio.figures.words import interventions_line, settings_line, visible
 from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.recording import Recording

@@ -20,11 +20,11 @@ from PIL import Image
 
 from tests.synthetic import make_run
 from var_studio.analysis.scale import Limits
-from var_studio.figures import FIGURES, WIDTHS, FigureError, build, read, render, save
-from var_studio.figures.build import MapOptions, build_map
+from var_studio.figures.build import FIGURES, MapOptions, build, build_map
+from var_studio.figures.choice import read
 from var_studio.figures.draw import contour
-from var_studio.figures.render import _style, to_bytes
-from var_studio.figures.spec import ColourScale, Figure, Heat, ImagePanel
+from var_studio.figures.render import FigureError, _style, render, save, to_bytes
+from var_studio.figures.spec import WIDTHS, ColourScale, Figure, Heat, ImagePanel
 from var_studio.recording.settings import Redistribution
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -218,7 +218,7 @@ def test_svg_has_live_text_and_lossless_cells(run):
 def test_the_same_figure_gives_the_same_bytes_in_another_process(run, tmp_path):
     script = (
         "import sys\n"
-        "from var_studio.figures import export_figure\n"
+        "from var_studio.figures.export import export_figure\n"
         "from var_studio.recording.recording import Recording\n"
         "run = Recording.open(sys.argv[1])\n"
         "for figure in ('map', 'histogram', 'heads'):\n"

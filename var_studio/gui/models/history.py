@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from PySide6.QtGui import QUndoCommand
 
 from var_studio.gui.models.selection import Head, RowOf
-from var_studio.recording.recording import Recording
 
 if TYPE_CHECKING:
     from var_studio.gui.models.workspace import Workspace
+    from var_studio.recording.recording import Recording
 
 MERGE_WITHIN = 0.6
 """Seconds: steps of one kind that follow each other faster are one undo step."""

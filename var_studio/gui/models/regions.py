@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
-from var_studio.recording.recording import Recording
 from var_studio.recording.regions import Region, picture_key
+
+if TYPE_CHECKING:
+    from var_studio.recording.recording import Recording
 
 
 class RegionsModel(QObject):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.analysis.across import AcrossRuns
-from var_studio.analysis.focus import Aggregate
-from var_studio.analysis.reading import Reading
 from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
 from var_studio.gui.models.view import Compare, ViewSettings
 from var_studio.recording.interventions import run_name_for
 
 if TYPE_CHECKING:
+    from var_studio.analysis.across import AcrossRuns
+    from var_studio.analysis.focus import Aggregate
+    from var_studio.analysis.reading import Reading
     from var_studio.recording.recording import Recording
 
 Floats = npt.NDArray[np.float32]
@@ -64,7 +64,7 @@ class MapSource:
     """Finds the maps for a reading, and keeps what stays the same between two of them."""
 
     def __init__(self) -> None:
-        self._across = AcrossRuns()
+        self._across: AcrossRuns | None = None
         self._largest: dict[tuple[object, ...], float] = {}
         self._all_heads: tuple[tuple[object, ...], float] | None = None
 
@@ -84,6 +84,10 @@ class MapSource:
             return Maps(here, reading.map_after, sinks, sinks, note)
         if baseline is None or paired is None:
             return Maps(here, None, sinks, sinks, NO_PAIR)
+        if self._across is None:
+            from var_studio.analysis.across import AcrossRuns
+
+            self._across = AcrossRuns()
         found = self._across.rows(reading, baseline, paired)
         before, after = found.before, found.after
         note = GLOBAL.format(what=run_name_for(paired.interventions))

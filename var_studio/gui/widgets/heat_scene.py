@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from PySide6 import QtCore, QtGui
 
 from var_studio.recording.layout import Box, View, VisualLayout
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MOST_PIXELS = 2560
 """More would only be sampled down again at every zoom."""
@@ -179,12 +182,12 @@ def _overlap(one: Box, other: Box) -> bool:
 
 def to_qimage(image: Image.Image | npt.NDArray[np.uint8]) -> QtGui.QImage:
     """A picture as a QImage that owns its pixels; at most `MOST_PIXELS` on its longer side."""
-    if isinstance(image, Image.Image):
+    if isinstance(image, np.ndarray):
+        pixels = image
+    else:
         times = -(-max(image.size) // MOST_PIXELS)
         reduced = image.convert("RGB")
         pixels = np.asarray(reduced.reduce(times) if times > 1 else reduced)
-    else:
-        pixels = image
     rgb = np.ascontiguousarray(pixels, dtype=np.uint8)
     height, width = rgb.shape[:2]
     return QtGui.QImage(
