@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtWidgets
 
 from var_studio.gui.models.answers import Step, Way, scored, step_at
 from var_studio.gui.panels.base import Panel
@@ -67,14 +67,7 @@ class NextTokenPanel(Panel):
             "Outline: probability before; filled: after. Log-probabilities in nats, before "
             "temperature and top-p. ●: chosen."
         )
-        scroll = QtWidgets.QScrollArea()
-        scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(self.candidates)
-        scroll.setMinimumSize(self.candidates.minimumSize())  # the rest scrolls
-        column.addWidget(scroll, 1)
+        column.addWidget(self.candidates.scrolled(), 1)
         self.set_body(body)
 
     def set_workspace(self, workspace: Workspace) -> None:

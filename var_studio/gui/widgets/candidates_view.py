@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
+from var_studio.gui.widgets.line_columns import LineColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,70 +39,25 @@ class Line:
         return f"{self.word}: {before} before, {after} after{change}, rank {self.ranks}"
 
 
-COLUMN = 450
-"""A column narrower than this has no room for its bars."""
-BETWEEN = 36
 HEADINGS = ("before", "after", "Δ log p", "rank")
 NUMBERS = ("≤ 0.01 %", "≤ 0.01 %", "≤ −00.00", "10 → >10")
 
 
-class CandidatesView(QtWidgets.QWidget):
-    """Filled bar: after. Outline: before. Right of it: both probabilities, change and ranks.
+class CandidatesView(LineColumns[Line]):
+    """Filled bar: after. Outline: before. Right of it: both probabilities, change and ranks."""
 
-    Where the lines have no room under each other they stand in two columns; in a narrow and low
-    place the view asks for its height, so that what holds it scrolls.
-    """
+    COLUMN = 450
+    LEADING = 1
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._lines: tuple[Line, ...] = ()
+        super().__init__("Candidates for the word", parent)
         self._both = True
         self.setMinimumSize(300, 48)
-        policy = self.sizePolicy()
-        policy.setHeightForWidth(True)
-        self.setSizePolicy(policy)
-        self.setAccessibleName("Candidates for the word")
 
     def set_lines(self, lines: Sequence[Line], both: bool) -> None:
         """Show other candidates; `both`: there is an after."""
-        if len(lines) != len(self._lines):
-            self.updateGeometry()
-        self._lines, self._both = tuple(lines), both
-        self.setAccessibleDescription("; ".join(line.spoken() for line in lines))
-        self.update()
-
-    def lines(self) -> tuple[Line, ...]:
-        """The candidates shown."""
-        return self._lines
-
-    def hasHeightForWidth(self) -> bool:
-        """The height follows from the number of columns."""
-        return True
-
-    def heightForWidth(self, width: int) -> int:
-        """The least height at which no line overlaps another."""
-        return self._least(2 if width >= 2 * COLUMN + BETWEEN else 1)
-
-    def columns(self) -> int:
-        """In how many columns the lines stand: two only where one is too low."""
-        room = self.width() >= 2 * COLUMN + BETWEEN
-        return 2 if self.height() < self._least(1) and room else 1
-
-    def _least(self, columns: int) -> int:
-        rows = -(-len(self._lines) // columns)
-        return (rows + 1) * (self.fontMetrics().height() + 1) + 3
-
-    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
-        """Draw each column: a heading and a row for each candidate."""
-        if not self._lines:
-            return
-        painter = QtGui.QPainter(self)
-        columns = self.columns()
-        rows = -(-len(self._lines) // columns)
-        width = (self.width() - BETWEEN * (columns - 1)) / columns
-        for column in range(columns):
-            room = QtCore.QRectF(column * (width + BETWEEN), 0, width, self.height())
-            self._draw_column(painter, self._lines[column * rows : (column + 1) * rows], rows, room)
+        self._both = both
+        self._put(lines, "; ".join(line.spoken() for line in lines))
 
     def _draw_column(
         self, painter: QtGui.QPainter, lines: Sequence[Line], rows: int, room: QtCore.QRectF

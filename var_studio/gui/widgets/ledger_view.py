@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
+from var_studio.gui.widgets.line_columns import LineColumns
 
 
 @dataclass(frozen=True)
@@ -23,19 +24,12 @@ class Line:
     third: str | None = None
 
 
-COLUMN = 380
-"""A column narrower than this has no room for its bars."""
-BETWEEN = 36
-"""Room between two columns."""
-
-
-class LedgerView(QtWidgets.QWidget):
+class LedgerView(LineColumns[Line]):
     """Filled bar: after. Outline: before. Right of it: before, after and change, or what `headings`
     call them.
-
-    Where the lines have no room under each other they stand in two columns; in a narrow and low
-    place the view asks for its height, so that what holds it scrolls.
     """
+
+    COLUMN = 380
 
     def __init__(
         self,
@@ -43,72 +37,15 @@ class LedgerView(QtWidgets.QWidget):
         headings: tuple[str, str, str] = ("before", "after", "change"),
         name: str = "Ledger of the attention row",
     ) -> None:
-        super().__init__(parent)
-        self._lines: tuple[Line, ...] = ()
+        super().__init__(name, parent)
         self._headings = headings
         self.setMinimumSize(240, 48)
-        policy = self.sizePolicy()
-        policy.setHeightForWidth(True)
-        self.setSizePolicy(policy)
-        self.setAccessibleName(name)
-
-    def hasHeightForWidth(self) -> bool:
-        """The height follows from the number of columns."""
-        return True
-
-    def heightForWidth(self, width: int) -> int:
-        """The least height at which no line overlaps another."""
-        return self._least(2 if self._two_fit(width) else 1)
-
-    def _two_fit(self, width: int) -> bool:
-        return width >= 2 * COLUMN + BETWEEN
-
-    def _least(self, columns: int) -> int:
-        rows = -(-len(self._lines) // columns)
-        return (rows + 1) * self.fontMetrics().height() + 3
-
-    def columns(self) -> int:
-        """In how many columns the lines stand: two only where one is too low."""
-        return 2 if self.height() < self._least(1) and self._two_fit(self.width()) else 1
 
     def set_lines(self, lines: Sequence[Line]) -> None:
         """Show other accounts."""
-        if len(lines) != len(self._lines):
-            self.updateGeometry()
-        self._lines = tuple(lines)
         before, after, _ = self._headings
-        self.setAccessibleDescription(
-            "; ".join(f"{n.name}: {n.before:.3f} {before}, {n.after:.3f} {after}" for n in lines)
-        )
-        self.update()
-
-    def lines(self) -> tuple[Line, ...]:
-        """The accounts shown."""
-        return self._lines
-
-    def scrolled(self) -> QtWidgets.QScrollArea:
-        """The ledger in a frameless area that scrolls where a panel is low."""
-        area = QtWidgets.QScrollArea()
-        area.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
-        area.setWidgetResizable(True)
-        area.setWidget(self)
-        area.setMinimumSize(self.minimumSize())  # the rest scrolls
-        return area
-
-    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
-        """Draw each column: a heading and one row for each account."""
-        if not self._lines:
-            return
-        painter = QtGui.QPainter(self)
-        columns = self.columns()
-        rows = -(-len(self._lines) // columns)
-        width = (self.width() - BETWEEN * (columns - 1)) / columns
-        for column in range(columns):
-            room = QtCore.QRectF(column * (width + BETWEEN), 0, width, self.height())
-            lines = self._lines[column * rows : (column + 1) * rows]
-            self._draw_column(painter, lines, rows, room)
+        spoken = (f"{n.name}: {n.before:.3f} {before}, {n.after:.3f} {after}" for n in lines)
+        self._put(lines, "; ".join(spoken))
 
     def _draw_column(
         self, painter: QtGui.QPainter, lines: Sequence[Line], rows: int, room: QtCore.QRectF
