@@ -220,7 +220,7 @@ def test_regions_belong_to_their_picture(workspace: Workspace, tmp_path: Path) -
     baseline = workspace.run
     assert baseline is not None
     same = make_run(tmp_path / "same", intervention=Redistribution())
-    other = make_run(tmp_path / "other", rows=6)
+    other = make_run(tmp_path / "other", rows=6, seed=1)
     workspace.add_run(same)
     assert workspace.regions.find("cup") is not None, "another answer about the same picture"
     workspace.add_run(other)
@@ -233,6 +233,49 @@ def test_regions_belong_to_their_picture(workspace: Workspace, tmp_path: Path) -
         picture_key(baseline): (Region("cup", (1, 2)),),
         picture_key(other): (Region("wall", (5,)),),
     }
+
+
+def test_a_region_follows_its_picture_into_other_cells(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    regions, fine = workspace.regions, workspace.run
+    assert fine is not None and len(fine.layout.views[0].tokens) == 10
+    # The upper left quarter: rows and columns 0 to 4 of 10 × 10, then of 5 × 5.
+    quarter = {10 * row + col for row in range(5) for col in range(5)}
+    regions.add(quarter, "corner")
+    coarse = make_run(tmp_path / "coarse", rows=6, cols=4)
+    workspace.add_run(coarse)
+    expected = tuple(4 * row + col for row in range(3) for col in range(2))
+    assert regions.current == (Region("corner", expected),) and regions.elsewhere == ()
+    assert set(regions.to_save()) == {picture_key(fine)}, "what is carried over is not the user's"
+    workspace.look_at(fine)
+    regions.set_tokens("corner", range(100))
+    workspace.look_at(coarse)
+    assert regions.active == Region("corner", tuple(range(24))), "it follows until it is changed"
+    regions.paint((0,), erase=True)
+    workspace.look_at(fine)
+    regions.remove("corner")
+    workspace.look_at(coarse)
+    assert regions.active == Region("corner", tuple(range(1, 24))), "from then on it is its own"
+    assert set(regions.to_save()) == {picture_key(coarse)}
+
+
+def test_a_region_of_another_picture_does_not_apply(workspace: Workspace, tmp_path: Path) -> None:
+    method, first = workspace.method, workspace.run
+    assert first is not None
+    workspace.regions.add((1, 2), "cup")
+    method.set_target("region")
+    assert method.current.region == (1, 2)
+    other = make_run(tmp_path / "other", seed=1)
+    workspace.add_run(other)
+    assert workspace.regions.elsewhere == ("cup",) and method.region_elsewhere
+    assert method.current.target == "visual" and method.current.region == ()
+    assert workspace.reading is not None and workspace.reading.settings.target == "visual"
+    workspace.look_at(first)
+    assert method.current.region == (1, 2) and not method.region_elsewhere
+    # Control: a region that is gone from its own picture is another matter.
+    workspace.regions.remove("cup")
+    assert method.current.region == (1, 2) and not method.region_elsewhere
 
 
 def test_painting_makes_the_session_unsaved(workspace: Workspace) -> None:

@@ -104,12 +104,26 @@ def in_all_views(layout: VisualLayout, tokens: Iterable[int]) -> tuple[int, ...]
     """These visual tokens, and those of other views of which at least half is what they see: a
     thumbnail's where its tiles are painted, and the other way round. To the pixel."""
     found = set(tokens)
+    return tuple(sorted(found.union(carried_over(found, layout, layout))))
+
+
+def carried_over(
+    tokens: Iterable[int], layout: VisualLayout, other: VisualLayout
+) -> tuple[int, ...]:
+    """Visual tokens of `other`, the same images cut into other cells, of which at least half is
+    what `tokens` of `layout` see. To the pixel; none where a geometry is not known or the images
+    have other sizes."""
+    known = layout.known and other.known
+    if not known or layout.image_sizes != other.image_sizes:
+        return ()
+    found: list[int] = []
+    wanted = list(tokens)
     for image, (width, height) in enumerate(layout.image_sizes):
         of_image, boxes = _patches(layout, image)
         mask = np.zeros((height, width), dtype=bool)
-        for left, top, right, bottom in boxes[np.isin(of_image, list(found))].round().astype(int):
-            mask[top:bottom, left:right] = True
-        found.update(tokens_of_mask(layout, image, mask))
+        for left, top, right, bottom in boxes[np.isin(of_image, wanted)].round().astype(int):
+            mask[max(top, 0) : bottom, max(left, 0) : right] = True
+        found.extend(tokens_of_mask(other, image, mask))
     return tuple(sorted(found))
 
 

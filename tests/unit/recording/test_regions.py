@@ -11,6 +11,7 @@ from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.regions import (
     Region,
     RegionError,
+    carried_over,
     in_all_views,
     picture_key,
     tokens_in_box,
@@ -131,3 +132,24 @@ def test_a_region_reaches_the_same_part_in_other_views() -> None:
     assert in_all_views(layout, (4, 5)) == (0, 4, 5)
     assert in_all_views(layout, (3,)) == (3, 14, 15, 18, 19)
     assert in_all_views(layout, ()) == ()
+
+
+def test_a_region_is_carried_over_in_pixels() -> None:
+    """8 × 5 cells, then 4 × 10 of the same picture: what half of a cell sees, by a plain loop."""
+    old, new = make_layout(5, 8, (160, 100)), make_layout(10, 4, (160, 100))
+    tokens = (9, 10, 11, 17, 18, 19, 26)
+    painted = {
+        (x, y)
+        for k in tokens
+        for x in range(20 * (k % 8), 20 * (k % 8 + 1))
+        for y in range(20 * (k // 8), 20 * (k // 8 + 1))
+    }
+    expected = []
+    for k in range(40):
+        left, top = 40 * (k % 4), 10 * (k // 4)
+        seen = sum((x, y) in painted for x in range(left, left + 40) for y in range(top, top + 10))
+        if seen >= 200:
+            expected.append(k)
+    assert expected and carried_over(tokens, old, new) == tuple(expected)
+    # Another size is another picture.
+    assert carried_over(tokens, old, make_layout(10, 4, (320, 100))) == ()

@@ -125,15 +125,30 @@ class MethodModel(LayersModel[Redistribution]):
         self.n_layers = 0
         self.sink_dims_default: tuple[int, ...] = ()
         self.region: tuple[int, ...] = ()
+        self._picture = ""
+        self._pictures: dict[tuple[int, ...], set[str]] = {}
+
+    @property
+    def region_elsewhere(self) -> bool:
+        """Whether the region to steer to is one of another picture: here it means nothing, and
+        the budget goes to all visual non-sinks."""
+        stored = self._value
+        if stored.target != "region" or self.region:
+            return False
+        pictures = self._pictures.get(stored.region, set())
+        return bool(pictures) and self._picture not in pictures
 
     @property
     def current(self) -> Redistribution:
-        """The settings with τ resolved (never None), and the region as it is painted now."""
+        """The settings with τ resolved (never None), and the region as it is painted now; without
+        one that belongs to another picture."""
         changes: dict[str, Any] = {}
         if self._value.tau is None:
             changes["tau"] = self.tau_default
         if self._value.target == "region" and self.region:
             changes["region"] = self.region
+        elif self.region_elsewhere:
+            changes |= {"target": "visual", "region": ()}
         return self._value.model_copy(update=changes) if changes else self._value
 
     @property
@@ -141,11 +156,17 @@ class MethodModel(LayersModel[Redistribution]):
         """τ in force."""
         return self.tau_default if self._value.tau is None else self._value.tau
 
-    def set_region(self, tokens: tuple[int, ...]) -> None:
-        """Tell the visual tokens of the active region, empty where there is none; a target that is
-        a region follows it as it is painted."""
-        if tokens != self.region:
-            self.region = tokens
+    def set(self, *, drag: bool = False, **changes: Any) -> None:
+        """Change fields as in LayersModel; a region is one of the picture on screen."""
+        if changes.get("region"):
+            self._pictures.setdefault(tuple(changes["region"]), set()).add(self._picture)
+        super().set(drag=drag, **changes)
+
+    def set_region(self, tokens: tuple[int, ...], picture: str = "") -> None:
+        """Tell the visual tokens of the active region, empty where there is none, and which picture
+        is on screen; a target that is a region follows it as it is painted."""
+        if (tokens, picture) != (self.region, self._picture):
+            self.region, self._picture = tokens, picture
             self.changed.emit()
 
     def set_target(self, target: str) -> None:

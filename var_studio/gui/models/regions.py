@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
-from var_studio.recording.regions import Region, picture_key
+from var_studio.recording.regions import Region, carried_over, picture_key
 
 if TYPE_CHECKING:
+    from var_studio.recording.layout import VisualLayout
     from var_studio.recording.recording import Recording
 
 
 class RegionsModel(QObject):
     """Named regions; every change goes through the undo stack.
 
-    `current` are the regions of the picture of the run on screen. `active` is the one that
+    `current` are the regions of the picture of the run on screen. Where the same picture is cut
+    into other cells, they are those of the other cells, carried over in pixels, until they are
+    changed here. `active` is the one that
     painting changes; without one, painting makes a new region. `changed` once per change, also
     when another picture comes on screen.
     """
@@ -32,6 +35,8 @@ class RegionsModel(QObject):
         self._active: dict[str, str] = {}
         self._key = ""
         self._n_visual = 0
+        self._seen: dict[str, tuple[tuple[str, ...], VisualLayout]] = {}
+        self._carried: set[str] = set()
         self._stroke = 0
 
     # ------------------------------------------------------------------------------- reading
@@ -49,6 +54,22 @@ class RegionsModel(QObject):
     def available(self) -> bool:
         """Whether there is a picture that regions can be painted on."""
         return bool(self._key)
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """Names of the regions that belong to other pictures: they do not apply to this one."""
+        mine = self._seen[self._key][0] if self._key in self._seen else None
+        return tuple(
+            region.name
+            for key, kept in self._by_picture.items()
+            if key != self._key and (mine is None or self._seen.get(key, ((), None))[0] != mine)
+            for region in kept
+        )
+
+    @property
+    def picture(self) -> str:
+        """Names the picture on screen and its cells, as `recording.regions.picture_key`."""
+        return self._key
 
     def find(self, name: str) -> Region | None:
         """The region of that name on this picture."""
@@ -131,13 +152,19 @@ class RegionsModel(QObject):
         self._stroke += 1
 
     # --------------------------------------------------------------------- the window's part
-    def show_run(self, run: Recording | None) -> bool:
-        """The run on screen: its picture's regions are `current`. True if the picture changed."""
+    def show_run(self, run: Recording | None, runs: Iterable[Recording] = ()) -> bool:
+        """The run on screen: its picture's regions are `current`. `runs`: all there are, whose
+        regions may be of the same picture. True if the picture changed."""
         key = picture_key(run) if run is not None else ""
         if key == self._key:
             return False
         self._key = key
         self._n_visual = run.layout.count if run is not None else 0
+        if run is not None and key:
+            for each in (*runs, run):
+                images = tuple(entry.sha256 for entry in each.image_entries)
+                self._seen[picture_key(each)] = (images, each.layout)
+            self._carry_over(key)
         if key in self._by_picture:
             # What a damaged file adds does not exist in the picture.
             self._by_picture[key] = tuple(
@@ -149,14 +176,37 @@ class RegionsModel(QObject):
     def restore(self, regions: Mapping[str, Iterable[Region]]) -> None:
         """Take the regions of a session, without an undo step."""
         self._by_picture = {key: tuple(kept) for key, kept in regions.items()}
+        self._seen, self._carried = {}, set()
         self._active = {key: kept[0].name for key, kept in self._by_picture.items() if kept}
         self.changed.emit()
 
     def to_save(self) -> dict[str, tuple[Region, ...]]:
-        """The regions of all pictures, for the session file."""
-        return {key: kept for key, kept in self._by_picture.items() if kept}
+        """The regions of all pictures, for the session file; not those carried over."""
+        own = (item for item in self._by_picture.items() if item[0] not in self._carried)
+        return {key: kept for key, kept in own if kept}
 
     # ------------------------------------------------------------------------------ plumbing
+    def _carry_over(self, key: str) -> None:
+        """Take the regions of the same picture in other cells, unless this one has its own."""
+        if key in self._by_picture and key not in self._carried:
+            return
+        images, layout = self._seen[key]
+        for other, kept in self._by_picture.items():
+            there = self._seen.get(other)
+            if other == key or other in self._carried or there is None or there[0] != images:
+                continue
+            moved = (Region(r.name, carried_over(r.tokens, there[1], layout)) for r in kept)
+            found = tuple(region for region in moved if region.tokens)
+            if found:
+                self._by_picture[key] = found
+                self._carried.add(key)
+                active = self._active.get(other, "")
+                named = any(region.name == active for region in found)
+                self._active[key] = active if named else found[0].name
+                return
+        self._by_picture.pop(key, None)
+        self._carried.discard(key)
+
     def _within(self, tokens: Iterable[int]) -> tuple[int, ...]:
         return tuple(int(k) for k in tokens if 0 <= k < self._n_visual)
 
@@ -177,6 +227,7 @@ class RegionsModel(QObject):
 
     def _apply(self, key: str, state: tuple[tuple[Region, ...], str]) -> None:
         self._by_picture[key], self._active[key] = state
+        self._carried.discard(key)
         self.changed.emit()
         self.edited.emit()
 

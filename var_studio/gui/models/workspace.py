@@ -327,7 +327,8 @@ class Workspace(QObject):
         positions: tuple[int, ...] = ()
         if self.run is not None and region is not None:
             positions = tuple(int(self.run.layout.positions[k]) for k in region.tokens)
-        self.method.set_region(region.tokens if region is not None and positions else ())
+        tokens = region.tokens if region is not None and positions else ()
+        self.method.set_region(tokens, self.regions.picture)
         self.interventions.set_region(positions)
 
     def _selection_changed(self) -> None:
@@ -345,7 +346,7 @@ class Workspace(QObject):
     def _update_range(self) -> None:
         run = self.run
         if run is not None:
-            if self.regions.show_run(run):
+            if self.regions.show_run(run, self.runs):
                 self.selection.select_cells(())
             self.selection.set_range(run.n_layers, run.n_heads, self._positions(), run.layout.count)
 

@@ -116,7 +116,12 @@ class MethodSection(Section):
         )
         self.more_form.refuse("target", "region", "" if method.region else NO_REGION)
         steered = method.stored.target == "region"
-        if steered and not method.region:
+        if method.region_elsewhere:
+            self.region_note.say(
+                "The region belongs to another picture: on this one the budget goes to all visual "
+                "non-sinks."
+            )
+        elif steered and not method.region:
             self.region_note.say(
                 "No region is active on this picture: the tokens chosen last "
                 f"({len(method.stored.region)}) still receive the budget."

@@ -32,14 +32,17 @@ _STILL = (
     "The budget still goes to {} visual tokens of a region that this picture does not have: untick "
     "“Steer the budget here” to end that."
 )
+_ELSEWHERE = "Kept with another picture, and without effect on this one: {}."
+_NOT_HERE = (
+    "The budget is steered to a region of another picture; on this one it goes to all visual "
+    "non-sinks."
+)
 _MASKS = "Mask images (*.png *.bmp *.tif *.tiff *.gif *.webp *.jpg *.jpeg);;All files (*)"
 
 
 class RegionsPanel(Panel):
     """Regions of the picture on screen: made, named, measured, steered to."""
 
-    name = "regions"
-    title = "Regions"
     help_text = (
         "Named sets of visual tokens. Paint with the brush or the rectangle beside the picture, "
         "press New for the picked cells, or load a mask image: bright pixels, a label other than "
@@ -167,14 +170,26 @@ class RegionsPanel(Panel):
         self.steer.setEnabled(method.target == "region" or bool(region and region.tokens))
         self.numbers.setVisible(region is not None)
         if region is None:
-            steered = len(method.region) if method.target == "region" else 0
-            self.sentence.setText(f"{_HINT} {_STILL.format(steered)}" if steered else _HINT)
+            self.sentence.setText(self._without_region())
             return
         counts = region_counts(reading, region.tokens)
         attention = region_attention(reading, region.tokens)
         layer = reading.focus.layer
         self.numbers.set_rows(_rows(counts, attention, layer))
         self.sentence.setText(_sentence(region, counts, layer))
+
+    def _without_region(self) -> str:
+        assert self.workspace is not None
+        method, elsewhere = self.workspace.method, self.workspace.regions.elsewhere
+        said = [_HINT]
+        if elsewhere:
+            names = ", ".join(f"“{name}”" for name in elsewhere)
+            said.append(_ELSEWHERE.format(names))
+        if method.region_elsewhere:
+            said.append(_NOT_HERE)
+        elif method.current.target == "region":
+            said.append(_STILL.format(len(method.current.region)))
+        return " ".join(said)
 
     # ------------------------------------------------------------------------------ buttons
     def _activate(self, name: str) -> None:
