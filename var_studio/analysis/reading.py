@@ -46,6 +46,7 @@ __all__ = [
 HeadValue = Literal["non_sink_ratio", "visual_mass", "sink_mass", "entropy", "contribution"]
 Moment = Literal["before", "after", "difference"]
 T = TypeVar("T")
+S = TypeVar("S", bound=np.generic)
 
 
 class Reading:
@@ -54,8 +55,9 @@ class Reading:
     A tau of None means the run's default; `settings` and `acts` of the reading have it filled in.
     `acts`: what the row after went through; None: the redistribution that `settings` are. Then
     `settings` only say what a sink and an image-centric head is.
-    Arrays are read-only. `previous`: a reading of the same run whose results are reused where
-    they depend on nothing that changed. Not safe for use by two threads at once.
+    Arrays are read-only, and as long as the run was when the reading was made, however it grows.
+    `previous`: a reading of the same run whose results are reused where they depend on nothing
+    that changed. Not safe for use by two threads at once.
     Raises VarStudioError for a focus outside the run.
     """
 
@@ -105,12 +107,14 @@ class Reading:
     @property
     def attention(self) -> Floats:
         """(L, H, T) float32: the row as the model computed it, before any redistribution."""
-        return self._remember("row", self._row_key, lambda: self.run.attention(self.focus.query))
+        return self._remember(
+            "row", self._row_key, lambda: self._then(self.run.attention(self.focus.query))
+        )
 
     @property
     def visual(self) -> Bools:
         """(T,) bool: image patches."""
-        return self._remember("visual", self.length, lambda: self.run.visual)
+        return self._remember("visual", self.length, lambda: self._then(self.run.visual))
 
     @property
     def positions(self) -> npt.NDArray[np.int64]:
@@ -123,8 +127,8 @@ class Reading:
 
         def compute() -> Floats:
             if self.settings.sink_dims is None:
-                return self.run.phi()
-            return self.run.phi(sink_dims=self.settings.sink_dims)
+                return self._then(self.run.phi())
+            return self._then(self.run.phi(sink_dims=self.settings.sink_dims))
 
         return self._remember("phi", self._phi_key, compute)
 
@@ -155,7 +159,7 @@ class Reading:
         alpha · norm(v W_O) (Sec. 4.2). Norms: what two keys add may cancel in the stream."""
 
         def compute() -> Floats:
-            added = self.attention * self.run.value_norm()
+            added = self.attention * self._then(self.run.value_norm())
             image = np.matmul(added, self.visual.astype(np.float32))
             total = added.sum(axis=-1)
             return _floats(image / np.where(total > 0, total, np.float32(1)))
@@ -361,10 +365,9 @@ class Reading:
         # A slice where the tokens follow each other, as they mostly do: 5 times as fast.
         follow = bool(flat.size) and bool((np.diff(flat) == 1).all())
         cut = rows[..., flat[0] : flat[-1] + 1] if follow else rows[..., flat]
-        maps = np.array(cut).reshape(*rows.shape[:-1], *tokens.shape)
-        if (tokens < 0).any():
-            maps[..., tokens < 0] = np.nan
-        return maps
+        maps = cut.reshape(*rows.shape[:-1], *tokens.shape)
+        absent = tokens < 0
+        return np.where(absent, np.float32(np.nan), maps) if absent.any() else maps
 
     def token(self, k: int) -> TokenReading:
         """The k-th visual token (index into `positions`). Raises VarStudioError outside 0..V-1."""
@@ -457,7 +460,7 @@ class Reading:
             self.attention[:, :, None, :],
             self.acts,
             visual=self.visual,
-            sinks=self.run.sinks_under,
+            sinks=lambda settings: self._then(self.run.sinks_under(settings)),
             visual_positions=self.positions.tolist(),
             queries=[self.position],
         )
@@ -478,6 +481,10 @@ class Reading:
         visual, sinks = self.visual[span], self.sinks[:, span]
         region = None if self._region is None else self._region[span]
         return mean_change(block, self._growth, visual, sinks, index, region)
+
+    def _then(self, values: npt.NDArray[S]) -> npt.NDArray[S]:
+        """Without the keys (last axis) that came since this reading was made."""
+        return values[..., : self.length]
 
     def _remember(self, name: str, key: Hashable, compute: Callable[[], T]) -> T:
         held = self._memo.get(name)

@@ -87,7 +87,11 @@ def test_a_growing_run_is_read_anew_after_a_refresh(tmp_path: Path):
     before = Reading(run, Focus(2, 1), Redistribution())
     assert before.attention.shape[-1] == before.phi.shape[-1] == whole.length - 2
     np.testing.assert_allclose(before.map_after, shown, atol=1e-7)
+    asked_late = Reading(run, Focus(2, 1), Redistribution(rho=0.5, heads="all"))
     run.tokens, run.query_positions = whole.tokens, whole.query_positions
+    assert asked_late.phi.shape[-1] == asked_late.redistributed.shape[-1] == whole.length - 2
+    assert asked_late.contribution.shape == (whole.n_layers, whole.n_heads)
+    assert asked_late.visual_sinks.shape == (9,)
     after = Reading(run, Focus(2, 1), Redistribution(), before)
     assert after.attention.shape[-1] == after.phi.shape[-1] == whole.length
     np.testing.assert_allclose(after.map_after, shown, atol=1e-7)
