@@ -91,26 +91,40 @@ class Llava(Family):
         positions: Sequence[int],
     ) -> VisualLayout:
         """One raster of patches per image; a kept CLS token has no box."""
-        height, width = (int(n) for n in inputs["pixel_values"].shape[-2:])
-        patch = int(hf_model.config.vision_config.patch_size)
-        rows, cols = height // patch, width // patch
         # With "default" the first feature (the CLS token, if the tower has one) is dropped.
         dropped = hf_model.config.vision_feature_select_strategy == "default"
-        has_cls = _has_cls(hf_model)
-        per_image = rows * cols + int(has_cls) - int(dropped)
-        check_count(positions, per_image * len(sizes))
-        first_patch = int(has_cls) - int(dropped)  # index of patch 0 among the image's tokens
-        views = []
-        for image, size in enumerate(sizes):
-            geometry = geometry_of(processor.image_processor, size)
-            if (geometry.width, geometry.height) != (width, height):
-                return unknown(sizes, positions)
-            tokens = raster(rows, cols, first_patch)
-            tokens[(tokens < 0) | (tokens >= per_image)] = -1
-            tokens[tokens >= 0] += image * per_image
-            box = (*geometry.original(0, 0), *geometry.original(cols * patch, rows * patch))
-            views.append(View("image", image, box, tokens))
-        return laid_out(sizes, positions, views)
+        leading = int(_has_cls(hf_model)) - int(dropped)
+        return rasters(hf_model, processor, sizes, inputs, positions, leading)
+
+
+def rasters(
+    hf_model: Any,
+    processor: Any,
+    sizes: Sequence[tuple[int, int]],
+    inputs: dict[str, torch.Tensor],
+    positions: Sequence[int],
+    leading: int = 0,
+) -> VisualLayout:
+    """One raster of a tower's patches per image, as `Family.layout`.
+
+    `leading`: tokens of an image before its first patch; -1 where that patch itself is dropped.
+    """
+    height, width = (int(n) for n in inputs["pixel_values"].shape[-2:])
+    patch = int(hf_model.config.vision_config.patch_size)
+    rows, cols = height // patch, width // patch
+    per_image = rows * cols + leading
+    check_count(positions, per_image * len(sizes))
+    views = []
+    for image, size in enumerate(sizes):
+        geometry = geometry_of(processor.image_processor, size)
+        if (geometry.width, geometry.height) != (width, height):
+            return unknown(sizes, positions)
+        tokens = raster(rows, cols, leading)
+        tokens[tokens < 0] = -1
+        tokens[tokens >= 0] += image * per_image
+        box = (*geometry.original(0, 0), *geometry.original(cols * patch, rows * patch))
+        views.append(View("image", image, box, tokens))
+    return laid_out(sizes, positions, views)
 
 
 def geometry_of(image_processor: Any, size: tuple[int, int]) -> Geometry:

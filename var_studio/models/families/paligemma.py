@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from var_studio.models.families.base import Family, Message
-from var_studio.models.families.geometry import check_count, laid_out, raster, unknown
-from var_studio.models.families.llava import geometry_of
-from var_studio.recording.layout import View, VisualLayout
+from var_studio.models.families.llava import rasters
+from var_studio.recording.layout import VisualLayout
 
 if TYPE_CHECKING:
     import torch
@@ -55,15 +54,4 @@ class PaliGemma(Family):
         positions: Sequence[int],
     ) -> VisualLayout:
         """One raster of patches per image."""
-        height, width = (int(n) for n in inputs["pixel_values"].shape[-2:])
-        patch = int(hf_model.config.vision_config.patch_size)
-        rows, cols = height // patch, width // patch
-        check_count(positions, rows * cols * len(sizes))
-        views = []
-        for image, size in enumerate(sizes):
-            geometry = geometry_of(processor.image_processor, size)
-            if (geometry.width, geometry.height) != (width, height):
-                return unknown(sizes, positions)
-            box = (*geometry.original(0, 0), *geometry.original(cols * patch, rows * patch))
-            views.append(View("image", image, box, raster(rows, cols, image * rows * cols)))
-        return laid_out(sizes, positions, views)
+        return rasters(hf_model, processor, sizes, inputs, positions)
