@@ -148,3 +148,22 @@ def test_the_figure_of_a_map_has_the_colours_on_screen(
     settle(qtbot)
     screen = heat.grab().toImage()
     assert off(same) > 30
+
+
+def test_a_path_can_be_typed_letter_by_letter(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    """On the way to a file's name it is the name of a folder, or of somebody's home."""
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    settle(qtbot)
+    dialog = open_dialog(window, qtbot)
+    able = []
+    for typed in ("/", "/t", "~", "~nobody-of-that-name", "."):
+        dialog.file.selectAll()
+        qtbot.keyClicks(dialog.file, typed)
+        able.append(dialog.export_button.isEnabled())
+    assert able == [False, True, True, True, False]
+    press(qtbot, dialog.buttons.buttons()[0])
+    assert notices(window) == []

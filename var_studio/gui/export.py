@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -110,7 +111,9 @@ class ExportDialog(QDialog):
 
     def paths(self) -> list[Path]:
         """The files of the chosen formats."""
-        base = Path(self.file.text()).expanduser()
+        base = Path(os.path.expanduser(self.file.text()))  # leaves "~nobody" as it is
+        if not base.name:
+            return []  # a folder's path so far: its file is still to be typed
         if base.suffix.lower().lstrip(".") in self.formats:
             base = base.with_suffix("")
         return [
