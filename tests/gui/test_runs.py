@@ -27,6 +27,7 @@ from tests.gui.fixtures import (
 )
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
+from var_studio.gui.models.interventions import PRESETS
 from var_studio.gui.models.question import shipped_samples
 from var_studio.recording.settings import Contrast, HeadAblation, Knockout, Redistribution
 
@@ -294,7 +295,7 @@ def test_the_budget_can_be_steered_to_the_active_region(
 ) -> None:
     workspace, method = demo.workspace, demo.workspace.method
     press(qtbot, demo.setup.method.unfold)
-    target = demo.setup.more_form.controls["target"]
+    target = demo.setup.method.more_form.controls["target"]
     assert isinstance(target, QtWidgets.QComboBox)
     item = target.model().item(target.findData("region"))  # type: ignore[attr-defined]
     assert not item.isEnabled() and "Paint a region" in item.toolTip()
@@ -417,6 +418,56 @@ def test_two_images_in_one_question(
     while len(question.images) > 1 and demo.workspace.undo_stack.canUndo():
         demo.workspace.undo_stack.undo()
     assert question.images == (own,) and not section.strip.isVisible()
+
+
+def test_several_images_make_an_entry_each_or_one_question(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    workspace, section = demo.workspace, demo.setup.image_section
+    question = workspace.question
+    paths = []
+    for name, colour in (("red.png", "red"), ("blue.png", "blue")):
+        Image.new("RGB", (60, 40), colour).save(tmp_path / name)
+        paths.append(tmp_path / name)
+    demo.intake.take_files(paths)
+    settle(qtbot)
+    assert question.each and section.ask.isVisible() and section.ask.button("each").isChecked()
+    assert "each an entry" in section.ask_note.text()
+    assert demo.setup.run_button.text() == "Run 2 images"
+    assert "run of its own" in demo.status.activity.text()
+    question.set_prompt("what color is it?")
+    qtbot.waitUntil(lambda: demo.setup.forecast.text().startswith("2 runs"), timeout=PATIENCE)
+    press(qtbot, demo.setup.run_var_button)
+    listed = demo.setup.queue.texts()
+    assert [text.split(" · ")[1] for text in listed] == ["red.png"] * 2 + ["blue.png"] * 2
+    wait_idle(qtbot, demo)
+    names = [[entry.name for entry in run.image_entries] for run in workspace.runs]
+    assert names == [["red.png"], ["red.png"], ["blue.png"], ["blue.png"]]
+    assert [bool(run.interventions) for run in workspace.runs] == [False, True] * 2
+    # Two entries, told apart by their image; the list goes from one to the other.
+    asked = demo.transcript.asked
+    assert asked.isVisible() and asked.count() == 2
+    assert asked.itemText(0).startswith("1  red.png") and "blue.png" in asked.itemText(1)
+    demo.transcript._asked_chosen(0)
+    settle(qtbot)
+    assert workspace.run is workspace.runs[0] and workspace.paired is workspace.runs[1]
+    # What was answered before is not asked again, on screen or not.
+    workspace.interventions.choose(PRESETS[1])
+    press(qtbot, demo.setup.run_var_button)
+    wait_idle(qtbot, demo)
+    assert [bool(run.interventions) for run in workspace.runs[4:]] == [True, True]
+    # Together: one question; and back with undo.
+    press(qtbot, section.ask.button("together"))
+    settle(qtbot)
+    assert not question.each and demo.setup.run_button.text() == "Run"
+    assert [len(request.images) for request in demo.intake.requests("baseline")] == [2]
+    workspace.undo_stack.undo()
+    assert question.each and section.ask.button("each").isChecked()
+    press(qtbot, section.strip.remove)
+    assert not question.each and not section.ask.isVisible(), "one image is asked about as ever"
+    assert notices(demo) == []
 
 
 def test_a_saved_session_brings_the_interventions_back(

@@ -19,6 +19,7 @@ from tests.models.tiny import noise, save_checkpoint
 from var_studio.models import footprint
 from var_studio.models.errors import CheckpointError, PromptError
 from var_studio.models.skeleton import build_skeleton
+from var_studio.recording.tokens import Exchange
 
 TOLERANCE = 0.15
 
@@ -93,6 +94,11 @@ def test_parts_are_exact(
         for t in (layer.keys, layer.values)
     )
     assert said.kv_cache == held  # after ten tokens, nine have been fed
+    turns = [Exchange("what is this?", "a cat"), Exchange("is it red?", "no , it is blue")]
+    follow_up = vs.forecast(lmm, (90, 60), "what is left?", history=turns)
+    whole = lmm.encode(noise(90, 60), "what is left?", turns)
+    assert follow_up.n_prompt == whole.length > said.n_prompt + 9
+    assert follow_up.n_rows == sum(token.role == "prompt" for token in whole.tokens)
     if variant == "mistral":
         longer = vs.forecast(lmm, (90, 60), "what is left?" * 9)
         assert longer.kv_cache == said.kv_cache, "a full window does not grow"

@@ -208,13 +208,15 @@ class ModelDesk(QObject):
             self._controller.forecast(None)
             self._setup.show_forecast("")
             return
-        history = [text for e in question.history for text in (e.question, e.answer)]
+        runs = question.images_of_runs
         self._controller.forecast(
             ForecastRequest(
-                question.images,
-                "\n".join([*history, question.prompt.strip()]),
+                max(runs, key=lambda images: sum(len(image.bytes) for image in images)),
+                question.prompt.strip(),
                 workspace.generation.stored,
+                history=question.history,
                 contrast=workspace.interventions.acts("contrast"),
+                runs=len(runs),
             )
         )
 
@@ -230,17 +232,19 @@ class ModelDesk(QObject):
 
 
 def _sentence(found: Fit) -> tuple[str, str]:
-    """A line on what a run takes, and its explanation."""
+    """A line on what a run (or one for each image) takes, and its explanation."""
     from var_studio.models.room import in_words
 
     expected = found.forecast
     takes = " · ".join(f"{in_words(need.taken)} {need.of}" for need in found.needs)
     short = found.shortages
-    text = f"Will not fit: {short[0]}." if short else f"A run takes {takes}"
+    who = "A run takes" if found.runs == 1 else f"{found.runs} runs take"
+    text = f"Will not fit: {short[0]}." if short else f"{who} {takes}"
     tip = (
         f"At its peak and at most: {'; '.join(_amount(need) for need in found.needs)}.\n"
         f"{expected.n_prompt} tokens in the prompt, {expected.n_visual} of them visual; up to "
-        f"{expected.n_new} new ones. A pair is three runs on the disk."
+        f"{expected.n_new} new ones{', for the largest file' if found.runs > 1 else ''}. "
+        "A pair is three runs on the disk."
     )
     return text, tip
 

@@ -98,6 +98,11 @@ class QuestionIntake(QObject):
                 question.add_images(read)
             else:
                 question.set_images(read)
+            if question.each:
+                self._window.status.say(
+                    f"Each of the {len(question.images)} images gets a run of its own; Setup can "
+                    "ask about them together"
+                )
 
     def _read(self, source: ImageSource, name: str = "") -> StoredImage | None:
         from var_studio.recording.images import load_image
@@ -182,8 +187,9 @@ class QuestionIntake(QObject):
     def requests(self, what: What) -> list[RunRequest]:
         """The runs that answer the present question; none, with a notice, if it is incomplete.
 
-        With interventions the baseline comes first, unless it is on screen already; of a pair, the
-        baseline's answer scored under them comes last.
+        Images that are asked about one by one come one after another. With interventions the
+        baseline comes first, unless the session has it already; of a pair, the baseline's answer
+        scored under them comes last.
         """
         try:
             return self._requests(what)
@@ -194,8 +200,7 @@ class QuestionIntake(QObject):
             return []
 
     def _requests(self, what: What) -> list[RunRequest]:
-        workspace = self._workspace
-        question = workspace.question
+        question = self._workspace.question
         if not question.images:
             raise QuestionError(
                 "There is no image to ask about.",
@@ -203,23 +208,29 @@ class QuestionIntake(QObject):
             )
         if not question.prompt.strip():
             raise QuestionError(_NO_QUESTION, "Type one in Setup, then press Run.")
+        groups = (self._about(images, what) for images in question.images_of_runs)
+        return [request for group in groups for request in group]
+
+    def _about(self, images: tuple[StoredImage, ...], what: What) -> list[RunRequest]:
+        """The runs about these images."""
+        workspace, question = self._workspace, self._workspace.question
         baseline = RunRequest(
-            question.images,
+            images,
             question.prompt.strip(),
             workspace.generation.stored,
             history=question.history,
         )
         if what == "baseline":
             return [baseline]
-        changed = replace(baseline, interventions=self._interventions())
+        changed = replace(baseline, interventions=self._interventions(images))
         there = self._baseline_of(baseline)
         requests = [changed] if there is not None else [baseline, changed]
         if what == "pair":
             requests.append(replace(changed, scores=there or baseline))
         return requests
 
-    def _interventions(self) -> Interventions:
-        """What acts. Raises a VarStudioError where that is nothing, or cannot be."""
+    def _interventions(self, images: tuple[StoredImage, ...]) -> Interventions:
+        """What acts on these images. Raises a VarStudioError where nothing does, or cannot."""
         workspace = self._workspace
         current = workspace.interventions.current
         if not current:
@@ -230,14 +241,14 @@ class QuestionIntake(QObject):
         for settings in current:
             painted = getattr(settings, "target", "") == "region"
             if painted or getattr(settings, "tokens", "") == "chosen":
-                self._check_region()
+                self._check_region(images)
         return current
 
-    def _check_region(self) -> None:
+    def _check_region(self, images: tuple[StoredImage, ...]) -> None:
         """A region says where to look on one picture; on another its tokens mean nothing."""
         workspace = self._workspace
         run = workspace.run
-        asked = [image.sha256 for image in workspace.question.images]
+        asked = [image.sha256 for image in images]
         if not workspace.method.region:
             raise QuestionError(
                 "There is no region to act on.",
@@ -250,10 +261,14 @@ class QuestionIntake(QObject):
             )
 
     def _baseline_of(self, wanted: RunRequest) -> Recording | None:
-        """The run on screen, if it is this model's whole answer to this question."""
-        run, model = self._workspace.baseline, self._window.controller.model
-        there = (
-            run is not None
+        """The latest run of the session that is this model's whole answer to this question."""
+        runs = reversed(self._workspace.runs)
+        return next((run for run in runs if self._answers(run, wanted)), None)
+
+    def _answers(self, run: Recording, wanted: RunRequest) -> bool:
+        model = self._window.controller.model
+        return (
+            not run.interventions
             and run.reason in ("end", "length")
             and run.teacher is None
             and run.generation == wanted.generation
@@ -265,4 +280,3 @@ class QuestionIntake(QObject):
             and run.provenance.get("dtype") == model.dtype
             and (run.provenance.get("quantization") or "none") == model.quantization
         )
-        return run if there else None

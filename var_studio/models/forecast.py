@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from var_studio.recording.images import ImageSource
+    from var_studio.recording.tokens import Exchange
 
 MAX_SIDE: Final = 20_000
 _USUAL_SINK_DIMS: Final = 2
@@ -120,6 +121,7 @@ def forecast(
     image: ImageSource | StoredImage | tuple[int, int] | Sequence[Any] | None = None,
     prompt: str = "Describe the image.",
     *,
+    history: Sequence[Exchange] = (),
     generation: Generation | None = None,
     options: RecordingOptions | None = None,
     device: str = "auto",
@@ -131,6 +133,7 @@ def forecast(
 
     `model`: as for `load_model` (of a hub id only the small files are fetched), or a loaded one,
     whose device and precision then hold. `image`: as for `record`, or its (width, height).
+    `history`: the turns before the prompt, as for `record`.
 
     Raises what `load_model` raises before it reads weights, PromptError and ImageError.
     """
@@ -140,7 +143,8 @@ def forecast(
         subject = _named(model, device, dtype, quantization, trust_remote_code)
     if image is None:
         return _of_model(subject)
-    return _of_run(subject, _images(image), prompt, generation or Generation(), options)
+    made = generation or Generation()
+    return _of_run(subject, _images(image), prompt, history, made, options)
 
 
 def _loaded(lmm: LoadedModel) -> _Subject:
@@ -215,12 +219,15 @@ def _of_run(
     subject: _Subject,
     images: list[Image],
     prompt: str,
+    history: Sequence[Exchange],
     generation: Generation,
     options: RecordingOptions | None,
 ) -> Forecast:
     model, family, size = subject.model, subject.family, subject.dtype.itemsize
     check_prompt(family, subject.processor, prompt)
-    inputs, tokens, layout, *_ = encode(family, model, subject.processor, images, prompt.strip())
+    inputs, tokens, layout, *_ = encode(
+        family, model, subject.processor, images, prompt.strip(), history
+    )
     options = options or RecordingOptions()
     row_size = options.row_bytes(size)
     n_prompt, room = len(tokens), subject.context - int(inputs["input_ids"].shape[1])

@@ -27,10 +27,11 @@ class Need:
 @dataclass(frozen=True, slots=True)
 class Fit:
     """A forecast beside what is free. `needs` in the order: the device's memory, RAM (only beside
-    another device), the disk (only of a run)."""
+    another device), the disk (only of a run; of all `runs` of one kind)."""
 
     forecast: Forecast
     needs: tuple[Need, ...]
+    runs: int = 1
 
     @property
     def shortages(self) -> tuple[str, ...]:
@@ -47,12 +48,14 @@ def fit(
     *,
     loaded: bool = False,
     twice: bool = False,
+    runs: int = 1,
     replacing: LoadedModel | None = None,
 ) -> Fit:
     """Compare a forecast with this machine.
 
     `loaded`: its model is in memory already, so that only the run counts. `twice`: the run keeps
-    keys and values of two images (contrastive decoding). `replacing`: a loaded model that gives
+    keys and values of two images (contrastive decoding). `runs`: so many, one after another, share
+    the disk. `replacing`: a loaded model that gives
     its memory back first.
     """
     device = forecast.device
@@ -67,8 +70,8 @@ def fit(
     if device != "cpu" and forecast.ram:
         needs.append(Need("RAM", forecast.ram, free_memory("cpu")))
     if forecast.disk:
-        needs.append(Need("disk", forecast.disk, free_disk()))
-    return Fit(forecast, tuple(needs))
+        needs.append(Need("disk", runs * forecast.disk, free_disk()))
+    return Fit(forecast, tuple(needs), runs)
 
 
 def free_memory(device: str) -> int | None:

@@ -173,9 +173,13 @@ class ModelWorker(QObject):
                 from var_studio.models.room import fit
 
                 expected = forecast(
-                    self._lmm, list(request.images), request.prompt, generation=request.generation
+                    self._lmm,
+                    list(request.images),
+                    request.prompt,
+                    history=request.history,
+                    generation=request.generation,
                 )
-                made = fit(expected, loaded=True, twice=request.contrast)
+                made = fit(expected, loaded=True, twice=request.contrast, runs=request.runs)
             except Exception as error:
                 made = as_known(error)
         self.forecast_made.emit(request, made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the question is about: the images, in the order the model gets them; questions that
-    suit them; what was said about them before, oldest first."""
+    suit them; what was said about them before, oldest first. `each`: the question is asked of each
+    image alone, a run and an entry of the session for each."""
 
     images: tuple[StoredImage, ...] = ()
     suggestions: tuple[str, ...] = ()
     history: tuple[Exchange, ...] = ()
+    each: bool = False
 
 
 class QuestionModel(QObject):
@@ -35,7 +37,7 @@ class QuestionModel(QObject):
     where it is typed. A change of the images ends a follow-up: it asks about the same ones.
     """
 
-    image_changed = Signal()  # the images, their suggestions, or the earlier turns
+    image_changed = Signal()  # the images, each alone or not, their suggestions, the earlier turns
     prompt_changed = Signal()
 
     def __init__(self, undo_stack: QUndoStack | None = None, parent: QObject | None = None) -> None:
@@ -64,6 +66,18 @@ class QuestionModel(QObject):
         """The turns that the question follows up, oldest first."""
         return self.asked.history
 
+    @property
+    def each(self) -> bool:
+        """Whether each image gets a run of its own."""
+        return self.asked.each
+
+    @property
+    def images_of_runs(self) -> tuple[tuple[StoredImage, ...], ...]:
+        """The images of each run that the question makes; none without an image."""
+        if self.each:
+            return tuple((image,) for image in self.images)
+        return (self.images,) if self.images else ()
+
     # --------------------------------------------------------------- what is no step of the user
     def show(
         self, images: Iterable[StoredImage], prompt: str, history: Iterable[Exchange] = ()
@@ -85,27 +99,39 @@ class QuestionModel(QObject):
         suggestions: tuple[str, ...] = (),
         prompt: str | None = None,
     ) -> None:
-        """Ask about these images instead, with questions that suit them; `prompt`: and this."""
-        self._push(Asked(tuple(images), suggestions), "change of image", prompt)
+        """Ask about these images instead, with questions that suit them; `prompt`: and this.
+
+        Of several each is asked about alone, until `set_each` says that they belong together.
+        """
+        chosen = tuple(images)
+        asked = Asked(chosen, suggestions, each=len(chosen) > 1)
+        self._push(asked, "change of image", prompt)
 
     def set_image(self, image: StoredImage | None, suggestions: tuple[str, ...] = ()) -> None:
         """Ask about one image."""
         self.set_images(() if image is None else (image,), suggestions)
 
     def add_images(self, images: Iterable[StoredImage]) -> None:
-        """Ask about these images too."""
-        self._push(Asked((*self.images, *images)), "added image")
+        """Ask about these images too: in the same question, or alone where each one is."""
+        self._push(Asked((*self.images, *images), each=self.each), "added image")
 
     def remove_image(self, number: int) -> None:
         """Ask about one image less."""
         images = self.images[:number] + self.images[number + 1 :]
-        self._push(Asked(images), "removal of image")
+        self._push(Asked(images, each=self.each and len(images) > 1), "removal of image")
 
     def move_image(self, number: int, place: int) -> None:
         """Put an image at another place in the order."""
         images = list(self.images)
         images.insert(min(max(place, 0), len(images) - 1), images.pop(number))
-        self._push(Asked(tuple(images), self.suggestions), "order of images")
+        moved = Asked(tuple(images), self.suggestions, each=self.each)
+        self._push(moved, "order of images")
+
+    def set_each(self, each: bool) -> None:
+        """Ask about each image alone, or about all of them in one question."""
+        each = each and len(self.images) > 1
+        text = "one run for each image" if each else "one question about all images"
+        self._push(replace(self.asked, each=each), text)
 
     def follow_up(self, images: Iterable[StoredImage], history: Iterable[Exchange]) -> None:
         """Ask on, after these turns, about the images that they were about."""

@@ -76,9 +76,11 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForecastRequest:
-    """What the next run would be; nothing is recorded."""
+    """What the next run would be; nothing is recorded. `runs`: so many like it were asked for."""
 
     images: tuple[StoredImage, ...]
     prompt: str
     generation: Generation
+    history: tuple[Exchange, ...] = ()
     contrast: bool = False
+    runs: int = 1

@@ -15,6 +15,7 @@ from var_studio.gui.widgets.image_strip import ImageStrip
 from var_studio.gui.widgets.image_well import ImageWell
 from var_studio.gui.widgets.quiet import QuietLabel
 from var_studio.gui.widgets.section import Section
+from var_studio.gui.widgets.segmented import Segmented
 
 if TYPE_CHECKING:
     from var_studio.recording.images import StoredImage
@@ -57,7 +58,16 @@ class ImageSection(Section):
         self._sample_grid.setSpacing(2)
         self._sample_grid.setColumnStretch(_SAMPLE_COLUMNS, 1)
         self.sample_note = QuietLabel()
-        for widget in (self.well, self.strip, row, self.sample_note):
+        self.ask = Segmented(
+            "Several images",
+            (
+                ("each", "One by one", "A run for each image: an entry of the session each"),
+                ("together", "Together", "One question about all images, in the order shown"),
+            ),
+        )
+        self.ask.chosen.connect(self._ask_chosen)
+        self.ask_note = QuietLabel()
+        for widget in (self.well, self.strip, row, self.ask, self.ask_note, self.sample_note):
             self.add(widget)
         self.add_more(self.samples)
         self.unfold.setVisible(False)  # until there are some
@@ -88,6 +98,26 @@ class ImageSection(Section):
     def _sample_clicked(self, sample: Sample) -> None:
         self.sample_chosen.emit(sample)
 
+    def _ask_chosen(self, how: str) -> None:
+        assert self._question is not None
+        self._question.set_each(how == "each")
+
+    def _show_ask(self) -> None:
+        """Whether several images are asked about one by one."""
+        assert self._question is not None
+        each, count = self._question.each, len(self._question.images)
+        self.ask.setVisible(count > 1)
+        self.ask.set_current("each" if each else "together")
+        self.ask_note.say(
+            (
+                f"{count} runs, each an entry of the session."
+                if each
+                else f"One question, {count} images."
+            )
+            if count > 1
+            else ""
+        )
+
     def _show_images(self) -> None:
         assert self._question is not None
         images = self._question.images
@@ -95,6 +125,7 @@ class ImageSection(Section):
         self._pixmaps = {key: pixmap for key, pixmap in self._pixmaps.items() if key in kept}
         self.title.setText("Image" if len(images) < 2 else f"Images · {len(images)}")
         self.strip.show_images([(self._pixmap(image), image.name) for image in images])
+        self._show_ask()
         self._show_chosen()
 
     def _show_chosen(self) -> None:

@@ -42,10 +42,11 @@ class SetupPanel(Panel):
     """Choices for the next run, and the buttons that start it. It does nothing by itself: the
     window listens to its signals."""
 
-    name = "setup"
-    title = "Setup"
     help_text = (
-        "Choose a model and one or more pictures, type a question, press Run. The redistribution's "
+        "Choose a model and one or more pictures, type a question, press Run. Several pictures "
+        "that you open or drop are asked about one by one, an entry of the session each (a list in "
+        "Transcript switches between them); “Together” puts them all into one question, as “Add…” "
+        "does from the first. The redistribution's "
         "settings move the “after” map at once, without the model: that is the local view of one "
         "row. Under “In a run” you tick what is done to the model itself, in every layer and step: "
         "Run with VAR lets it answer again that way, the global view. Run pair makes three runs: "
@@ -141,21 +142,29 @@ class SetupPanel(Panel):
         return footer
 
     def _build_settings(self, workspace: Workspace) -> None:
-        answer = Section("Answer", "Sampling")
-        self.answer_form = SettingsForm(workspace.generation, ["max_new_tokens"])
-        self.sampling_form = SettingsForm(
-            workspace.generation,
+        self.answer = Section("Answer", "Sampling")
+        self.answer.add(SettingsForm(workspace.generation, ["max_new_tokens"]))
+        self.answer.later(self._build_sampling)
+        self.method = MethodSection(workspace.method)
+        self.method_form = self.method.form
+        self.interventions = InterventionSection(workspace.interventions)
+        for section in (self.answer, self.method, self.interventions):
+            self._column.addWidget(section)
+        self._column.addStretch(1)
+
+    def _build_sampling(self) -> None:
+        assert self.workspace is not None
+        form = SettingsForm(
+            self.workspace.generation,
             ["temperature", "top_p", "seed"],
             as_spin=("temperature", "top_p"),
         )
-        answer.add(self.answer_form)
-        answer.add_more(self.sampling_form)
-        self.method = MethodSection(workspace.method)
-        self.method_form, self.more_form = self.method.form, self.method.more_form
-        self.interventions = InterventionSection(workspace.interventions)
-        for section in (answer, self.method, self.interventions):
-            self._column.addWidget(section)
-        self._column.addStretch(1)
+        self.answer.add_more(form)
+
+    def prepare(self) -> None:
+        """Make what is folded away; put the stops of Tab in order."""
+        for folded in (self.answer, self.method, *self.interventions.rows.values()):
+            folded.make_folded()
         for pressed in self.findChildren(QAbstractButton):
             # A click must not take the focus: space flips the map, it does not run again.
             pressed.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -184,6 +193,7 @@ class SetupPanel(Panel):
         self._build_settings(workspace)
         self.image_section.follow(workspace.question)
         self.question_section.follow(workspace.question)
+        workspace.question.image_changed.connect(self._name_buttons)
         workspace.interventions.changed.connect(self._name_buttons)
         workspace.runs_changed.connect(self._show_answer)
         workspace.run_changed.connect(self._show_answer)
@@ -206,6 +216,8 @@ class SetupPanel(Panel):
 
     def _name_buttons(self) -> None:
         assert self.workspace is not None
+        question = self.workspace.question
+        self.run_button.setText(f"Run {len(question.images)} images" if question.each else "Run")
         name = self.workspace.interventions.name
         fits = name if len(name) <= _LONGEST_NAME else "these"
         self.run_var_button.setText(f"Run with {fits or '…'}")

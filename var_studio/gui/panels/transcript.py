@@ -58,8 +58,6 @@ _HUES: Final = {
 class TranscriptPanel(Panel):
     """The question, and below it the baseline's answer and the second one, word under word."""
 
-    name = "transcript"
-    title = "Transcript"
     help_text = (
         "Every word the model read or wrote. Click one, also a repeated one, to see where the "
         "model looked: Image, Heads and the φ histogram follow. ← and → step from token to token, "
@@ -251,9 +249,12 @@ class TranscriptPanel(Panel):
     def _list_questions(self) -> None:
         workspace = self._workspace()
         groups = workspace.questions()
+        questions = [_question_of(group[0]) for group in groups]
         self.asked.clear()
-        for number, group in enumerate(groups):
-            question = _question_of(group[0])
+        for number, (question, group) in enumerate(zip(questions, groups, strict=True)):
+            if questions.count(question) > 1:  # the same of several images
+                names = ", ".join(entry.name for entry in group[0].image_entries)
+                question = f"{names}: {question}"
             short = question if len(question) <= _LONGEST else question[: _LONGEST - 1] + "…"
             self.asked.addItem(f"{number + 1}  {short}", number)
             self.asked.setItemData(number, question, Qt.ItemDataRole.ToolTipRole)

@@ -44,10 +44,13 @@ class QueueList(QScrollArea):
             row.hide()
             row.deleteLater()
         self.rows, self._widgets = [], []
-        if current is not None:
-            self._add(current, "▶ ", "Stop this run; what it recorded is kept")
-        for request in waiting:
-            self._add(request, "", "Take this run off the queue")
+        listed = [*([] if current is None else [current]), *waiting]
+        several = len({tuple(i.sha256 for i in each.images) for each in listed}) > 1
+        for request in listed:
+            if request is current:
+                self._add(request, several, "▶ ", "Stop this run; what it recorded is kept")
+            else:
+                self._add(request, several, "", "Take this run off the queue")
         # One run alone has its Stop button.
         self.setVisible(bool(waiting))
         shown = min(len(self.rows), _ROWS_SHOWN)
@@ -57,12 +60,13 @@ class QueueList(QScrollArea):
         """What the rows say."""
         return [line.text() for _, line, _ in self.rows]
 
-    def _add(self, request: RunRequest, mark: str, tip: str) -> None:
+    def _add(self, request: RunRequest, with_image: bool, mark: str, tip: str) -> None:
         row = QWidget()
         row.setFixedHeight(_ROW)
         line = HoverLine("")
         line.set_quiet(not mark)
-        line.set_text(f"{mark}{request.name} · {request.prompt}")
+        images = ", ".join(image.name for image in request.images) if with_image else ""
+        line.set_text(mark + " · ".join(filter(None, [request.name, images, request.prompt])))
         line.setAccessibleName("Run")
         button = QToolButton()
         button.setAutoRaise(True)
