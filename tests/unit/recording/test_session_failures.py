@@ -1,0 +1,149 @@
+"""What stops a session from being saved leaves the old file."""
+
+import errno
+import os
+
+import pytest
+
+from tests.synthetic import make_run
+from tests.unit.recording.session_runs import SMALL, same, two_runs
+from var_studio.recording import session as session_module
+from var_studio.recording.failures import SessionError, StorageError
+from var_studio.recording.session import open_session, save_session
+
+
+class FullDisk:
+    """A file that takes so many bytes, then no more."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, content):
+        self.room -= len(content)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.file.write(content)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+
+@pytest.mark.parametrize("room", [0, 100, 5_000, 30_000])
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, room):
+    originals = two_runs(tmp_path)
+    path = save_session(tmp_path / "s.vars", originals, notes="old")
+    before, session = path.read_bytes(), open_session(path)
+    assert len(before) > 30_000
+    session.notes = "new"
+
+    def almost_full(*arguments):
+        return FullDisk(open(*arguments), room)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session_module, "open", almost_full, raising=False)
+        with pytest.raises(StorageError, match="disk is full") as caught:
+            save_session(path, session)
+    assert "unchanged" in str(caught.value) and "Free some space" in str(caught.value)
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "s.vars"]
+    assert same(session.runs[1], originals[1])
+    save_session(path, session)
+    assert open_session(path).notes == "new"
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_at_the_last_step_leaves_the_old_file(tmp_path, monkeypatch, step):
+    originals = two_runs(tmp_path)
+    path = save_session(tmp_path / "s.vars", originals)
+    before, session = path.read_bytes(), open_session(path)
+
+    def fail(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        with pytest.raises(StorageError, match="Input/output"):
+            save_session(path, session)
+    assert path.read_bytes() == before and same(session.runs[0], originals[0])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "s.vars"]
+
+
+def test_a_read_only_folder(tmp_path, monkeypatch):
+    path = save_session(tmp_path / "s.vars", two_runs(tmp_path))
+    session = open_session(path)
+    before = path.read_bytes()
+
+    def refuse(name, *rest):
+        # The mode bits of a folder do not stop the administrator, as whom tests may run.
+        raise PermissionError(errno.EACCES, "Permission denied", name)
+
+    monkeypatch.setattr(session_module, "open", refuse, raising=False)
+    with pytest.raises(StorageError, match=r"may not be written.*unchanged.*another folder"):
+        save_session(path, session)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs an ordinary user")
+def test_a_folder_without_write_permission(tmp_path):
+    folder = tmp_path / "folder"
+    run = make_run(tmp_path / "a", **SMALL)
+    folder.mkdir(mode=0o500)
+    with pytest.raises(StorageError, match="may not be written"):
+        save_session(folder / "s.vars", [run])
+
+
+def test_saving_where_nothing_can_be(tmp_path):
+    run = make_run(tmp_path / "a", **SMALL)
+    with pytest.raises(StorageError, match="is a folder"):
+        save_session(tmp_path, [run])
+    with pytest.raises(StorageError, match="No such file"):
+        save_session(tmp_path / "none" / "s.vars", [run])
+
+
+def test_cancelling_leaves_the_old_file(tmp_path):
+    path = save_session(tmp_path / "s.vars", two_runs(tmp_path))
+    before, seen = path.read_bytes(), []
+
+    class Cancelled(Exception):
+        pass
+
+    def progress(done, total):
+        seen.append((done, total))
+        if done == 1:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        save_session(path, open_session(path), progress=progress)
+    assert seen == [(0, 2), (1, 2)] and path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "s.vars"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_saving_through_a_link_replaces_what_it_points_to(tmp_path):
+    run = make_run(tmp_path / "a", **SMALL)
+    (tmp_path / "real").mkdir()
+    real = save_session(tmp_path / "real" / "s.vars", [run])
+    link = tmp_path / "link.vars"
+    link.symlink_to(real)
+    session = open_session(link)
+    session.notes = "through"
+    save_session(link, session)
+    assert link.is_symlink() and open_session(real).notes == "through"
+    assert same(session.runs[0], run)
+
+
+def test_a_file_changed_by_another_program(tmp_path):
+    runs = two_runs(tmp_path)
+    path = save_session(tmp_path / "s.vars", runs)
+    session = open_session(path)
+    session.close()
+    save_session(path, [runs[1]])
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(SessionError, match="changed by another program"):
+        session.runs[0].attention(0)
