@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.analysis.reading import HeadValue, Moment, Reading
+from var_studio.analysis.reading import HeadValue, Reading
 from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
 from var_studio.errors import VarStudioError
 from var_studio.figures.curves import (
@@ -26,6 +26,7 @@ from var_studio.figures.geometry import (
     choose_views,
     unseen_and_padding,
 )
+from var_studio.figures.map_rows import MapRows
 from var_studio.figures.origin import dims_of, origin, tau_of
 from var_studio.figures.spec import (
     BOS_COLOUR,
@@ -46,12 +47,11 @@ from var_studio.figures.words import (
     acts_line,
     beyond_line,
     focus_line,
-    heads_line,
     image_line,
     sinks_by_kind,
-    sinks_line,
     token_line,
 )
+from var_studio.recording.layout import Box
 
 ATTENTION_COLOURS = "viridis"
 DIFFERENCE_COLOURS = "RdBu_r"
@@ -100,36 +100,42 @@ def build(
     *,
     width: Width = "two-columns",
     options: MapOptions | None = None,
+    across: MapRows | None = None,
     **about: Any,
 ) -> Figure:
     """Build a figure by name; `about` joins its metadata. Raises VarStudioError if unknown.
 
-    `options` are those of a map; other figures have none.
+    `options` and `across` are those of a map; other figures have none.
     """
     builder = FIGURES.get(name)
     if builder is None:
         raise VarStudioError(f"There is no figure {name!r}.", f"Choose {', '.join(FIGURES)}.")
-    extra = {"options": options} if builder is build_map else {}
+    extra = {"options": options, "across": across} if builder is build_map else {}
     figure = builder(reading, width=width, **extra)
     return replace(figure, metadata={**figure.metadata, **about})
 
 
 def build_map(
-    reading: Reading, *, width: Width = "two-columns", options: MapOptions | None = None
+    reading: Reading,
+    *,
+    width: Width = "two-columns",
+    options: MapOptions | None = None,
+    across: MapRows | None = None,
 ) -> Figure:
     """The picture with its sinks boxed, then attention before, after and their difference.
 
     Before and after share one scale; the difference is centred on 0. Scales and counts are those
-    of the image shown. Raises VarStudioError for an image or a view that the run does not have.
+    of the image shown. The map is local, the reading before and after, but with `across` global:
+    the same word in two runs. Raises VarStudioError for an image or a view that the run does not
+    have.
     """
-    options = options or MapOptions()
+    options, compared = options or MapOptions(), across or MapRows(reading, reading)
+    reading = compared.before
     shown = choose_views(reading.run.layout, options.image, options.view)
-    drawn = shown.tokens
-    before, after, difference = reading.map_before, reading.map_after, reading.map_difference
-    hide = reading.visual_sinks[drawn] if options.hide_sinks else None
-    limits = options.limits or _limits(before[drawn], after[drawn], options.robust, hide)
+    drawn, values, sinks = shown.tokens, compared.values, compared.sinks
+    limits = options.limits or _limits(values, sinks, drawn, options)
     apart = options.difference_limits or _difference_limits(
-        difference[drawn], limits, options.robust
+        values["difference"][drawn], limits, options.robust
     )
     bent = f", gamma {options.gamma:g}" if options.gamma != 1.0 else ""
     label = f"attention α (% of the row){bent}"
@@ -143,16 +149,14 @@ def build_map(
         gamma=options.gamma,
     )
     picture = _picture_panel(reading, options, shown)
-    bare = reading.visual_sinks & options.bare_sinks
-    before, after, difference = (
-        np.where(bare, np.float32(np.nan), values) for values in (before, after, difference)
-    )
-    grey = replace(picture, grey=True)
-    panels = {
-        "before": _heat_panel(picture, "before", reading, before, attention, shown),
-        "after": _heat_panel(picture, "after (local)", reading, after, attention, shown),
-        "difference": _heat_panel(grey, "after − before", reading, difference, change, shown),
-    }
+    panels = {}
+    for name, map_ in values.items():
+        bare = np.where(sinks[name] & options.bare_sinks, np.float32(np.nan), map_)
+        base = replace(picture, sinks=_sink_boxes(reading, sinks[name], options, shown))
+        scale = attention
+        if name == "difference":
+            base, scale = replace(base, grey=True), change
+        panels[name] = _heat_panel(base, compared.titles[name], reading, bare, scale, shown)
     plain = replace(picture, title="image, sinks boxed" if options.sinks_boxed else "image")
     rows: tuple[tuple[Panel, ...], ...]
     if not reading.run.layout.known:
@@ -169,10 +173,10 @@ def build_map(
             for part in (token_line(reading), focus_line(reading), image_line(reading, shown))
             if part
         ),
-        notes=_map_notes(reading, shown, picture, attention, change, options),
-        metadata={**origin("map", reading), **about},
-        arrays=_map_arrays(reading),
-        table=_map_table(reading),
+        notes=_map_notes(compared, shown, picture, attention, change, options),
+        metadata={**compared.about(), **about},
+        arrays=compared.arrays(),
+        table=compared.table(),
     )
 
 
@@ -277,16 +281,12 @@ def _picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> 
     if not layout.known:
         strip = layout.strip()
         return ImagePanel("", (strip.cols, strip.rows), None, opacity=1.0)
-    cells = [layout.cell_of(int(k)) for k in np.flatnonzero(reading.visual_sinks)]
-    sinks = [cell_box(layout, c) for c in cells if c is not None and c[0] in shown.views]
-    if not options.sinks_boxed:
-        sinks = []
     unseen, padding = unseen_and_padding(layout, shown.image)
     return ImagePanel(
         title="",
         size=layout.image_sizes[shown.image],
         picture=np.asarray(reading.run.image(shown.image).convert("RGB")),
-        sinks=tuple(sinks),
+        sinks=_sink_boxes(reading, reading.visual_sinks, options, shown),
         unseen=unseen,
         padding=padding,
         opacity=options.opacity,
@@ -295,9 +295,19 @@ def _picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> 
     )
 
 
+def _sink_boxes(
+    reading: Reading, sinks: npt.NDArray[np.bool_], options: MapOptions, shown: ShownViews
+) -> tuple[Box, ...]:
+    layout = reading.run.layout
+    if not options.sinks_boxed or not layout.known:
+        return ()
+    cells = [layout.cell_of(int(k)) for k in np.flatnonzero(sinks)]
+    return tuple(cell_box(layout, c) for c in cells if c is not None and c[0] in shown.views)
+
+
 def _heat_panel(
     base: ImagePanel,
-    title: Literal["before", "after (local)", "after − before"],
+    title: str,
     reading: Reading,
     values: npt.NDArray[np.float32],
     scale: ColourScale,
@@ -317,46 +327,44 @@ def _heat_panel(
 
 
 def _map_notes(
-    reading: Reading,
+    compared: MapRows,
     shown: ShownViews,
     picture: ImagePanel,
     attention: ColourScale,
     change: ColourScale,
     options: MapOptions,
 ) -> tuple[str, ...]:
-    sinks, drawn = reading.visual_sinks, shown.tokens
+    drawn = shown.tokens
+    sinks = (compared.sinks["before"] | compared.sinks["after"])[drawn]
+    values = {name: map_[drawn] for name, map_ in compared.values.items()}
     notes = [
-        " ".join(
-            [
-                heads_line(reading),
-                *([sinks_line(reading, shown)] if options.sinks_boxed else []),
-                f"{acts_line(reading)}.",
-            ]
-        ),
-        beyond_line(
-            attention.limits, sinks[drawn], reading.map_before[drawn], reading.map_after[drawn]
-        ),
-        beyond_line(change.limits, sinks[drawn], reading.map_difference[drawn], of="change"),
+        compared.note(shown),
+        beyond_line(attention.limits, sinks, values["before"], values["after"]),
+        beyond_line(change.limits, sinks, values["difference"], of="change"),
         f"Scale: {options.scale_name}." if options.scale_name else "",
         "Visual sinks are left bare." if options.bare_sinks else "",
     ]
     words = ["cropped away, never seen by the model"] if picture.unseen else []
     words += ["padding around the image"] if picture.padding else []
     notes += [f"Hatched: {'; '.join(words)}."] if words else []
-    if not reading.run.layout.known:
+    if not compared.before.run.layout.known:
         notes.append(STRIP_NOTE)
     return tuple(note for note in notes if note)
 
 
 def _limits(
-    before: npt.NDArray[np.float32],
-    after: npt.NDArray[np.float32],
-    robust: bool,
-    hide: npt.NDArray[np.bool_] | None,
+    values: Mapping[str, npt.NDArray[np.float32]],
+    sinks: Mapping[str, npt.NDArray[np.bool_]],
+    drawn: npt.NDArray[np.bool_],
+    options: MapOptions,
 ) -> Limits:
-    if robust or hide is not None:
-        return robust_limits(before, after, share=0.99 if robust else 1.0, hide=hide)
-    return full_limits(before, after)
+    """One scale for before and after."""
+    both = np.concatenate([values[name][drawn] for name in ("before", "after")])
+    if not options.robust and not options.hide_sinks:
+        return full_limits(both)
+    hide = np.concatenate([sinks[name][drawn] for name in ("before", "after")])
+    share = 0.99 if options.robust else 1.0
+    return robust_limits(both, share=share, hide=hide if options.hide_sinks else None)
 
 
 def _difference_limits(
@@ -371,40 +379,3 @@ def _difference_limits(
 def _head_scale(name: HeadValue, values: npt.NDArray[np.float32]) -> ColourScale:
     limits = Limits(0.0, 1.0) if name == "non_sink_ratio" else full_limits(values)
     return ColourScale(limits, HEAD_COLOURS, _HEAD_LABELS[name], percent="mass" in name)
-
-
-def _map_arrays(reading: Reading) -> dict[str, npt.NDArray[Any]]:
-    layout = reading.run.layout
-    moments: tuple[Moment, ...] = ("before", "after", "difference")
-    arrays: dict[str, npt.NDArray[Any]] = {name: reading.map(name) for name in moments}
-    for index in range(len(layout.views)):
-        for name in moments:
-            arrays[f"view{index}_{name}"] = layout.grid(index, reading.map(name))
-    arrays["positions"] = layout.positions
-    arrays["boxes"] = layout.boxes
-    arrays["phi"] = reading.phi[reading.focus.layer, layout.positions]
-    arrays["sinks"] = reading.visual_sinks
-    return arrays
-
-
-def _map_table(reading: Reading) -> dict[str, npt.NDArray[Any]]:
-    layout = reading.run.layout
-    cells = [layout.cell_of(k) or (-1, -1, -1) for k in range(layout.count)]
-    view, row, col = np.asarray(cells, dtype=np.int64).reshape(-1, 3).T
-    left, top, right, bottom = layout.boxes.T
-    return {
-        "token": np.arange(layout.count),
-        "position": layout.positions,
-        "view": view,
-        "row": row,
-        "col": col,
-        "left": left,
-        "top": top,
-        "right": right,
-        "bottom": bottom,
-        "before": reading.map_before,
-        "after": reading.map_after,
-        "difference": reading.map_difference,
-        "phi": reading.phi[reading.focus.layer, layout.positions],
-        "sink": reading.visual_sinks,
-    }

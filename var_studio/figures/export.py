@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from var_studio.analysis.reading import Reading
 from var_studio.errors import VarStudioError
+from var_studio.figures.answers import ANSWERS, build_answers
 from var_studio.figures.build import MapOptions, build
 from var_studio.figures.choice import RowOf, read
 from var_studio.figures.data import DATA_SUFFIXES, save_beside
+from var_studio.figures.map_rows import MapRows, across_runs
 from var_studio.figures.render import FORMATS, FigureError, save
 from var_studio.figures.spec import Figure, Width
 from var_studio.recording.recording import Recording
@@ -30,21 +34,49 @@ def export_figure(
     dpi: int = 300,
     with_data: bool = False,
     options: MapOptions | None = None,
+    compare_with: Recording | None = None,
+    forced: Recording | None = None,
     **about: Any,
 ) -> list[Path]:
     """Draw one figure of a run into a file, by the suffix PDF, SVG or PNG.
 
-    `figure` is a name in `build.FIGURES`; the choice of token, layer, head and settings is
-    that of `choice.read`; `options` are those of a map. `with_data` writes NPZ, CSV and JSON
+    `figure` is "answers" or a name in `build.FIGURES`; the choice of token, layer, head and
+    settings is that of `choice.read`; `options` are those of a map. `compare_with` is a second run
+    of the same question: a map then is global, baseline against the row that the other run used
+    (without it local, the row and its redistribution); "answers" needs it, and `forced` scores
+    the first answer there: see `answers.build_answers`. `with_data` writes NPZ, CSV and JSON
     beside it. `about` joins the metadata. Files that exist are replaced; `files_of`
     tells which these are. Returns the files written, the figure first. Raises VarStudioError.
     """
     # Before any work: a bad name must not cost the reader a wait.
     if Path(path).suffix.lower().lstrip(".") not in FORMATS:
         raise FigureError(f"{path} names no figure format.", "Use .pdf, .svg or .png.")
+    if figure == ANSWERS:
+        if compare_with is None:
+            raise FigureError("One run has one answer.", "Name a second run to compare it with.")
+        built = build_answers(run, compare_with, forced, width=width)
+        built = replace(built, metadata={**built.metadata, **about})
+        return export(built, path, width, dpi, with_data)
+    if compare_with is not None and figure != "map":
+        raise FigureError(f"A {figure} shows one run.", "Compare two runs in a map or in answers.")
     reading = read(run, token=token, row_of=row_of, layer=layer, head=head, settings=settings)
-    built = build(figure, reading, width=width, options=options, **about)
+    across = None if compare_with is None else _across(reading, compare_with)
+    built = build(figure, reading, width=width, options=options, across=across, **about)
     return export(built, path, width, dpi, with_data)
+
+
+def _across(reading: Reading, other: Recording) -> MapRows:
+    """The rows of a global map, whichever of the two is the baseline."""
+    baseline, second = reading.run, other
+    if baseline.interventions:
+        baseline, second = second, baseline
+    if baseline.interventions or not second.interventions:
+        both = "were made with interventions" if baseline.interventions else "are baselines"
+        raise FigureError(
+            f"{reading.run.name} and {other.name} both {both}.",
+            "A global map needs one run without interventions and one with them.",
+        )
+    return across_runs(reading, baseline, second)
 
 
 def files_of(path: str | os.PathLike[str], with_data: bool = False) -> list[Path]:
