@@ -396,3 +396,84 @@ def test_three_maps_stand_where_the_picture_is_largest(
     for index, box in enumerate(boxes):
         assert whole.contains(box)
         assert not any(box.intersects(other) for other in boxes[:index])
+
+
+# --------------------------------------------------------------------------- the brush's size
+def test_a_wide_brush_paints_what_it_covers(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    view = panel.views["before"]
+    workspace.view.set(tool="brush", brush=3)
+    settle()
+    drag(qtbot, view, middle(view, 4, 2), middle(view, 4, 5))
+    # Middles within 1.5 cells of the stroke from (4, 2) to (4, 5): by a loop over fine steps.
+    covered = {
+        (row, col)
+        for row in range(10)
+        for col in range(COLS)
+        for step in range(301)
+        if (row - 4) ** 2 + (col - 2 - step / 100) ** 2 <= 1.5**2 - 0.02
+    }
+    assert region_tokens(panel) == cells(*covered)
+    assert len(covered) > 12
+    workspace.view.set(tool="erase", brush=1)
+    settle()
+    drag(qtbot, view, middle(view, 4, 3))
+    assert region_tokens(panel) == cells(*covered) - cells((4, 3))
+
+
+def test_keys_and_wheel_size_the_brush(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    view = panel.views["before"]
+    view.setFocus(QtCore.Qt.FocusReason.TabFocusReason)
+    qtbot.keyClick(view, KEY.Key_Period)
+    assert workspace.view.current.brush == 1, "no brush in hand"
+    workspace.view.set(tool="brush")
+    settle()
+    assert panel.tools.size.isVisible()
+    for _ in range(2):
+        qtbot.keyClick(view, KEY.Key_Period)
+    assert workspace.view.current.brush == 3 and panel.tools.size.text() == "⌀3"
+    qtbot.keyClick(view, KEY.Key_Comma)
+    assert workspace.view.current.brush == 2
+    place, zoom = middle(view, 4, 4), panel.zoom.factor
+    wheel = QtGui.QWheelEvent(
+        place, view.mapToGlobal(place), QtCore.QPoint(), QtCore.QPoint(0, 120),
+        QtCore.Qt.MouseButton.NoButton, SHIFT, QtCore.Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QtWidgets.QApplication.sendEvent(view, wheel)
+    assert workspace.view.current.brush == 3 and panel.zoom.factor == zoom
+    for _ in range(30):
+        qtbot.keyClick(view, KEY.Key_Comma)
+    assert workspace.view.current.brush == 1, "never less than one cell"
+    # The keyboard's cursor paints as wide as the brush.
+    workspace.view.set(brush=3)
+    settle()
+    view.set_hovered(4 * COLS + 4)
+    qtbot.keyClick(view, KEY.Key_Return)
+    around = {(r, c) for r in (3, 4, 5) for c in (3, 4, 5)}
+    assert region_tokens(panel) == cells(*around)
+
+
+def test_the_brush_is_outlined_where_it_is(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    view = panel.views["before"]
+    workspace.view.set(tool="brush", brush=5, sinks_boxed=False, opacity=0.0)
+    settle()
+    bare = view.grab().toImage()
+    move_mouse(view, middle(view, 5, 4))
+    settle()
+    shown = view.grab().toImage()
+    edge = on_widget(view, 120 + 4.5 * 50 + 2.5 * 50, 5.5 * 40).toPoint()
+    inside = on_widget(view, 120 + 4.5 * 50 + 1.2 * 50, 5.5 * 40).toPoint()
+
+    def changed(point: QtCore.QPoint) -> bool:
+        return any(
+            bare.pixelColor(point.x() + dx, point.y())
+            != shown.pixelColor(point.x() + dx, point.y())
+            for dx in (-1, 0, 1)
+        )
+
+    assert changed(edge) and not changed(inside)

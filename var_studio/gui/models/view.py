@@ -17,6 +17,8 @@ Aggregate = Literal["mean", "max"]
 Tool = Literal["select", "rectangle", "brush", "erase"]
 HeadOrder = Literal["grid", "sorted"]
 
+BRUSH_MOST = 15
+
 
 @dataclass(frozen=True, slots=True)
 class ViewSettings:
@@ -27,7 +29,7 @@ class ViewSettings:
     `head_order`: the heads as layers × heads, or as a strip sorted by their value.
     `colour_by`: what colours the words of the transcript; "reverse": how much each looks at the
     selected cells. `aggregate`: mean or maximum over the heads selected. `tool`: what the mouse
-    does in the image."""
+    does in the image; `brush`: how many cells across it paints or erases, 1 to `BRUSH_MOST`."""
 
     shown: Shown = "before"
     compare: Compare = "local"
@@ -46,6 +48,7 @@ class ViewSettings:
     colour_by: ColourBy = "probability"
     aggregate: Aggregate = "mean"
     tool: Tool = "select"
+    brush: int = 1
 
 
 class ViewModel(QObject):
@@ -63,6 +66,10 @@ class ViewModel(QObject):
         if new != self.current:
             self.current = new
             self.changed.emit()
+
+    def resize_brush(self, step: int) -> None:
+        """A brush of more (or, below 0, fewer) cells across."""
+        self.set(brush=min(max(self.current.brush + step, 1), BRUSH_MOST))
 
     def flip(self) -> None:
         """Before ↔ after (space). From the difference: back to before."""
@@ -92,6 +99,8 @@ class ViewModel(QObject):
 def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return value in get_args(kind)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= BRUSH_MOST
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, kind)

@@ -44,8 +44,6 @@ BEFORE_NOTE = "As the model computed it, before any redistribution"
 class ImagePanel(Panel):
     """A heat map over the picture, before and after redistribution."""
 
-    name = "image"
-    title = "Image"
     help_text = (
         "The attention α from the selected token to each visual token, laid over the part of the "
         "picture that the token sees. Hatched: parts of the picture that the model never saw, and "
@@ -56,8 +54,9 @@ class ImagePanel(Panel):
         "words of the answer are then coloured by how much each looks at it; click it again to "
         "let go, with Ctrl to pick more. The tools on the left paint regions, which the Regions "
         "panel names. Turn the wheel to zoom, drag to move (with the right button while "
-        "painting), double click to see all. With Tab the map takes the keyboard: arrows move a "
-        "cursor, Enter uses the tool, Page Up and Page Down change the view. Space flips before "
+        "painting), double click to see all; comma and full stop, or the wheel with Shift, change "
+        "the size of the brush. With Tab the map takes the keyboard: arrows move a cursor, Enter "
+        "uses the tool, Page Up and Page Down change the view. Space flips before "
         "and after, S boxes the sinks."
     )
     empty_text = "Click a word of the answer: the part of the picture it looked at appears here."
@@ -144,6 +143,7 @@ class ImagePanel(Panel):
             view.cells_painted.connect(self._paint)
             view.stroke_ended.connect(self._stroke_ended)
             view.part_stepped.connect(self._step_part)
+            view.brush_resized.connect(self._resize_brush)
             self.views[moment] = view
             bar = self.difference_bar if moment == "difference" else self.bar
             parts.append((moment, view, bar))
@@ -276,6 +276,7 @@ class ImagePanel(Panel):
             view.set_cells(workspace.selection.cells)
             view.set_overlays(overlays)
             view.set_tool(workspace.view.current.tool)
+            view.set_brush(workspace.view.current.brush)
 
     def _show_choices(self) -> None:
         assert self.workspace is not None
@@ -386,6 +387,10 @@ class ImagePanel(Panel):
         assert self.workspace is not None
         erase = self.workspace.view.current.tool == "erase"
         self.workspace.regions.paint(tokens, erase=erase, drag=True)
+
+    def _resize_brush(self, step: int) -> None:
+        assert self.workspace is not None
+        self.workspace.view.resize_brush(step)
 
     def _stroke_ended(self) -> None:
         assert self.workspace is not None

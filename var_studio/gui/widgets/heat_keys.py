@@ -15,6 +15,8 @@ _STEPS = {
 }
 _ENTER = (QtCore.Qt.Key.Key_Return, QtCore.Qt.Key.Key_Enter)
 _PAGES = {QtCore.Qt.Key.Key_PageUp: -1, QtCore.Qt.Key.Key_PageDown: 1}
+_SIZES = {QtCore.Qt.Key.Key_Comma: -1, QtCore.Qt.Key.Key_Period: 1}
+_PAINTS = ("brush", "erase")
 _BY_MOUSE = (QtCore.Qt.FocusReason.MouseFocusReason,)
 _STAYS = (
     QtCore.Qt.FocusReason.ActiveWindowFocusReason,
@@ -28,7 +30,7 @@ class HeatKeys(QtWidgets.QWidget):
     Arrows move the cursor and Enter uses the tool at it (Shift+Enter adds to the picked cells; a
     rectangle takes two corners), once the focus came by the keyboard: after a click the arrows
     still walk tokens and layers. Shift+arrows always move the picked cell; + and − zoom, 0 shows
-    all, Page Up and Page Down change the view.
+    all, Page Up and Page Down change the view; comma and full stop change the size of the brush.
     """
 
     token_hovered = QtCore.Signal(int)
@@ -45,6 +47,8 @@ class HeatKeys(QtWidgets.QWidget):
     cells_painted = QtCore.Signal(list)
     """Visual tokens k that a stroke passed over since the last one."""
     stroke_ended = QtCore.Signal()
+    brush_resized = QtCore.Signal(int)
+    """A brush of more (+1) or fewer (−1) cells across is wanted."""
 
     def __init__(self, zoom: Zoom | None = None, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,6 +58,7 @@ class HeatKeys(QtWidgets.QWidget):
         self._cells: frozenset[int] = frozenset()
         self._hovered = -1
         self._tool = "select"
+        self._brush = 1
         self._anchor = -1
         self._takes_arrows = False
 
@@ -105,6 +110,8 @@ class HeatKeys(QtWidgets.QWidget):
             self._use_tool(shift)
         elif key in _PAGES:
             self.part_stepped.emit(_PAGES[key])
+        elif key in _SIZES:
+            self.brush_resized.emit(_SIZES[key])
         elif key == QtCore.Qt.Key.Key_Escape:
             self._anchor = -1
             self.update()
@@ -124,6 +131,8 @@ class HeatKeys(QtWidgets.QWidget):
             return self._anchor >= 0
         if key in _ENTER:
             return self._hovered >= 0
+        if key in _SIZES:
+            return self._tool in _PAINTS
         return key in _PAGES or key in (
             keys.Key_Plus,
             keys.Key_Equal,
@@ -156,8 +165,13 @@ class HeatKeys(QtWidgets.QWidget):
         if self._tool == "select":
             self.token_clicked.emit(token, extend)
         elif self._tool != "rectangle":
-            self.cells_painted.emit([token])
-            self.stroke_ended.emit()
+            assert self._scene is not None
+            cell = self._scene.cell(token)
+            if cell is not None:
+                middle = cell.center()
+                tokens = self._scene.brushed(middle.x(), middle.y(), self._brush)
+                self.cells_painted.emit(tokens)
+                self.stroke_ended.emit()
         elif self._anchor < 0:
             self._anchor = token
             self.update()

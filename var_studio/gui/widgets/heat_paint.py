@@ -156,6 +156,16 @@ def draw_border(
     painter.drawLines(mapped)
 
 
+def draw_brush(painter: QtGui.QPainter, box: QtCore.QRectF) -> None:
+    """The outline of a round brush, seen on any ground."""
+    painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+    painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
+    for colour, width in ((QtGui.QColor(0, 0, 0, 190), 3.0), (QtGui.QColor("white"), 1.2)):
+        painter.setPen(QtGui.QPen(colour, width))
+        painter.drawEllipse(box)
+    painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing, False)
+
+
 def frame_focus(painter: QtGui.QPainter, rect: QtCore.QRect, palette: QtGui.QPalette) -> None:
     """The line around a view that has the keyboard."""
     frame = QtCore.QRectF(rect).adjusted(0.5, 0.5, -0.5, -0.5)

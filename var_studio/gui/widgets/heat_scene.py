@@ -81,6 +81,27 @@ class HeatScene:
                 found.append(token)
         return found
 
+    def brushed(self, x: float, y: float, across: int) -> list[int]:
+        """Visual tokens under a round brush `across` cells wide around a point of the scene: the
+        cell that holds it, and those whose middle it covers."""
+        under = self.token_at(x, y)
+        found = set() if under is None else {under}
+        for view in self.views if across > 1 else ():
+            xs, ys = view.edges()
+            wide, high = (xs[-1] - xs[0]) / view.cols, (ys[-1] - ys[0]) / view.rows
+            right = ((xs[:-1] + xs[1:]) / 2 - x) / wide
+            down = ((ys[:-1] + ys[1:]) / 2 - y) / high
+            near = right[None, :] ** 2 + down[:, None] ** 2 <= (across / 2) ** 2
+            found.update(int(k) for k in view.tokens[near & (view.tokens >= 0)])
+        return sorted(found)
+
+    def brush_box(self, x: float, y: float, across: int) -> QtCore.QRectF:
+        """What holds the outline of that brush: cells of the view under it, or the nearest."""
+        inside = [v for v in self.views if v.box[0] <= x < v.box[2] and v.box[1] <= y < v.box[3]]
+        left, top, right, bottom = (view := (inside or self.views)[0]).box
+        wide, high = across * (right - left) / view.cols, across * (bottom - top) / view.rows
+        return QtCore.QRectF(x - wide / 2, y - high / 2, wide, high)
+
     def border(self, tokens: Collection[int]) -> list[QtCore.QLineF]:
         """The lines around a set of visual tokens: edges of its cells that are not shared."""
         lines = []

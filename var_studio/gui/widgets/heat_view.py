@@ -58,6 +58,7 @@ class HeatView(HeatKeys):
         self._maps: list[QtGui.QImage] | None = None
         self._ground: QtGui.QPixmap | None = None
         self._pressed: QtCore.QPointF | None = None
+        self._pointer: QtCore.QPointF | None = None
         self._button = QtCore.Qt.MouseButton.NoButton
         self._dragging = self._on_unseen = False
         self._box: QtCore.QRectF | None = None
@@ -140,6 +141,12 @@ class HeatView(HeatKeys):
             self._anchor = -1
             shape = QtCore.Qt.CursorShape
             self.setCursor(shape.ArrowCursor if tool == "select" else shape.CrossCursor)
+            self.update()
+
+    def set_brush(self, across: int) -> None:
+        """How many cells across the brush paints or erases."""
+        if across != self._brush:
+            self._brush = across
             self.update()
 
     # ---------------------------------------------------------------------------- geometry
@@ -244,6 +251,7 @@ class HeatView(HeatKeys):
         hovered = scene.cell(self._hovered)
         if hovered is not None:
             inks.outline(painter, [transform.mapRect(hovered)], _CELL, 1.0)
+        self._draw_brush(painter, transform)
         if self._cells_border is None:
             self._cells_border = scene.border(self._cells)
         heat_paint.draw_border(painter, self._cells_border, transform, _CELL, 2.4)
@@ -251,6 +259,20 @@ class HeatView(HeatKeys):
         if box is not None:
             present = theme.colours(self.palette())
             inks.outline(painter, [transform.mapRect(box)], present.selection, 1.6)
+
+    def _draw_brush(self, painter: QtGui.QPainter, transform: QtGui.QTransform) -> None:
+        """Where the brush would paint: around the pointer, or the cursor of the keyboard."""
+        scene = self._scene
+        assert scene is not None
+        if self._tool not in ("brush", "erase") or self._brush == 1:
+            return  # the one cell is outlined already
+        cell = scene.cell(self._hovered)
+        place = None if cell is None else cell.center()
+        if self._pointer is not None:
+            place = self.to_scene(self._pointer)
+        if place is not None:
+            box = scene.brush_box(place.x(), place.y(), self._brush)
+            heat_paint.draw_brush(painter, transform.mapRect(box))
 
     # ------------------------------------------------------------------------------ events
     def _moved(self) -> None:
@@ -283,6 +305,9 @@ class HeatView(HeatKeys):
     def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         """Go on with what the press began; else say what lies under the pointer."""
         point = event.position()
+        self._pointer = point
+        if self._tool in ("brush", "erase"):
+            self.update()
         if self._pressed is not None:
             if not self._dragging:
                 far = (point - self._pressed).manhattanLength()
@@ -331,6 +356,8 @@ class HeatView(HeatKeys):
 
     def leaveEvent(self, event: QtCore.QEvent) -> None:
         """The pointer is on no cell any more."""
+        self._pointer = None
+        self.update()
         self._hover(-1)
         self._hover_unseen(False)
 
@@ -340,7 +367,14 @@ class HeatView(HeatKeys):
             self.unseen_hovered.emit(unseen)
 
     def wheelEvent(self, event: QtGui.QWheelEvent) -> None:
-        """Zoom around the pointer."""
+        """Zoom around the pointer; with Shift, another size of the brush."""
+        shift = event.modifiers() & QtCore.Qt.KeyboardModifier.ShiftModifier
+        if shift and self._tool in ("brush", "erase"):
+            # Some systems turn the wheel with Shift into a sideways one.
+            turned = event.angleDelta().y() or event.angleDelta().x()
+            self.brush_resized.emit(1 if turned > 0 else -1)
+            event.accept()
+            return
         self.zoom.around(self._fraction(event.position()), 1.2 ** (event.angleDelta().y() / 120))
         event.accept()
 
@@ -355,7 +389,10 @@ class HeatView(HeatKeys):
         """The cells under a stretch of a stroke, also where the mouse jumped over some."""
         steps = 1 + int((end - start).manhattanLength() / _FAR)
         places = (start + (end - start) * (step / steps) for step in range(steps + 1))
-        tokens = dict.fromkeys(self.token_at(place) for place in places)
-        tokens.pop(-1, None)
+        if self._scene is None:
+            return
+        tokens: dict[int, None] = {}
+        for place in map(self.to_scene, places):
+            tokens |= dict.fromkeys(self._scene.brushed(place.x(), place.y(), self._brush))
         if tokens:
             self.cells_painted.emit(list(tokens))

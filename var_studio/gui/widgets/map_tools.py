@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui.models.view import ViewModel
 from var_studio.gui.widgets.icons import icon
@@ -13,6 +13,8 @@ _TOOLS = (
     ("brush", "Brush", "Paint cells into the region."),
     ("erase", "Erase", "Take cells from the region."),
 )
+
+_SIZES = (1, 2, 3, 5, 7, 10, 15)
 
 
 class MapTools(QtWidgets.QWidget):
@@ -41,6 +43,19 @@ class MapTools(QtWidgets.QWidget):
             group.addButton(button)
             self.buttons[tool] = button
             column.addWidget(button)
+        self.size = QtWidgets.QToolButton()
+        self.size.setObjectName("toggle")
+        self.size.setAutoRaise(True)
+        self.size.setFocusPolicy(QtCore.Qt.FocusPolicy.TabFocus)
+        self.size.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        self.size.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QtWidgets.QMenu(self.size)
+        for across in _SIZES:
+            text = "One cell" if across == 1 else f"{across} cells across"
+            menu.addAction(text).setData(across)
+        menu.triggered.connect(self._size_chosen)
+        self.size.setMenu(menu)
+        column.addWidget(self.size)
         column.addStretch(1)
 
     def set_view(self, view: ViewModel) -> None:
@@ -58,7 +73,20 @@ class MapTools(QtWidgets.QWidget):
 
     def _show(self) -> None:
         assert self._view is not None
-        self.buttons[self._view.current.tool].setChecked(True)
+        current = self._view.current
+        self.buttons[current.tool].setChecked(True)
+        across = current.brush
+        self.size.setVisible(current.tool in ("brush", "erase"))
+        self.size.setText(f"⌀{across}")
+        told = "1 cell" if across == 1 else f"{across} cells across"
+        self.size.setToolTip(
+            f"Size of the brush: {told}. Keys: comma and full stop, or Shift and the wheel."
+        )
+        self.size.setAccessibleName(f"Size of the brush: {told}")
+
+    def _size_chosen(self, action: QtGui.QAction) -> None:
+        if self._view is not None:
+            self._view.set(brush=action.data())
 
     def _clicked(self) -> None:
         for tool, button in self.buttons.items():
