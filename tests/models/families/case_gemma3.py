@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from tests.models.families.checkpoint import TOWER, text_sizes
 from tests.models.families.kit import Array, Case, default_sizes
 from tests.models.tiny import build_tokenizer
 
@@ -43,27 +44,15 @@ def save(
     tokenizer = build_tokenizer(template=TEMPLATE, named=NAMED, special=TURNS)
     config = transformers.Gemma3Config(
         text_config=transformers.Gemma3TextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            **text_sizes(len(tokenizer), layers),
             head_dim=16,
             query_pre_attn_scalar=16,
             max_position_embeddings=8192,
             sliding_window=24,
             layer_types=(["sliding_attention", "full_attention"] * 2)[:layers],
-            initializer_range=0.15,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=0,
         ),
         vision_config=transformers.SiglipVisionConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
+            **TOWER,
             image_size=side,
             patch_size=patch,
         ),

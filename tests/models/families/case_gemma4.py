@@ -5,13 +5,13 @@ In both, layers see a window or everything, with heads of two sizes.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
+from tests.models.families.checkpoint import TOWER, text_sizes, write_processor
 from tests.models.families.kit import Array, Case
 from tests.models.tiny import build_tokenizer
 
@@ -56,29 +56,17 @@ def save(
     tokenizer = build_tokenizer(template=None, named=NAMED, special=SPECIAL)
     config = transformers.Gemma4Config(
         text_config=transformers.Gemma4TextConfig(
-            vocab_size=len(tokenizer),
+            **text_sizes(len(tokenizer), layers),
             vocab_size_per_layer_input=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
             head_dim=16,
             global_head_dim=32,
             max_position_embeddings=8192,
             sliding_window=24,
             layer_types=["sliding_attention", "full_attention"] * (layers // 2),
-            initializer_range=0.15,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=0,
             **text_options,
         ),
         vision_config=transformers.Gemma4VisionConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
+            **TOWER,
             num_key_value_heads=2,
             head_dim=16,
             patch_size=patch,
@@ -92,7 +80,6 @@ def save(
     )
     torch.manual_seed(seed)
     transformers.Gemma4ForConditionalGeneration(config).eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     # Written by hand: the processor owns a video processor, which needs torchvision.
     settings = {
         "processor_class": "Gemma4Processor",
@@ -106,8 +93,7 @@ def save(
             "pooling_kernel_size": 3,
         },
     }
-    (folder / "processor_config.json").write_text(json.dumps(settings))
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    write_processor(folder, tokenizer, TEMPLATE, processor_config=settings)
     return folder
 
 

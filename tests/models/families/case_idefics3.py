@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from tests.models.families.checkpoint import TOWER, text_sizes, write_processor
 from tests.models.families.kit import Array, Case, default_sizes
 from tests.models.tiny import build_tokenizer
 
@@ -41,30 +42,16 @@ def save(
     seed: int = 0,
 ) -> Path:
     """Write a random checkpoint."""
-    import json
-
     import transformers
 
     tokenizer = build_tokenizer(template=None, named=NAMED, special=TILES)
     config = getattr(transformers, f"{kind}Config")(
         text_config=transformers.LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            **text_sizes(len(tokenizer), layers),
             max_position_embeddings=16384,
-            initializer_range=0.15,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=0,
         ),
         vision_config=getattr(transformers, f"{kind}VisionConfig")(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
+            **TOWER,
             image_size=tile,
             patch_size=patch,
         ),
@@ -74,7 +61,6 @@ def save(
     torch.manual_seed(seed)
     model = getattr(transformers, f"{kind}ForConditionalGeneration")(config).eval()
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     # Written by hand: SmolVLM's processor owns a video processor, which needs torchvision.
     image = {
         "processor_class": f"{kind}Processor",
@@ -87,12 +73,10 @@ def save(
         "processor_class": f"{kind}Processor",
         "image_seq_len": (tile // patch // scale) ** 2,
     }
-    (folder / "preprocessor_config.json").write_text(json.dumps(image))
-    (folder / "processor_config.json").write_text(json.dumps(settings))
+    files = {"preprocessor_config": image, "processor_config": settings}
     if kind == "SmolVLM":
-        video = {"video_processor_type": "SmolVLMVideoProcessor"}
-        (folder / "video_preprocessor_config.json").write_text(json.dumps(video))
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
+        files["video_preprocessor_config"] = {"video_processor_type": "SmolVLMVideoProcessor"}
+    write_processor(folder, tokenizer, TEMPLATE, **files)
     return folder
 
 

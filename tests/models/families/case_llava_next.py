@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from tests.models.families.checkpoint import text_sizes
 from tests.models.families.kit import Array, Case
 from tests.models.tiny import TEMPLATE, build_tokenizer
 
@@ -23,17 +24,8 @@ def text_config(kind: str, kv_heads: int, vocabulary: int, layers: int, **option
 
     return AutoConfig.for_model(
         kind,
-        vocab_size=vocabulary,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=kv_heads,
+        **{**text_sizes(vocabulary, layers), "num_key_value_heads": kv_heads},
         max_position_embeddings=16384,
-        initializer_range=0.15,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
         **options,
     )
 

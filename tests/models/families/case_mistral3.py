@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
+from tests.models.families.checkpoint import TOWER, text_sizes, write_processor
 from tests.models.families.kit import Array, Case, default_sizes
 from tests.models.tiny import build_tokenizer
 
@@ -38,25 +38,13 @@ def save(
     tokenizer = build_tokenizer(template=None, named={"image_token": "[IMG]"}, special=SPECIAL)
     parts = {
         "text_config": transformers.MistralConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            **text_sizes(len(tokenizer), layers),
             head_dim=16,
             max_position_embeddings=8192,
             sliding_window=None,
-            initializer_range=0.15,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=0,
         ),
         "vision_config": transformers.PixtralVisionConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
+            **TOWER,
             head_dim=16,
             image_size=longest,
             patch_size=patch,
@@ -75,7 +63,6 @@ def save(
         llava = transformers.LlavaConfig(**parts, vision_feature_select_strategy="full")
         model = transformers.LlavaForConditionalGeneration(llava)
     model.eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     # Written by hand: transformers guards its own processor class with torchvision.
     image = {
         "image_processor_type": "PixtralImageProcessor",
@@ -87,9 +74,8 @@ def save(
         "patch_size": patch,
         "spatial_merge_size": merge,
     }
-    (folder / "preprocessor_config.json").write_text(json.dumps(image))
-    (folder / "processor_config.json").write_text(json.dumps(settings))
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    files = {"preprocessor_config": image, "processor_config": settings}
+    write_processor(folder, tokenizer, TEMPLATE, **files)
     return folder
 
 

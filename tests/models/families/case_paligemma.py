@@ -8,14 +8,18 @@ from typing import Any
 import torch
 from PIL import Image
 
+from tests.models.families.checkpoint import TOWER, text_sizes
 from tests.models.families.kit import Array, Case
 from tests.models.tiny import build_tokenizer
 
-GEMMA2 = {
-    "sliding_window": 24,
-    "attn_logit_softcapping": 2.0,  # real ones have 50: here it bites
-    "final_logit_softcapping": 30.0,
-    "query_pre_attn_scalar": 16,
+TEXT: dict[str, dict[str, Any]] = {
+    "gemma": {"num_key_value_heads": 1},
+    "gemma2": {
+        "sliding_window": 24,
+        "attn_logit_softcapping": 2.0,  # real ones have 50: here it bites
+        "final_logit_softcapping": 30.0,
+        "query_pre_attn_scalar": 16,
+    },
 }
 
 
@@ -38,25 +42,12 @@ def save(
     config = transformers.PaliGemmaConfig(
         text_config=transformers.AutoConfig.for_model(
             text,
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=1 if text == "gemma" else 2,
+            **{**text_sizes(len(tokenizer), layers), **TEXT[text]},
             head_dim=16,
             max_position_embeddings=8192,
-            initializer_range=0.15,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=0,
-            **(GEMMA2 if text == "gemma2" else {}),
         ),
         vision_config=transformers.SiglipVisionConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
+            **TOWER,
             image_size=side,
             patch_size=patch,
             vision_use_head=False,

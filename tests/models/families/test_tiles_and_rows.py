@@ -1,4 +1,4 @@
-"""What Gemma, PaliGemma, Idefics3 and Mistral write around their images, and what they refuse."""
+"""What Gemma, PaliGemma, Idefics3 and Mistral see of an image, and what they refuse."""
 
 from __future__ import annotations
 
@@ -9,52 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import var_studio as vs
-from tests.models.families import case_gemma3, kit
+from tests.models.families import case_gemma3
 from tests.models.families.kit import QUESTION
+from tests.models.tiny import noise
 from var_studio.models.families import family_of
 
 Get = Callable[[str], Any]
-
-_GEMMA = "{image}{image}one two</s>three"
-_IDEFICS = (
-    "User:<image><image>one<end_of_utterance>\nAssistant: two<end_of_utterance>\n"
-    "User:three<end_of_utterance>\nAssistant:"
-)
-_MISTRAL = "[INST][IMG][IMG]one[/INST]two</s>[INST]three[/INST]"
-# Of two images, "one" answered with "two", then "three", where there is no template.
-FORMATS = {
-    "gemma3": _GEMMA.replace("{image}", "<start_of_image>"),
-    "gemma4": _GEMMA.replace("{image}", "<|image|>"),
-    "paligemma": "<image><image><s>one\ntwo\nthree\n",
-    "idefics3": _IDEFICS,
-    "smolvlm": _IDEFICS,
-    "mistral3": _MISTRAL,
-    "pixtral": _MISTRAL,
-}
-
-
-def picture(width: int, height: int) -> Image.Image:
-    return Image.fromarray(kit.noise(width, height))
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_without_a_template_the_documented_format_is_written(
-    family: Get, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lmm = family(name)
-    image, words = {"type": "image"}, lambda text: {"type": "text", "text": text}
-    messages = [
-        {"role": "user", "content": [image, image, words("one")]},
-        {"role": "assistant", "content": [words("two")]},
-        {"role": "user", "content": [words("three")]},
-    ]
-    monkeypatch.setattr(lmm.processor, "chat_template", None)
-    monkeypatch.setattr(lmm.processor.tokenizer, "chat_template", None)
-    assert lmm.family.render(lmm.processor, messages, ask=True) == FORMATS[name]
-    assert lmm.encode([picture(70, 90), picture(90, 70)], QUESTION).layout.known
 
 
 def pieces(encoded: Any) -> list[tuple[str, str]]:
@@ -73,7 +35,7 @@ def test_what_belongs_to_an_image_is_no_text(family: Get) -> None:
     """Marks, names of tiles and white space between them; the words around them are text."""
     dots = "." * 16
     sixteen = f"<start_of_image>{dots}<end_of_image>"
-    assert pieces(family("gemma3-crops").encode(picture(150, 70), "ok?")) == [
+    assert pieces(family("gemma3-crops").encode(noise(150, 70), "ok?")) == [
         ("system", "<s><start_of_turn>user\nHere is the original image \n\n"),
         ("visual", sixteen),
         ("prompt", "\n\n and here are some crops to help you see better \n\n"),
@@ -85,12 +47,12 @@ def test_what_belongs_to_an_image_is_no_text(family: Get) -> None:
         "".join(f"{fake}<row_{row}_col_{col}>{dots}" for col in (1, 2, 3)) + "\n" for row in (1, 2)
     ]
     for name in ("idefics3", "smolvlm"):
-        assert pieces(family(name).encode(picture(150, 90), "ok?")) == [
+        assert pieces(family(name).encode(noise(150, 90), "ok?")) == [
             ("system", "<s>User:"),
             ("visual", f"{rows[0]}{rows[1]}\n{fake}<global-img>{dots}{fake}"),
             ("prompt", "ok?<end_of_utterance>\nAssistant:"),
         ]
-    assert pieces(family("mistral3").encode(picture(48, 32), "ok?")) == [
+    assert pieces(family("mistral3").encode(noise(48, 32), "ok?")) == [
         ("system", "<s>[INST]"),
         ("visual", "...[IMG_BREAK]...[IMG_END]"),
         ("prompt", "ok?[/INST]"),
@@ -99,7 +61,7 @@ def test_what_belongs_to_an_image_is_no_text(family: Get) -> None:
 
 def test_views_have_plain_names(family: Get) -> None:
     def names(name: str, size: tuple[int, int]) -> list[str]:
-        return [view.name for view in family(name).encode(picture(*size), "?").layout.views]
+        return [view.name for view in family(name).encode(noise(*size), "?").layout.views]
 
     assert names("gemma3-crops", (150, 70)) == ["whole image", "crop 1", "crop 2"]
     assert names("gemma3-crops", (100, 100)) == ["image"]
@@ -110,7 +72,7 @@ def test_views_have_plain_names(family: Get) -> None:
 
 def test_pan_and_scan_is_on_where_the_checkpoint_says_so(family: Get, tmp_path: Path) -> None:
     """The processor has defaults of its own, which the image processor's settings come before."""
-    long = picture(280, 70)
+    long = noise(280, 70)
     assert len(family("gemma3-crops").encode(long, "?").layout.views) == 5
     assert len(family("gemma3").encode(long, "?").layout.views) == 1
     lmm = vs.load_model(case_gemma3.save(tmp_path, pan_and_scan=True, layers=1))
@@ -122,7 +84,7 @@ def test_pan_and_scan_is_on_where_the_checkpoint_says_so(family: Get, tmp_path: 
 def test_a_border_that_no_patch_covers_is_unseen(family: Get) -> None:
     """SmolVLM's tiles have 34 pixels here, its patches 32 of them."""
     lmm = family("smolvlm")
-    layout = lmm.encode(picture(102, 102), "?").layout
+    layout = lmm.encode(noise(102, 102), "?").layout
     assert layout.unseen == (((0, 100, 102, 102), (100, 0, 102, 100)),)
     assert not layout.token_at(0, 101, 50)
     seam = layout.token_at(0, 33, 10)  # between two tiles: only the whole image shows it
@@ -135,7 +97,7 @@ def test_a_border_that_no_patch_covers_is_unseen(family: Get) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (2, 1000), (9000, 30)])
 def test_extreme_images_are_taken(family: Get, name: str, size: tuple[int, int]) -> None:
     lmm = family(name)
-    encoded = lmm.encode(picture(*size), "?")
+    encoded = lmm.encode(noise(*size), "?")
     assert encoded.layout.known and not np.isnan(encoded.layout.boxes).any()
     with torch.inference_mode():
         assert torch.isfinite(lmm.hf_model(**encoded.inputs).logits).all()
@@ -144,20 +106,20 @@ def test_extreme_images_are_taken(family: Get, name: str, size: tuple[int, int])
 @pytest.mark.parametrize("name", ["mistral3", "pixtral"])
 def test_images_that_come_to_nothing_are_refused(family: Get, name: str) -> None:
     lmm = family(name)
-    assert lmm.encode(picture(30, 3600), "?").layout.known
+    assert lmm.encode(noise(30, 3600), "?").layout.known
     with pytest.raises(vs.VarStudioError, match=r"long and thin.*30 × 3601"):
-        lmm.encode(picture(30, 3601), "?")
+        lmm.encode(noise(30, 3601), "?")
 
 
 def test_one_cell_alone_is_refused_where_the_model_fails(family: Get) -> None:
     lmm = family("mistral3")
     with pytest.raises(vs.VarStudioError, match="too small"):
-        lmm.encode(picture(16, 16), "?")
+        lmm.encode(noise(16, 16), "?")
     with torch.inference_mode():
-        lmm.hf_model(**lmm.encode([picture(16, 16)] * 2, "?").inputs)
-        lmm.hf_model(**lmm.encode(picture(17, 16), "?").inputs)
+        lmm.hf_model(**lmm.encode([noise(16, 16)] * 2, "?").inputs)
+        lmm.hf_model(**lmm.encode(noise(17, 16), "?").inputs)
         lmm = family("pixtral")
-        lmm.hf_model(**lmm.encode(picture(8, 8), "?").inputs)
+        lmm.hf_model(**lmm.encode(noise(8, 8), "?").inputs)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +141,7 @@ def test_a_processor_of_another_model_is_told(
     holder = lmm.processor if owner == "processor" else lmm.processor.image_processor
     monkeypatch.setattr(holder, setting, other)
     with pytest.raises(vs.VarStudioError, match="do not fit"):
-        lmm.encode(picture(120, 90), QUESTION)
+        lmm.encode(noise(120, 90), QUESTION)
 
 
 def test_a_llava_checkpoint_goes_to_the_family_of_its_tower() -> None:
