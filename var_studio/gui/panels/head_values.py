@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.scale import full_limits
-from var_studio.gui.widgets.atlas_pixels import without_nan
 from var_studio.gui.widgets.ticks import number_text
 
 if TYPE_CHECKING:
@@ -112,10 +111,22 @@ def head_limits(maps: Floats, sinks: npt.NDArray[np.bool_]) -> npt.NDArray[np.fl
     then does not black out the rest of its thumbnail. A head that looks at sinks alone gets the
     largest of all.
     """
-    sizes = np.abs(without_nan(maps))
-    flat = (*maps.shape[:-2], -1)
-    others = (sizes * ~sinks).reshape(flat).max(axis=-1)
-    return np.where(others > 0, others, sizes.reshape(flat).max(axis=-1)).astype(np.float32)
+    counted = np.broadcast_to(~sinks, (*maps.shape[:1], *sinks.shape[1:])).astype(np.float32)
+    limits = np.empty(maps.shape[:-2], dtype=np.float32)
+    # Layer by layer: one fits the processor's cache, a large recording's maps do not.
+    for layer, (some, weights) in enumerate(zip(maps, counted, strict=True)):
+        sizes = np.abs(some)
+        largest = _largest(sizes * weights)
+        if np.isnan(largest).any():
+            sizes = np.nan_to_num(sizes, nan=0.0)
+            largest = _largest(sizes * weights)
+        limits[layer] = largest if largest.all() else np.where(largest, largest, _largest(sizes))
+    return limits
+
+
+def _largest(sizes: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """The largest of each map (..., rows, cols)."""
+    return np.asarray(sizes.reshape(*sizes.shape[:-2], -1).max(axis=-1))
 
 
 def told(

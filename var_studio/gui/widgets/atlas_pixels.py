@@ -53,10 +53,12 @@ def map_indices(
     """
     layers, heads, rows, cols = maps.shape
     height, width = max(1, cell.height - cell.gap), max(1, cell.width - cell.gap)
-    filled = without_nan(maps.astype(np.float32, copy=False))
     down, across = _average(rows, height), _average(cols, width)
-    small = np.matmul(filled.reshape(-1, cols), across.T).reshape(-1, rows, width)
-    small = np.matmul(down, small).reshape(layers, heads, height, width)
+    flat = maps.reshape(-1, cols).astype(np.float32, copy=False)
+    small = np.matmul(flat, across.T)
+    if np.isnan(small.sum()):  # one NaN makes it NaN; quicker to tell than from all samples
+        small = np.matmul(np.nan_to_num(flat, nan=0.0), across.T)
+    small = np.matmul(down, small.reshape(-1, rows, width)).reshape(layers, heads, height, width)
     limit = np.asarray(high, dtype=np.float32)
     limit = np.where(limit > 0, limit, 1.0)
     if limit.ndim == 2:
@@ -70,11 +72,6 @@ def map_indices(
     np.minimum(small, 254.0, out=small)
     small += 1.5
     return small.astype(np.uint8)
-
-
-def without_nan(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """0 in place of NaN; the array itself where there is none, which a sum tells fastest."""
-    return np.nan_to_num(values, nan=0.0) if np.isnan(values.sum()) else values
 
 
 @lru_cache(maxsize=32)
