@@ -5,15 +5,62 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from PySide6.QtCore import QEvent, QSize, Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QIcon, QPixmap
-from PySide6.QtWidgets import QButtonGroup, QGridLayout, QHBoxLayout, QToolButton, QWidget
+from PySide6.QtCore import QEvent, QPoint, QSize, Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QIcon, QMouseEvent, QPalette, QPixmap
+from PySide6.QtWidgets import (
+    QApplication,
+    QButtonGroup,
+    QGridLayout,
+    QHBoxLayout,
+    QToolButton,
+    QWidget,
+)
 
 from var_studio.gui.widgets.icons import icon
 from var_studio.gui.widgets.image_well import dropped_files
 
 _COLUMNS = 5
 _SIZE = 40
+_MARK = 3
+
+
+class Thumbnail(QToolButton):
+    """A small picture that can be dragged: `dragged(point)` and `let_go(point)` in its parent."""
+
+    dragged = Signal(QPoint)
+    let_go = Signal(QPoint)
+
+    def __init__(self, pixmap: QPixmap) -> None:
+        super().__init__()
+        self.setCheckable(True)
+        self.setAutoRaise(True)
+        self.setIcon(QIcon(pixmap))
+        self.setIconSize(QSize(_SIZE, _SIZE))
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._pressed: QPoint | None = None
+        self._dragging = False
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._pressed = event.position().toPoint()
+        super().mousePressEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        point = event.position().toPoint()
+        if self._pressed is None:
+            return
+        far = (point - self._pressed).manhattanLength() >= QApplication.startDragDistance()
+        self._dragging = self._dragging or far
+        if self._dragging:
+            self.dragged.emit(self.mapToParent(point))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        dragging, self._dragging, self._pressed = self._dragging, False, None
+        if dragging:  # and no click
+            self.setDown(False)
+            self.let_go.emit(self.mapToParent(event.position().toPoint()))
+        else:
+            super().mouseReleaseEvent(event)
 
 
 class ImageStrip(QWidget):
@@ -29,7 +76,7 @@ class ImageStrip(QWidget):
         super().__init__()
         self.setAcceptDrops(True)
         self.current = 0
-        self.thumbnails: list[QToolButton] = []
+        self.thumbnails: list[Thumbnail] = []
         self._group = QButtonGroup(self)
         self._grid = QGridLayout()
         self._grid.setSpacing(2)
@@ -37,6 +84,10 @@ class ImageStrip(QWidget):
         self.earlier = self._button("earlier", "Earlier in the prompt", -1)
         self.later = self._button("later", "Later in the prompt", 1)
         self.remove = self._button("close", "Remove this image", 0)
+        self.mark = QWidget(self)  # where the dragged one will go
+        self.mark.setAutoFillBackground(True)
+        self.mark.setBackgroundRole(QPalette.ColorRole.Highlight)
+        self.mark.hide()
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
@@ -54,14 +105,11 @@ class ImageStrip(QWidget):
             old.deleteLater()
         self.thumbnails = []
         for number, (pixmap, name) in enumerate(images if len(images) > 1 else ()):
-            button = QToolButton()
-            button.setCheckable(True)
-            button.setAutoRaise(True)
-            button.setIcon(QIcon(pixmap))
-            button.setIconSize(QSize(_SIZE, _SIZE))
-            button.setToolTip(f"Image {number + 1}: {name}")
+            button = Thumbnail(pixmap)
+            button.setToolTip(f"Image {number + 1}: {name}\nDrag it to another place.")
             button.setAccessibleName(f"Image {number + 1} of {len(images)}: {name}")
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            button.dragged.connect(self._dragged)
+            button.let_go.connect(partial(self._let_go, number))
             button.clicked.connect(partial(self._chosen, number))
             self._group.addButton(button)
             row, column = divmod(number, _COLUMNS)
@@ -82,6 +130,32 @@ class ImageStrip(QWidget):
         self.choose(number)
         self.chosen.emit(number)
 
+    def place_at(self, point: QPoint) -> int:
+        """The place in the order that is nearest to a point of the strip."""
+
+        def distance(number: int) -> int:
+            return (self.thumbnails[number].geometry().center() - point).manhattanLength()
+
+        return min(range(len(self.thumbnails)), key=distance)
+
+    def _dragged(self, point: QPoint) -> None:
+        dragged, place = self.sender(), self.place_at(point)
+        here = self.thumbnails[place]
+        after = any(each is dragged for each in self.thumbnails[:place])
+        edge = here.geometry().right() if after else here.geometry().left() - _MARK
+        self.mark.setGeometry(edge, here.y(), _MARK, here.height())
+        self.mark.setVisible(here is not dragged)
+        self.mark.raise_()
+
+    def _let_go(self, number: int, point: QPoint) -> None:
+        self.mark.hide()
+        self._move(number, self.place_at(point))
+
+    def _move(self, number: int, place: int) -> None:
+        if place != number:
+            self.current = place  # what was moved is marked at its new place
+            self.moved.emit(number, place)
+
     def _button(self, name: str, tip: str, step: int) -> QToolButton:
         button = QToolButton()
         button.setAutoRaise(True)
@@ -93,12 +167,10 @@ class ImageStrip(QWidget):
         return button
 
     def _act(self, step: int) -> None:
-        number = self.current
-        if not step:
-            self.removed.emit(number)
-            return
-        self.current = number + step  # what was marked stays marked at its new place
-        self.moved.emit(number, number + step)
+        if step:
+            self._move(self.current, self.current + step)
+        else:
+            self.removed.emit(self.current)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if dropped_files(event.mimeData()):
