@@ -98,3 +98,27 @@ def move_mouse(widget: QtWidgets.QWidget, point: QtCore.QPointF, buttons: bool =
         QtCore.Qt.KeyboardModifier.NoModifier,
     )
     QtWidgets.QApplication.sendEvent(widget, event)
+
+
+def on_widget(view: QtWidgets.QWidget, x: float, y: float) -> QtCore.QPointF:
+    """Where a pixel of the picture is drawn: fitted and centred, worked out by hand."""
+    scale = min(view.width() / SIZE[0], view.height() / SIZE[1])
+    left = (view.width() - scale * SIZE[0]) / 2
+    top = (view.height() - scale * SIZE[1]) / 2
+    return QtCore.QPointF(left + x * scale, top + y * scale)
+
+
+def picked(panel: Panel) -> set[int]:
+    """The cells in the selection that all panels share."""
+    assert panel.workspace is not None
+    return set(panel.workspace.selection.cells)
+
+
+def mean_row(run: Recording, query: int) -> np.ndarray:
+    """Attention on the visual tokens, averaged over all heads one by one."""
+    row = run.attention(query)
+    total = np.zeros(run.layout.count)
+    for layer in range(run.n_layers):
+        for head in range(run.n_heads):
+            total += row[layer, head][run.layout.positions]
+    return total / (run.n_layers * run.n_heads)

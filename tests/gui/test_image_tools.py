@@ -10,9 +10,8 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests import synthetic
-from tests.gui.panel_stage import COLS, cropped_run, move_mouse, settle, stage
+from tests.gui.panel_stage import COLS, cropped_run, move_mouse, on_widget, picked, settle, stage
 from tests.gui.test_heat_scene import tiled_layout
-from tests.gui.test_image_panel import on_widget, picked
 from var_studio.gui.panels.image import UNSEEN, ImagePanel
 from var_studio.gui.panels.image_maps import LOCAL
 from var_studio.gui.widgets.colour_bar import ColourBar

@@ -9,8 +9,7 @@ import pytest
 from PySide6 import QtCore, QtGui
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import COLS, cropped_run, settle, stage
-from tests.gui.test_image_panel import mean_row
+from tests.gui.panel_stage import COLS, cropped_run, mean_row, settle, stage
 from tests.gui.test_image_tools import two_pictures
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.inspector import InspectorPanel
