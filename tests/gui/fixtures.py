@@ -37,6 +37,7 @@ def window(qtbot: QtBot, qapp: QtWidgets.QApplication) -> Iterator[MainWindow]:
     shown.resize(1400, 900)
     with qtbot.waitSignal(shown.first_painted):
         shown.show()
+    shown.setup.prepare()  # as `start` does
     shown.activateWindow()
     qtbot.waitUntil(shown.isActiveWindow)  # shortcuts are an active window's
     yield shown

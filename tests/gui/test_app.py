@@ -172,7 +172,7 @@ def test_every_control_has_a_name_and_every_setting_its_section(
         and not (control.accessibleName() or getattr(control, "text", str)())
     ]
     assert nameless == []
-    forms = (window.setup.method_form, window.setup.more_form)
+    forms = (window.setup.method_form, window.setup.method.more_form)
     tips = {name: c.toolTip() for form in forms for name, c in form.controls.items()}
     for name in ("tau", "rho", "p", "mass_min", "last_layer"):
         assert "Sec." in tips[name]

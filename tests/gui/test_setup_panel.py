@@ -129,7 +129,7 @@ def test_a_wider_window_gives_its_room_to_the_maps(
 def test_tab_goes_down_the_panel(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
     setup = window.setup
     press(qtbot, setup.method.unfold)
-    form, more = setup.method_form.controls, setup.more_form.controls
+    form, more = setup.method_form.controls, setup.method.more_form.controls
     wanted = [
         setup.model_section.model,
         setup.image_section.open_image,

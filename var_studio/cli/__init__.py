@@ -6,10 +6,11 @@ Exit codes: 0 done; 2 bad input, said in one line on stderr; 130 stopped by Ctrl
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from var_studio.errors import VarStudioError
@@ -86,6 +87,20 @@ def open_window(file: Path | None, demo: bool, quit_after_first_paint: bool) -> 
     """Start the window. Raises VarStudioError for a missing file, or where Qt is not installed."""
     if file is not None and not file.exists():
         raise VarStudioError(f"There is no file {file}.", "Check the name.")
+    # What delays the first paint and does nothing: collecting garbage among modules that are just
+    # imported (the window collects by itself), and looking through all installed packages for
+    # plug-ins of pydantic.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _window()(file, demo, quit_after_first_paint)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _window() -> Callable[[Path | None, bool, bool], int]:
     try:
         from var_studio.gui.app import main as run_window
     except ImportError as error:
@@ -94,7 +109,7 @@ def open_window(file: Path | None, demo: bool, quit_after_first_paint: bool) -> 
             raise
         # Without Qt the rest still works.
         raise VarStudioError(missing, "Or use `var-studio demo`, which needs no window.") from error
-    return run_window(file, demo, quit_after_first_paint)
+    return run_window
 
 
 def _plain_window(arguments: Sequence[str]) -> tuple[Path | None, bool, bool] | None:

@@ -29,11 +29,11 @@ class PanelDock(QDockWidget):
     dropped = Signal(object)
     made = Signal(object)
 
-    def __init__(self, kind: type[Panel]) -> None:
-        super().__init__(kind.title)
-        self.setObjectName(f"dock.{kind.name}")
+    def __init__(self, entry: PanelEntry) -> None:
+        super().__init__(entry.title)
+        self.setObjectName(f"dock.{entry.name}")
         self.setAcceptDrops(True)
-        self._kind = kind
+        self._entry = entry
         self._panel: Panel | None = None
         self._seen = False
         self.visibilityChanged.connect(self._show_panel)
@@ -50,7 +50,7 @@ class PanelDock(QDockWidget):
 
     def _make(self) -> Panel:
         # Known before it is put in: a dock that floats tells anew that it is seen.
-        panel = self._panel = self._kind()
+        panel = self._panel = self._entry.kind()()
         policy = panel.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         panel.setSizePolicy(policy)
@@ -108,12 +108,11 @@ class DockArea(QMainWindow):
         self._soon.setInterval(0)
         self._soon.timeout.connect(self._keep_proportions)
         for entry in PANELS:
-            kind = entry.kind()
-            dock = PanelDock(kind)
+            dock = PanelDock(entry)
             dock.made.connect(self.panel_made)
             dock.topLevelChanged.connect(self._moved)
-            self.docks[kind.name] = dock
-            self._entries[kind.name] = entry
+            self.docks[entry.name] = dock
+            self._entries[entry.name] = entry
         self.arrange()
         self._unfinished: list[PanelDock] = []
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import QByteArray, QPoint, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import (
@@ -25,7 +26,6 @@ from var_studio.errors import VarStudioError
 from var_studio.gui import actions, memory, menus, tab_order
 from var_studio.gui.about import ABOUT, keys_as_html
 from var_studio.gui.appearance import Appearance
-from var_studio.gui.command_list import commands
 from var_studio.gui.docks import DockArea, PanelDock
 from var_studio.gui.model_desk import ModelDesk
 from var_studio.gui.models.question import shipped_samples
@@ -43,7 +43,9 @@ from var_studio.gui.widgets.help_card import HelpCard
 from var_studio.gui.widgets.image_well import dropped_files
 from var_studio.gui.widgets.key_guard import KeyGuard
 from var_studio.gui.widgets.notices import NoticeBar
-from var_studio.gui.widgets.palette import CommandPalette
+
+if TYPE_CHECKING:
+    from var_studio.gui.widgets.palette import CommandPalette
 
 
 class MainWindow(QMainWindow):
@@ -80,7 +82,6 @@ class MainWindow(QMainWindow):
         self.recent = menus.add_recent(self)
         self.key_guard = KeyGuard(self)
         self.help_card = HelpCard(self)
-        self.palette_card = CommandPalette(self)
         self._painted = False
         self._closing = False
         self._connect()
@@ -95,6 +96,12 @@ class MainWindow(QMainWindow):
     @property
     def transcript(self) -> TranscriptPanel:
         return cast(TranscriptPanel, self.area.panel("transcript"))
+
+    @cached_property
+    def palette_card(self) -> CommandPalette:
+        from var_studio.gui.widgets.palette import CommandPalette
+
+        return CommandPalette(self)
 
     def panels(self) -> list[Panel]:
         """All panels, in the order of the list of panels."""
@@ -314,6 +321,8 @@ class MainWindow(QMainWindow):
     # -------------------------------------------------------------------------------- palette
     def show_palette(self) -> None:
         """Every action, panel, recent file and theme, by a few letters of its name."""
+        from var_studio.gui.command_list import commands
+
         self.palette_card.open(commands(self))
 
     # ----------------------------------------------------------------------------------- help

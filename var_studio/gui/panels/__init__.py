@@ -14,12 +14,18 @@ Place = Literal["left", "top", "centre", "right", "bottom"]
 
 @dataclass(frozen=True, slots=True)
 class PanelEntry:
-    """A panel of the window: the module and class that hold it, and its first place.
+    """A panel of the window: its name and title, the module here and the class that hold it, and
+    its first place.
+
+    The name is an identifier: of objects, and in remembered layouts. Name and title stand here
+    because a dock and its tab show them before the class of a hidden panel is imported.
 
     Panels of the same place become tabs, in this order, except the first ones of `centre` and
     `right`, which stand side by side.
     """
 
+    name: str
+    title: str
     module: str
     class_name: str
     place: Place
@@ -27,25 +33,25 @@ class PanelEntry:
 
     def kind(self) -> type[Panel]:
         """Import the module; the panel's class."""
-        found: type[Panel] = getattr(import_module(self.module), self.class_name)
+        found: type[Panel] = getattr(import_module(f"{__name__}.{self.module}"), self.class_name)
         return found
 
 
 PANELS: tuple[PanelEntry, ...] = (
-    PanelEntry("var_studio.gui.panels.setup", "SetupPanel", "left"),
-    PanelEntry("var_studio.gui.panels.transcript", "TranscriptPanel", "top"),
-    PanelEntry("var_studio.gui.panels.image", "ImagePanel", "centre"),
-    PanelEntry("var_studio.gui.panels.heads", "HeadsPanel", "right"),
-    PanelEntry("var_studio.gui.panels.phi_histogram", "PhiHistogramPanel", "bottom"),
-    PanelEntry("var_studio.gui.panels.phi_alpha", "PhiAlphaPanel", "bottom"),
-    PanelEntry("var_studio.gui.panels.head_scatter", "HeadScatterPanel", "bottom"),
-    PanelEntry("var_studio.gui.panels.layers", "LayersPanel", "bottom"),
-    PanelEntry("var_studio.gui.panels.hidden_state", "HiddenStatePanel", "bottom"),
-    PanelEntry("var_studio.gui.panels.ledger", "LedgerPanel", "bottom"),
-    PanelEntry("var_studio.gui.panels.next_token", "NextTokenPanel", "bottom"),
-    PanelEntry("var_studio.gui.panels.regions", "RegionsPanel", "bottom"),
-    PanelEntry("var_studio.gui.panels.inspector", "InspectorPanel", "bottom"),
-    PanelEntry("var_studio.gui.panels.contribution", "ContributionPanel", "bottom"),
-    PanelEntry("var_studio.gui.panels.shares", "SharesPanel", "bottom"),
+    PanelEntry("setup", "Setup", "setup", "SetupPanel", "left"),
+    PanelEntry("transcript", "Transcript", "transcript", "TranscriptPanel", "top"),
+    PanelEntry("image", "Image", "image", "ImagePanel", "centre"),
+    PanelEntry("heads", "Heads", "heads", "HeadsPanel", "right"),
+    PanelEntry("phi_histogram", "φ histogram", "phi_histogram", "PhiHistogramPanel", "bottom"),
+    PanelEntry("phi_alpha", "φ × α", "phi_alpha", "PhiAlphaPanel", "bottom"),
+    PanelEntry("head_scatter", "r × visual mass", "head_scatter", "HeadScatterPanel", "bottom"),
+    PanelEntry("layers", "Layers", "layers", "LayersPanel", "bottom"),
+    PanelEntry("hidden_state", "Hidden state", "hidden_state", "HiddenStatePanel", "bottom"),
+    PanelEntry("ledger", "Ledger", "ledger", "LedgerPanel", "bottom"),
+    PanelEntry("next_token", "Next token", "next_token", "NextTokenPanel", "bottom"),
+    PanelEntry("regions", "Regions", "regions", "RegionsPanel", "bottom"),
+    PanelEntry("token_map", "Token map", "inspector", "InspectorPanel", "bottom"),
+    PanelEntry("contribution", "Contribution", "contribution", "ContributionPanel", "bottom"),
+    PanelEntry("shares", "Image-centric share", "shares", "SharesPanel", "bottom"),
 )
 """Adding a panel is adding a line here."""

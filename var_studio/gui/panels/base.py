@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QPixmap, QShowEvent
@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from var_studio.errors import VarStudioError
+from var_studio.gui.panels import PANELS
 from var_studio.gui.widgets.icons import icon
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Panel(QWidget):
     None while there is nothing to show: then the base shows `empty_text` in place of the body.
     """
 
-    name: ClassVar[str] = "panel"  # identifier: object names, remembered layout
+    name: ClassVar[str] = "panel"  # both as in PANELS
     title: ClassVar[str] = "Panel"
     help_text: ClassVar[str] = ""  # shown by F1 and the ? button; plain sentences
     empty_text: ClassVar[str] = "Nothing to show yet."
@@ -92,6 +93,12 @@ class Panel(QWidget):
 
     export_requested = Signal(object)  # this panel
     help_requested = Signal(object)  # this panel
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for entry in PANELS:
+            if entry.class_name == cls.__name__:
+                cls.name, cls.title = entry.name, entry.title
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -24,8 +24,6 @@ _COLOURS = ("bos", "text_tokens", "sink", "visual", "text_tokens")
 class ContributionPanel(Panel):
     """Each kind of token's part of the attention beside its part of the contributions."""
 
-    name = "contribution"
-    title = "Contribution"
     help_text = (
         "What each kind of token adds to the residual stream of the selected token: the "
         "attention contribution α · ‖v W_O‖ (Sec. 4.2, App. D.3). Outline: the kind's part of the "

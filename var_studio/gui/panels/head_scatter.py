@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 class HeadScatterPanel(Panel):
     """One point for each head of the model; ρ and the least visual mass are lines (Sec. 5.1)."""
 
-    name = "head_scatter"
-    title = "r × visual mass"
     help_text = (
         "Each point is a head: how much of the selected token's attention it gives to the image, "
         "and which part of that lies on visual tokens that are no sinks, the visual non-sink "

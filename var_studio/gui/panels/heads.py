@@ -63,8 +63,6 @@ _AGGREGATES = (
 class HeadsPanel(Panel):
     """One cell for each head: a value, or its map in small; image-centric heads outlined."""
 
-    name = "heads"
-    title = "Heads"
     help_text = (
         "The whole model at a glance: layers from top to bottom, heads from left to right, or all "
         "of them in a line sorted by their value (Fig. 4). Green marks image-centric heads: those "

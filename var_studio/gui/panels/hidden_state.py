@@ -31,8 +31,6 @@ ENTRIES = (
 class HiddenStatePanel(Panel):
     """abs(x) / rms over the dimensions of chosen tokens; sink dimensions found, and their use."""
 
-    name = "hidden_state"
-    title = "Hidden state"
     help_text = (
         "The hidden state x at the input of the selected layer, as |x[d]| / rms(x) over its "
         "dimensions d (Fig. 2 and 7): of the first token, of the visual sink with the largest φ, "

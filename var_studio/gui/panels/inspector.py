@@ -31,8 +31,6 @@ _NONE = {
 class InspectorPanel(Panel):
     """A table of the visual tokens; its rows and the picked cells are one selection."""
 
-    name = "token_map"
-    title = "Token map"
     help_text = (
         "Every visual token in the order of the sequence: its index k, its position, what it "
         "stands for, its view and cell, the pixels of the original image that it sees, and α, "

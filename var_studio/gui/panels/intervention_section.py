@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -59,9 +60,14 @@ class KnockoutForm(SettingsForm):
 
 
 class InterventionRow(QWidget):
-    """A box to tick, an arrow that unfolds the settings, why it cannot be ticked."""
+    """A box to tick, an arrow that unfolds the settings, why it cannot be ticked.
 
-    def __init__(self, kind: str, settings: QWidget | None, note: str = "") -> None:
+    `build` makes the settings, when they are first unfolded or by `make_folded`.
+    """
+
+    def __init__(
+        self, kind: str, build: Callable[[], QWidget] | None = None, note: str = ""
+    ) -> None:
         super().__init__()
         declared = Acting.model_fields[kind.replace("-", "_")]
         self.kind = kind
@@ -74,20 +80,13 @@ class InterventionRow(QWidget):
         self.unfold.setCheckable(True)
         self.unfold.setAccessibleName(f"Settings of {declared.title}")
         self.unfold.setToolTip(f"Settings of {declared.title}")
-        self.unfold.setVisible(settings is not None)
+        self.unfold.setVisible(build is not None)
         self.unfold.toggled.connect(self._fold)
         self.why = HoverLine("")
         self.why.set_quiet(True)
         self.why.setAccessibleName("Why it cannot be ticked")
-        self._has_settings = settings is not None
+        self._build, self._note = build, note
         self.settings = QWidget()
-        inside = QVBoxLayout(self.settings)
-        inside.setContentsMargins(0, 2, 0, 6)
-        inside.setSpacing(6)
-        if settings is not None:
-            inside.addWidget(settings)
-        if note:
-            inside.addWidget(QuietLabel(note))
         self.settings.hide()
         head = QHBoxLayout()
         head.setContentsMargins(0, 0, 0, 0)
@@ -103,7 +102,18 @@ class InterventionRow(QWidget):
 
     def open(self) -> None:
         """Show the settings, where there are any."""
-        self.unfold.setChecked(self._has_settings)
+        self.unfold.setChecked(self._build is not None)
+
+    def make_folded(self) -> None:
+        """Make the settings, where that was not done yet."""
+        if self._build is None or self.settings.layout() is not None:
+            return
+        inside = QVBoxLayout(self.settings)
+        inside.setContentsMargins(0, 2, 0, 6)
+        inside.setSpacing(6)
+        inside.addWidget(self._build())
+        if self._note:
+            inside.addWidget(QuietLabel(self._note))
 
     def show_state(self, acts: bool, refusal: str, short: str) -> None:
         """Ticked or not; why not, where it cannot be: in a few words, and whole as a tooltip."""
@@ -115,6 +125,7 @@ class InterventionRow(QWidget):
         self.why.setToolTip(refusal)
 
     def _fold(self, open_: bool) -> None:
+        self.make_folded()
         self.settings.setVisible(open_)
         self._show_arrow()
 
@@ -145,26 +156,11 @@ class InterventionSection(Section):
             action = self.preset_menu.addAction(f"{preset.name} ({preset.source})")
             action.triggered.connect(partial(self._chosen, preset))
         self.presets.setMenu(self.preset_menu)
-        self.knockout = KnockoutForm(interventions)
-        self.head_ablation = SettingsForm(
-            interventions.head_ablation,
-            ["heads", "seed", "first_layer", "last_layer"],
-            choice_words={"heads": _HEADS},
-        )
-        for form in (self.knockout, self.head_ablation):
-            last = form.controls["last_layer"]
-            assert isinstance(last, QSpinBox)
-            last.setSpecialValueText("the last")
-        self.contrast = SettingsForm(
-            interventions.contrast,
-            ["strength", "cutoff", "noise_step", "seed"],
-            as_spin=["strength"],
-        )
         self.rows = {
-            "redistribution": InterventionRow("redistribution", None),
-            "knockout": InterventionRow("knockout", self.knockout, _SHARED),
-            "head-ablation": InterventionRow("head-ablation", self.head_ablation, _SHARED_HEADS),
-            "contrast": InterventionRow("contrast", self.contrast),
+            "redistribution": InterventionRow("redistribution"),
+            "knockout": InterventionRow("knockout", self._build_knockout, _SHARED),
+            "head-ablation": InterventionRow("head-ablation", self._build_ablation, _SHARED_HEADS),
+            "contrast": InterventionRow("contrast", self._build_contrast),
         }
         for kind, row in self.rows.items():
             row.box.toggled.connect(partial(self._ticked, kind))
@@ -179,12 +175,41 @@ class InterventionSection(Section):
             refusal, rivals = interventions.refusal(kind), interventions.rivals(kind)
             short = f"not with {', '.join(rivals)}" if refusal and rivals else ""
             self.rows[kind].show_state(interventions.acts(kind), refusal, short)
-        known = interventions.region_positions
+
+    def _build_knockout(self) -> QWidget:
+        self.knockout = KnockoutForm(self._interventions)
+        _name_last_layer(self.knockout)
+        self._interventions.changed.connect(self._follow_knockout)
+        self._follow_knockout()
+        return self.knockout
+
+    def _follow_knockout(self) -> None:
+        known = self._interventions.region_positions
         self.knockout.refuse("tokens", "chosen", "" if known else NO_REGION)
-        stored = interventions.knockout.stored
+        stored = self._interventions.knockout.stored
         self.knockout.controls["seed"].setEnabled(stored.tokens == "random-visual")
-        chosen = interventions.head_ablation.stored
+
+    def _build_ablation(self) -> QWidget:
+        self.head_ablation = SettingsForm(
+            self._interventions.head_ablation,
+            ["heads", "seed", "first_layer", "last_layer"],
+            choice_words={"heads": _HEADS},
+        )
+        _name_last_layer(self.head_ablation)
+        self._interventions.changed.connect(self._follow_ablation)
+        self._follow_ablation()
+        return self.head_ablation
+
+    def _follow_ablation(self) -> None:
+        chosen = self._interventions.head_ablation.stored
         self.head_ablation.controls["seed"].setEnabled(chosen.heads == "random")
+
+    def _build_contrast(self) -> QWidget:
+        return SettingsForm(
+            self._interventions.contrast,
+            ["strength", "cutoff", "noise_step", "seed"],
+            as_spin=["strength"],
+        )
 
     def _ticked(self, kind: str, acts: bool) -> None:
         self._interventions.set_acting(kind, acts)
@@ -193,3 +218,9 @@ class InterventionSection(Section):
 
     def _chosen(self, preset: Preset) -> None:
         self._interventions.choose(preset)
+
+
+def _name_last_layer(form: SettingsForm) -> None:
+    last = form.controls["last_layer"]
+    assert isinstance(last, QSpinBox)
+    last.setSpecialValueText("the last")

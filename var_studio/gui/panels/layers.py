@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 class LayersPanel(Panel):
     """φ by layer of the first token, visual sinks and other visual tokens; visual sinks counted."""
 
-    name = "layers"
-    title = "Layers"
     help_text = (
         "Left: the sink-dimension value φ at the input of each layer, of the first token, of the "
         "visual sinks that the layer has and of its other visual tokens; lines are means, bands "

@@ -22,8 +22,6 @@ _COLOURS = ("bos", "text_tokens", "sink", "visual", "text_tokens")
 class LedgerPanel(Panel):
     """Five accounts that hold the whole row, before and after redistribution; their sum is 1."""
 
-    name = "ledger"
-    title = "Ledger"
     help_text = (
         "Where the attention of this token and these heads lies, before (outline) and after "
         "(filled) local redistribution: the first token, other text sinks, visual sinks, visual "

@@ -55,6 +55,15 @@ class MethodSection(Section):
         bounds = {"tau": (0.0, method.tau_max)}
         self.form = MethodForm(method, ["tau", "rho", "p"], bounds=bounds)
         self.tau_note = QuietLabel()
+        self.add(self.form)
+        self.add(self.tau_note)
+        self.add(self._build_presets())
+        self.later(self._build_more)
+        method.changed.connect(self._follow)
+        self._follow()
+
+    def _build_more(self) -> None:
+        method = self._method
         self.more_form = MethodForm(
             method,
             [
@@ -76,15 +85,12 @@ class MethodSection(Section):
         dims_form = SettingsForm(method, [])
         dims_form.add_field("sink_dims", self.dims)
         self.dims.line.setObjectName("setting.sink_dims")
-        self.add(self.form)
-        self.add(self.tau_note)
-        self.add(self._build_presets())
         self.add_more(dims_form)
         self.add_more(self.more_form)
         self.region_note = QuietLabel()
         self.add_more(self.region_note)
-        method.changed.connect(self._follow)
-        self._follow()
+        method.changed.connect(self._follow_more)
+        self._follow_more()
 
     def _build_presets(self) -> QWidget:
         row = QWidget()
@@ -114,6 +120,11 @@ class MethodSection(Section):
         self.tau_note.say(
             f"φ is at most √D = {method.tau_max:.1f}; this model's τ is {method.tau_default:.3g}."
         )
+        for preset, button in self.preset_buttons.items():
+            button.setChecked(abs(method.current.rho - RHO_PRESETS[preset]) < 1e-9)
+
+    def _follow_more(self) -> None:
+        method = self._method
         self.more_form.refuse("target", "region", "" if method.region else NO_REGION)
         steered = method.stored.target == "region"
         if method.region_elsewhere:
@@ -132,8 +143,6 @@ class MethodSection(Section):
             )
         self.dims.set_model(method.sink_dims_default, method.hidden_size)
         self.dims.set_dims(method.current.sink_dims)
-        for preset, button in self.preset_buttons.items():
-            button.setChecked(abs(method.current.rho - RHO_PRESETS[preset]) < 1e-9)
 
     def _preset_chosen(self, rho: float) -> None:
         self._method.set(rho=rho)

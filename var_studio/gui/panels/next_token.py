@@ -32,8 +32,6 @@ WAYS = (
 class NextTokenPanel(Panel):
     """The ten likeliest tokens of the step that chose the selected word."""
 
-    name = "next_token"
-    title = "Next token"
     help_text = (
         "The candidates among which the model chose the selected word of the answer: the ten "
         "likeliest before and after the interventions, their probabilities before temperature and "

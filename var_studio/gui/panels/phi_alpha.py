@@ -30,8 +30,6 @@ TEXT = (("text_tokens", "■", "text"), ("bos", "◆", "first token"))
 class PhiAlphaPanel(Panel):
     """One point for each token: φ in the layer, attention from the heads in focus (Fig. 3a)."""
 
-    name = "phi_alpha"
-    title = "φ × α"
     help_text = (
         "Each point is a visual token: its sink-dimension value φ in the selected layer, and the "
         "attention α that the selected token and heads give it, before redistribution (Fig. 3a). "

@@ -23,8 +23,6 @@ BINS = 80
 class PhiHistogramPanel(Panel):
     """Counts of φ in one layer; visual, text and first token told apart."""
 
-    name = "phi_histogram"
-    title = "φ histogram"
     help_text = (
         "The sink-dimension value φ of every token at the input of one layer: the largest "
         "magnitude in the sink dimensions over the root mean square, at most √D (Sec. 4.1). "

@@ -163,8 +163,10 @@ class SetupPanel(Panel):
 
     def prepare(self) -> None:
         """Make what is folded away; put the stops of Tab in order."""
-        for folded in (self.answer, self.method, *self.interventions.rows.values()):
-            folded.make_folded()
+        self.answer.make_folded()
+        self.method.make_folded()
+        for row in self.interventions.rows.values():
+            row.make_folded()
         for pressed in self.findChildren(QAbstractButton):
             # A click must not take the focus: space flips the map, it does not run again.
             pressed.setFocusPolicy(Qt.FocusPolicy.TabFocus)

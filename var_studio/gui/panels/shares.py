@@ -35,8 +35,6 @@ REPAINT = 8
 class SharesPanel(Panel):
     """One bar for each text token: the share of the model's heads that are image-centric."""
 
-    name = "shares"
-    title = "Image-centric share"
     help_text = (
         "For each text token, which share of all heads of the model is image-centric: visual mass "
         "of at least the given one and non-sink ratio r ≥ ρ (App. A.3, Fig. 10). Words that need "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
@@ -9,7 +11,11 @@ from var_studio.gui.widgets.icons import icon
 
 
 class Section(QWidget):
-    """Title, rows added with `add`, and rows added with `add_more` that start folded away."""
+    """Title, rows added with `add`, and rows added with `add_more` that start folded away.
+
+    Rows that are slow to make are left to `later`: they are made when first unfolded, or by
+    `make_folded`.
+    """
 
     def __init__(self, title: str, more: str = "") -> None:
         super().__init__()
@@ -43,6 +49,7 @@ class Section(QWidget):
         self._more_rows.setSpacing(6)
         self._more.setVisible(False)
         column.addWidget(self._more)
+        self._builders: list[Callable[[], object]] = []
         self._show_arrow()
 
     def add(self, widget: QWidget) -> None:
@@ -55,7 +62,19 @@ class Section(QWidget):
         self._more_rows.addWidget(widget)
         self.unfold.setVisible(True)
 
+    def later(self, build: Callable[[], object]) -> None:
+        """Let `build` make and add rows that start folded away."""
+        self._builders.append(build)
+        self.unfold.setVisible(True)
+
+    def make_folded(self) -> None:
+        """Make what is folded away, where that was not done yet."""
+        builders, self._builders = self._builders, []
+        for build in builders:
+            build()
+
     def _fold(self, open_: bool) -> None:
+        self.make_folded()
         self._more.setVisible(open_)
         self._show_arrow()
 
