@@ -17,7 +17,7 @@ from var_studio.gui.widgets.heat_scene import HeatScene, scenes_of, to_qimage
 from var_studio.gui.widgets.heat_view import HeatView, Overlay
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.inks import region_colour
-from var_studio.gui.widgets.map_controls import MapControls
+from var_studio.gui.widgets.map_controls import ControlsFold, MapControls
 from var_studio.gui.widgets.map_grid import MapGrid
 from var_studio.gui.widgets.map_tools import MapTools
 from var_studio.gui.widgets.segmented import Segmented
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MOMENTS = ("before", "after", "difference")
 UNSEEN = "The model never saw this part of the picture: it was cropped away."
+_LOW = 360
+"""Pixels of height below which the controls fold into a button."""
 SCALE_NAMES = {
     "map": "",
     "token": "that of all heads of this token",
@@ -65,6 +67,7 @@ class ImagePanel(Panel):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._hovered = -1
+        self._said = ("", "")
         self._colour_by = ""
         self._source = MapSource()
         self._maps: Maps | None = None
@@ -113,6 +116,9 @@ class ImagePanel(Panel):
         top.setSpacing(6)
         top.addWidget(self.subject, 1)
         top.addWidget(self.part)
+        self.controls = MapControls()
+        self.fold = ControlsFold(self.controls)
+        top.addWidget(self.fold)
         column.addLayout(top)
         column.addWidget(self.note)
         self.grid = self._build_views()
@@ -122,8 +128,8 @@ class ImagePanel(Panel):
         middle.addWidget(self.tools)
         middle.addWidget(self.grid, 1)
         column.addLayout(middle, 1)
-        self.controls = MapControls()
         column.addWidget(self.controls)
+        self._column = column
         self.hover = HoverLine("Rest the pointer on a cell for its numbers; click to pick it.", 2)
         column.addWidget(self.hover)
         return body
@@ -219,11 +225,14 @@ class ImagePanel(Panel):
         self._maps = self._source.maps(reading, how, workspace.baseline, workspace.paired)
         selection = workspace.selection
         boxed = view.sinks_boxed
-        self.subject.set_text(subject(reading, selection.position, selection.row_of, boxed))
         self._show_choices()
         shown = MOMENTS if view.shown == "all" else (view.shown,)
         self._lay_out(shown)
-        self.note.set_text(self._note_text(shown))
+        self._said = (
+            subject(reading, selection.position, selection.row_of, boxed),
+            self._note_text(shown),
+        )
+        self._say_what()
         self._paint_maps(shown)
         self._show_marks()
         self._say_hovered()
@@ -356,6 +365,26 @@ class ImagePanel(Panel):
             heat.set_map(values, scale.low, scale.high, colours, gamma)
             heat.set_sinks(sinks if view.sinks_boxed else None)
 
+    def _say_what(self) -> None:
+        """The subject and what is compared; in a low panel in one line, which of the two
+        comparisons it is first."""
+        what, note = self._said
+        self.note.setVisible(not self.fold.folded)
+        if self.fold.folded and note != BEFORE_NOTE:
+            first, _, rest = note.partition(" – ")
+            what = " · ".join(part for part in (first, what, rest) if part)
+        self.subject.set_text(what)
+        self.note.set_text(note)
+
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
+        """In a low panel the picture gets the rows of the note and the controls."""
+        if self.fold.set_folded(self.height() < _LOW):
+            if not self.fold.folded:
+                self._column.insertWidget(self._column.indexOf(self.hover), self.controls)
+                self.controls.show()
+            self._say_what()
+        super().resizeEvent(event)
+
     # ------------------------------------------------------------------------- the pointer
     def pick(self, token: int, extend: bool = False) -> None:
         """Pick the cell of visual token k, or with `extend` add it to the picked ones or take it
@@ -432,7 +461,8 @@ class ImagePanel(Panel):
             return MapOptions()  # what is missing, the figure says
         self._take_run(reading)
         view, layout, scene = self.workspace.view.current, reading.run.layout, self._scene
-        maps = self._source.maps(reading, "local", None, None)
+        workspace = self.workspace
+        maps = self._source.maps(reading, view.compare, workspace.baseline, workspace.paired)
         limits = self._source.limits(maps, reading, view)
         several = sum(each.image == scene.image for each in layout.views) > 1
         alone = several and len(scene.view_indices) == 1

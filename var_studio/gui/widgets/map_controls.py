@@ -147,6 +147,53 @@ class MapControls(QtWidgets.QWidget):
             self._view.set(**changes)
 
 
+class ControlsFold(QtWidgets.QToolButton):
+    """A button that holds the controls while there is no room for them; a click shows them."""
+
+    def __init__(self, controls: MapControls, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._controls = controls
+        self.folded = False
+        self.setText("View ▾")
+        self.setAutoRaise(True)
+        self.setObjectName("toggle")
+        self.setToolTip("Sinks, opacity, colours and scale of the map.")
+        self.setAccessibleName("How the map is shown")
+        self.popup = QtWidgets.QFrame(self, QtCore.Qt.WindowType.Popup)
+        self.popup.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
+        self.popup.setAccessibleName("How the map is shown")
+        row = QtWidgets.QHBoxLayout(self.popup)
+        row.setContentsMargins(10, 6, 10, 6)
+        self.clicked.connect(self._open)
+        self.hide()
+
+    def set_folded(self, folded: bool) -> bool:
+        """Take the controls in, or only let go of them: the caller places them. True if it is
+        another state than before."""
+        if folded == self.folded:
+            return False
+        self.folded = folded
+        self.popup.hide()
+        self.setVisible(folded)
+        layout = self.popup.layout()
+        assert layout is not None
+        if folded:
+            layout.addWidget(self._controls)
+            self._controls.show()
+        else:
+            layout.removeWidget(self._controls)
+        return True
+
+    def _open(self) -> None:
+        self.popup.adjustSize()
+        place = self.mapToGlobal(self.rect().bottomRight())
+        screen = self.screen().availableGeometry()
+        left = max(place.x() - self.popup.width(), screen.left())
+        self.popup.move(left, min(place.y() + 2, screen.bottom() - self.popup.height()))
+        self.popup.show()
+        self._controls.sinks.setFocus(QtCore.Qt.FocusReason.PopupFocusReason)
+
+
 class GammaSlider(QtWidgets.QWidget):
     """The exponent of the colours, 0.2 to 5 with 1 in the middle; a button goes back to 1."""
 
