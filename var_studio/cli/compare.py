@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from var_studio.analysis.compare import Comparison, compare
+from var_studio.analysis.matching import mismatch
 from var_studio.analysis.scores import ScoredToken, Scores, score
 from var_studio.cli.contents import without_effect
 from var_studio.cli.export import find_run, position_of
 from var_studio.cli.record import change_in_words, divergence
 from var_studio.cli.terminal import number
 from var_studio.errors import VarStudioError
+from var_studio.figures.answers import check_match
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session, open_session
 from var_studio.recording.tokens import Alternative, Token
@@ -66,14 +68,14 @@ def compared_in(
     chosen = None if run is None else find_run(session, run)
     first = _baseline(session, baseline, chosen)
     others = [other for other in session.runs if other.id != first.id]
-    asked = _prompt(first)
-    fitting = [other for other in others if _prompt(other) == asked]
+    fitting = [other for other in others if not mismatch(first, other)]
     fitting = [other for other in fitting if other.teacher in (None, first.id)]
     if chosen is not None:
+        check_match(first, chosen)
         if chosen.id not in {other.id for other in fitting}:
             raise VarStudioError(
-                f"{chosen.name} cannot be compared with {first.name}: it is the same run, or "
-                "answers another question.",
+                f"{chosen.name} cannot be compared with {first.name}: it was forced to the "
+                "answer of another run.",
                 "Choose another with --run or --baseline.",
             )
         alike = [other for other in fitting if other.interventions == chosen.interventions]
@@ -96,11 +98,6 @@ def _baseline(session: Session, name: str | None, chosen: Recording | None) -> R
                 return run
     plain = (run for run in session.runs if not run.interventions and run.teacher is None)
     return next(plain, None) or find_run(session, None)
-
-
-def _prompt(run: Recording) -> tuple[list[int], list[str]]:
-    tokens = [token.id for token in run.tokens[: run.prompt_length]]
-    return tokens, [image.sha256 for image in run.image_entries]
 
 
 def _compared(first: Recording, others: Sequence[Recording]) -> Iterator[Compared]:

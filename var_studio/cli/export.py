@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from var_studio.cli.interventions import changed_settings
 from var_studio.errors import VarStudioError
+from var_studio.figures.answers import ANSWERS, check_match
 from var_studio.figures.build import MapOptions
 from var_studio.figures.choice import RowOf
 from var_studio.figures.export import export_figure, files_of
@@ -25,6 +26,7 @@ def export(
     figure: str,
     out: Path,
     *,
+    compare_with: str | None,
     token: str | None,
     row_of: RowOf,
     layer: int | None,
@@ -60,6 +62,7 @@ def export(
         )
     with open_session(session) as opened:
         chosen = find_run(opened, run)
+        other, forced = _second(opened, chosen, compare_with, figure)
         settings = changed_settings(method_settings(chosen.interventions), settings_file, changes)
         written = export_figure(
             chosen,
@@ -73,6 +76,8 @@ def export(
             width=width,
             dpi=dpi,
             with_data=with_data,
+            compare_with=other,
+            forced=forced,
             options=MapOptions(
                 smooth=smooth,
                 gamma=gamma,
@@ -87,6 +92,25 @@ def export(
         )
     for path in written:
         print(path)
+
+
+def _second(
+    session: Session, run: Recording, name: str | None, figure: str
+) -> tuple[Recording | None, Recording | None]:
+    """The run to compare with, and for answers the one that scores them, if there are such."""
+    from var_studio.cli.compare import compared_in
+
+    if figure != ANSWERS:
+        return (None if name is None else find_run(session, name)), None
+    if name is not None:
+        check_match(run, find_run(session, name))
+    if run.interventions:
+        other = None if name is None else find_run(session, name)
+        if other is None or other.interventions:
+            return other, None
+        run, name = other, run.name
+    _, found = compared_in(session, run.name, name)
+    return found[0].free or found[0].forced, found[0].forced
 
 
 def find_run(session: Session, name: str | None) -> Recording:

@@ -32,7 +32,9 @@ class MismatchError(VarStudioError):
 def check_match(one: Recording, other: Recording) -> None:
     """Raise MismatchError unless the two runs asked the same of the same model."""
     if one.id == other.id:
-        raise MismatchError(f"{one.name} is one run.", "Choose another one to compare it with.")
+        raise MismatchError(
+            f"{one.name} cannot be compared with itself: it is the same run.", "Choose another."
+        )
     why = mismatch(one, other)
     if why:
         raise MismatchError(

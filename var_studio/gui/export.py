@@ -26,15 +26,20 @@ from PySide6.QtWidgets import (
 
 from var_studio.errors import VarStudioError
 from var_studio.gui import memory
+from var_studio.gui.models.answers import scored
 from var_studio.gui.models.problems import as_known
 
 if TYPE_CHECKING:
+    from var_studio.figures.map_rows import MapRows
+    from var_studio.figures.spec import Figure, Width
     from var_studio.gui.main_window import MainWindow
     from var_studio.gui.models.workspace import Workspace
     from var_studio.gui.panels.image import ImagePanel
+    from var_studio.recording.recording import Recording
 
 FIGURES = (
     ("map", "Map on the picture"),
+    ("answers", "Two answers"),
     ("heads", "Heads"),
     ("histogram", "φ histogram"),
     ("scatter", "φ × α (Fig. 3a)"),
@@ -166,8 +171,10 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
         name, width = dialog.figure.currentData(), dialog.width_of.currentData()
         if name == "map":
             image = cast("ImagePanel", window.area.panel("image"))
-            options = image.map_options(reading)
-            drawing = build_map(reading, width=width, options=options)
+            options, across = image.map_options(reading), _across(workspace)
+            drawing = build_map(reading, width=width, options=options, across=across)
+        elif name == "answers":
+            drawing = _answers(workspace, width)
         else:
             drawing = build(name, reading, width=width)
         for number, path in enumerate(dialog.paths()):
@@ -183,6 +190,31 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
     names = ", ".join(path.name for path in written)
     window.notices.show_notice("note", f"Exported {names}", f"to {written[0].parent}.")
     return written
+
+
+def _across(workspace: Workspace) -> MapRows | None:
+    """Both runs, where the maps on screen are global."""
+    if workspace.view.current.compare == "local" or workspace.reading is None:
+        return None
+    from var_studio.figures.map_rows import across_runs
+
+    return across_runs(workspace.reading, *_two_runs(workspace))
+
+
+def _answers(workspace: Workspace, width: Width) -> Figure:
+    from var_studio.figures.answers import build_answers
+
+    return build_answers(*_two_runs(workspace), scored(workspace), width=width)
+
+
+def _two_runs(workspace: Workspace) -> tuple[Recording, Recording]:
+    baseline, second = workspace.baseline, workspace.paired
+    if baseline is None or second is None:
+        raise VarStudioError(
+            "There is no second run to compare with.",
+            "Press Run pair (Ctrl+R), or choose Local in Image.",
+        )
+    return baseline, second
 
 
 def _combo(choices: tuple[tuple[str, str], ...], current: str, name: str) -> QComboBox:

@@ -266,8 +266,11 @@ class MainWindow(QMainWindow):
     def export_figure(self) -> None:
         """Export the figure of the panel in focus, or the map."""
         panel = self._panel_in_focus()
-        if panel is None or panel.figure_name is None:
-            panel = next((p for p in self.panels() if p.figure_name is not None), None)
+        figure = None if panel is None else panel.figure_name
+        if figure == "answers" and None in (self.workspace.baseline, self.workspace.paired):
+            figure = None
+        if figure is None:
+            panel = self.area.panel("image")
         if panel is not None:
             self.export_panel(panel)
 

@@ -188,3 +188,31 @@ def test_what_did_nothing_is_said(cli, picture, pair, tmp_path, monkeypatch):
     assert compared["without_effect"].endswith(said)
     # Control: with sinks nothing is said.
     assert "no token is a sink" not in cli("info", pair).out + cli("compare", pair).out
+
+
+def test_two_runs_are_drawn_as_one_figure(cli, pair, tmp_path):
+    ask = ["export", pair, "--token", "g0", "--with-data"]
+    both = ["--run", "baseline", "--compare-with", "VAR"]
+    outcome = cli(*ask, "--figure", "map", *both, "--out", tmp_path / "two.svg")
+    assert outcome.code == 0, outcome.err
+    assert cli(*ask, "--figure", "map", "--out", tmp_path / "one.svg").code == 0
+    assert cli("export", pair, "--figure", "answers", "--out", tmp_path / "words.svg").code == 0
+    drawn = {p.stem: p.read_text(encoding="utf-8") for p in tmp_path.glob("*.svg")}
+    assert "Global (two runs): baseline run “baseline”, second run “VAR”" in drawn["two"]
+    assert "Local (live): " in drawn["one"] and "Global (" not in drawn["one"]
+    with open_session(pair) as session:
+        words = session.runs[0].text.split()
+    assert words and all(f">{word}</text>" in drawn["words"] for word in words)
+    settings = json.loads((tmp_path / "two.json").read_text(encoding="utf-8"))
+    assert settings["comparison"] == "global (two runs)" and settings["run"] == "VAR"
+
+
+def test_runs_that_do_not_match_are_not_drawn_together(cli, session, pair, tmp_path):
+    for figure in ("map", "answers"):
+        ask = ["export", session, "--figure", figure, "--out", tmp_path / "x.svg"]
+        outcome = cli(*ask, "--run", "baseline", "--compare-with", "VAR")
+        assert_refused(outcome, "cannot be compared", "different pictures")
+    assert_refused(cli("compare", session, "--run", "VAR"), "different pictures")
+    ask = ["export", pair, "--figure", "heads", "--compare-with", "VAR"]
+    assert_refused(cli(*ask, "--out", tmp_path / "x.svg"), "shows one run")
+    assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,8 @@ from var_studio.cli.terminal import examples
 EXAMPLES = (
     examples(
         "var-studio export cup.vars --figure map --token g0 --layer 3 --head 5 --out map.pdf",
+        "var-studio export cup.vars --figure map --run baseline --compare-with VAR --out two.pdf",
+        "var-studio export cup.vars --figure answers --out answers.svg",
         "var-studio export cup.vars --figure heads --run VAR --with-data --out heads.svg",
         "var-studio export cup.vars --figure histogram --layer 3 --width column --out phi.png",
     )
@@ -30,6 +32,7 @@ EXAMPLES = (
 
 FigureName = Literal[
     "map",
+    "answers",
     "histogram",
     "heads",
     "scatter",
@@ -56,6 +59,14 @@ def export(
     head: Annotated[int | None, typer.Option(help="From 0. [default: mean over heads]")] = None,
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name or number. [default: the first]")
+    ] = None,
+    compare_with: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A second run of the same question: a map then is global (two runs). [default: "
+            "none; of answers the first other answer]",
+        ),
     ] = None,
     row: Annotated[
         Literal["query", "produced"],
@@ -118,7 +129,8 @@ def export(
     """Draw a figure of a session; needs no model. Prints the files written.
 
     Redistribution shown is local: the recorded row under the settings given here, else under
-    those of the run (where it has none, the defaults below). A file that exists is kept unless
+    those of the run (where it has none, the defaults below). With --compare-with a map is global:
+    the baseline's row, and the row that the second run used. A file that exists is kept unless
     --overwrite is given.
     """
     from var_studio.cli import export as exporting
@@ -129,6 +141,7 @@ def export(
         run,
         figure,
         out,
+        compare_with=compare_with,
         token=token,
         row_of=row,
         layer=layer,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QEvent, QSignalBlocker, Qt, QTimer, Signal
-from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
+from PySide6.QtCore import QEvent, QPointF, QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtGui import QHideEvent, QPainter, QPalette, QPixmap, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -73,6 +73,7 @@ class TranscriptPanel(Panel):
         "row from which the model chose the word."
     )
     empty_text = "Ask a question about a picture: the words will appear here, each one clickable."
+    figure_name = "answers"
 
     dead_token = Signal(str)  # why the clicked token cannot be selected
 
@@ -126,7 +127,8 @@ class TranscriptPanel(Panel):
         self.colour_line = HoverLine("")
         self.colour_line.setAccessibleName("What the colours mean")
         self.colour_line.set_quiet(True)
-        legend = QHBoxLayout()
+        self._legend = QWidget()
+        legend = QHBoxLayout(self._legend)
         legend.setContentsMargins(12, 0, 12, 3)
         legend.setSpacing(12)
         legend.addWidget(self.tint_bar)
@@ -136,7 +138,7 @@ class TranscriptPanel(Panel):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.scroller, 1)
-        column.addLayout(legend)
+        column.addWidget(self._legend)
         self._later = self._single_shot(0, self._scroll_to_end)
         self._laid_out: tuple[object, ...] = ()
         self._compared: Comparison | None = None
@@ -427,6 +429,20 @@ class TranscriptPanel(Panel):
 
     def _colour_chosen(self) -> None:
         self._workspace().view.set(colour_by=self.colour_by.currentData())
+
+    def picture(self) -> QPixmap:
+        """All words, also those that are scrolled away, and below them what the colours mean."""
+        words = self._paragraphs.grab()
+        legend = self._legend.grab()
+        ratio = words.devicePixelRatio()
+        whole = QPixmap(words.width(), words.height() + legend.height())
+        whole.setDevicePixelRatio(ratio)
+        whole.fill(self.palette().color(QPalette.ColorRole.Window))
+        painter = QPainter(whole)
+        painter.drawPixmap(0, 0, words)
+        painter.drawPixmap(QPointF(0, words.height() / ratio), legend)
+        painter.end()
+        return whole
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
