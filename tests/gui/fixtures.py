@@ -140,3 +140,22 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     monkeypatch.setattr(generation, "record", held.wrap(generation.record))
     yield held
     held.open()
+
+
+def tick(qtbot: QtBot, window: MainWindow, kind: str) -> None:
+    """Click the box of an intervention, wherever it is scrolled to."""
+    row = window.setup.interventions.rows[kind]
+    window.setup.scroller.ensureWidgetVisible(row.box)
+    settle(qtbot)
+    place = QtCore.QPoint(8, row.box.height() // 2)
+    qtbot.mouseClick(row.box, QtCore.Qt.MouseButton.LeftButton, pos=place)
+    settle(qtbot)
+
+
+def choose(qtbot: QtBot, combo: QtWidgets.QComboBox, key: str) -> None:
+    """Choose an entry with the keyboard, as a person does."""
+    combo.setFocus()
+    steps = combo.findData(key) - combo.currentIndex()
+    for _ in range(abs(steps)):
+        qtbot.keyClick(combo, QtCore.Qt.Key.Key_Down if steps > 0 else QtCore.Qt.Key.Key_Up)
+    settle(qtbot)

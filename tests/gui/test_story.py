@@ -14,6 +14,7 @@ from tests.gui.fixtures import (
     IGNORE_QT,
     PATIENCE,
     Gate,
+    choose,
     click_word,
     demo,  # noqa: F401
     gate,  # noqa: F401
@@ -97,9 +98,9 @@ def test_ask_look_change_compare_save_reopen(
     click_word(qtbot, transcript.answer, 0)
 
     # The other row of the same word.
-    _choose(transcript.row_of, "produced", qtbot)
+    choose(qtbot, transcript.row_of, "produced")
     assert workspace.query == query - 1
-    _choose(transcript.row_of, "query", qtbot)
+    choose(qtbot, transcript.row_of, "query")
     assert workspace.query == query
 
     # Change τ at the slider's number: sinks follow; undo brings them back.
@@ -254,15 +255,6 @@ def test_a_run_made_with_another_intervention_is_shown_in_words(
     assert listed[1].startswith("image hidden from all but the image-centric heads")
     assert listed[2].startswith("contrastive decoding") and "p 0.3" in listed[3]
     assert notices(window) == []
-
-
-def _choose(combo: QtWidgets.QComboBox, key: str, qtbot: QtBot) -> None:
-    """Choose an entry with the keyboard, as a person does."""
-    combo.setFocus()
-    steps = combo.findData(key) - combo.currentIndex()
-    for _ in range(abs(steps)):
-        qtbot.keyClick(combo, Key.Key_Down if steps > 0 else Key.Key_Up)
-    settle(qtbot)
 
 
 def test_slider_drag_is_one_undo_step(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
