@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+LIBRARIES = {
+    "accelerate": "accelerate",
+    "matplotlib": "matplotlib",
+    "numcodecs": "numcodecs",
+    "PIL": "pillow",
+    "pyqtgraph": "pyqtgraph",
+    "PySide6": "PySide6-Essentials",
+    "shiboken6": "PySide6-Essentials",
+    "torch": "torch",
+    "transformers": "transformers",
+    "zarr": "zarr",
+}
+"""Modules that may be missing while the others do their work, and the package of each."""
+
 
 class VarStudioError(Exception):
     """Something a caller can expect; the window and the command line show ``str()`` of it.
@@ -18,3 +32,21 @@ class VarStudioError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what} {self.next_step}".strip()
+
+
+def missing_library(error: BaseException) -> VarStudioError | None:
+    """What to install where a library that we need is not there or broken; None: another error."""
+    if not isinstance(error, ImportError):
+        return None
+    name = (error.name or "").split(".")[0]
+    package = LIBRARIES.get(name)
+    if package is None:
+        return None
+    if isinstance(error, ModuleNotFoundError):
+        return VarStudioError(
+            f"This needs {name}, which is not installed.", f"Install it: pip install {package}"
+        )
+    why = " ".join(str(error).split())
+    return VarStudioError(
+        f"This needs {name}, which cannot be loaded ({why}).", f"Reinstall {package}."
+    )

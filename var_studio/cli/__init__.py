@@ -13,24 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from var_studio.errors import VarStudioError
+from var_studio.errors import VarStudioError, missing_library
 
 DEBUG = "VAR_STUDIO_DEBUG"
 """Set to anything: unexpected errors show their traceback."""
-
-LIBRARIES = {
-    "accelerate": "accelerate",
-    "matplotlib": "matplotlib",
-    "numcodecs": "numcodecs",
-    "PIL": "pillow",
-    "pyqtgraph": "pyqtgraph",
-    "PySide6": "PySide6-Essentials",
-    "shiboken6": "PySide6-Essentials",
-    "torch": "torch",
-    "transformers": "transformers",
-    "zarr": "zarr",
-}
-"""Modules that may be missing while the others do their work, and the package of each."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = missing_library(error)
         if missing is None:
             raise
-        return _complain(missing)
+        return _complain(str(missing))
     from var_studio.cli.terminal import complain, usage_error
 
     try:
@@ -70,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         said = usage_error(error) or missing_library(error)
         if said is not None:
-            return complain(said)
+            return complain(str(said))
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             return _quiet_end()
         if os.environ.get(DEBUG):
@@ -108,7 +94,9 @@ def _window() -> Callable[[Path | None, bool, bool], int]:
         if missing is None:
             raise
         # Without Qt the rest still works.
-        raise VarStudioError(missing, "Or use `var-studio demo`, which needs no window.") from error
+        raise VarStudioError(
+            str(missing), "Or use `var-studio demo`, which needs no window."
+        ) from error
     return run_window
 
 
@@ -126,20 +114,6 @@ def _plain_window(arguments: Sequence[str]) -> tuple[Path | None, bool, bool] | 
         return None
     demo, quit_after = (name in rest for name in flags)
     return (Path(files[0]) if files else None, demo, quit_after)
-
-
-def missing_library(error: Exception) -> str | None:
-    """What to install where a library that we need is not there or broken; None: another error."""
-    if not isinstance(error, ImportError):
-        return None
-    name = (error.name or "").split(".")[0]
-    package = LIBRARIES.get(name)
-    if package is None:
-        return None
-    if isinstance(error, ModuleNotFoundError):
-        return f"This needs {name}, which is not installed. Install it: pip install {package}"
-    why = " ".join(str(error).split())
-    return f"This needs {name}, which cannot be loaded ({why}). Reinstall {package}."
 
 
 def _print_what_can_be_printed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from var_studio.errors import VarStudioError
+from var_studio.errors import VarStudioError, missing_library
 
 
 class UnexpectedError(VarStudioError):
@@ -20,10 +20,11 @@ class WontFitError(VarStudioError):
 
 
 def as_known(error: BaseException) -> VarStudioError:
-    """The error itself if it is one a user can expect, else a wrapper that keeps its traceback."""
+    """The error itself if it is one a user can expect, else what to install, or a wrapper that
+    keeps its traceback."""
     if isinstance(error, VarStudioError):
         return error
-    known = UnexpectedError(
+    known = missing_library(error) or UnexpectedError(
         f"Something went wrong inside VAR Studio: {type(error).__name__}: {error}.",
         "Your recordings are kept; the details help whoever repairs it.",
     )

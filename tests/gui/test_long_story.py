@@ -1,0 +1,394 @@
+"""The whole of a researcher's afternoon, by the mouse, by the keyboard alone, with two pictures.
+
+Nothing is done but by clicks and keys on widgets; what is on screen is compared with NumPy on the
+arrays of the recording. Only the system's own file dialogs, which no test can click, are answered.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PySide6 import QtCore, QtWidgets
+from pytestqt.qtbot import QtBot
+
+from tests.gui.fixtures import (
+    IGNORE_QT,
+    choose,
+    click_word,
+    demo,  # noqa: F401
+    notices,
+    press,
+    settle,
+    wait_idle,
+    window,  # noqa: F401
+)
+from tests.gui.panel_stage import move_mouse
+from tests.gui.story_state import state_of
+from tests.gui.test_head_picking import drag
+from tests.gui.test_hidden_tabs import tab_of
+from var_studio.gui.export import ExportDialog
+from var_studio.gui.main_window import MainWindow
+from var_studio.gui.panels.heads import HeadsPanel
+from var_studio.gui.panels.image import ImagePanel
+from var_studio.gui.panels.phi_histogram import PhiHistogramPanel
+from var_studio.gui.panels.regions import RegionsPanel
+from var_studio.recording.recording import Recording
+from var_studio.recording.settings import Redistribution
+
+pytestmark = IGNORE_QT
+Key = QtCore.Qt.Key
+LEFT = QtCore.Qt.MouseButton.LeftButton
+CONTROL = QtCore.Qt.KeyboardModifier.ControlModifier
+SHIFT = QtCore.Qt.KeyboardModifier.ShiftModifier
+NONE = QtCore.Qt.KeyboardModifier.NoModifier
+Floats = npt.NDArray[np.floating[Any]]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+# ----------------------------------------------------------------------------- by hand, in NumPy
+def row_of(run: Recording, position: int) -> Floats:
+    """The attention row of the token at `position`, (L, H, keys)."""
+    (query,) = np.flatnonzero(run.query_positions == position)
+    return np.asarray(run.attention(int(query)), np.float64)
+
+
+def visual_of(run: Recording) -> npt.NDArray[np.int64]:
+    return np.array([t.position for t in run.tokens if t.role == "visual"])
+
+
+def sinks_by_layer(run: Recording, tau: float) -> list[int]:
+    """Visual sinks of each layer: φ ≥ τ."""
+    visual = visual_of(run)
+    return [int((run.phi(layer)[visual] >= tau).sum()) for layer in range(run.n_layers)]
+
+
+def redistributed(run: Recording, position: int, settings: Redistribution) -> Floats:
+    """Section 5.2 row by row: the visual part (L, H, V) after the budget went to the image, or to
+    the region. The last layer is left alone (Section 6.1)."""
+    row, visual = row_of(run, position), visual_of(run)
+    tau, rho, mass, p = settings.tau, settings.rho, settings.mass_min, settings.p
+    assert tau is not None
+    region = settings.region if settings.target == "region" else range(len(visual))
+    after = row.copy()
+    target = [int(visual[k]) for k in sorted(region)]
+    for layer in range(run.n_layers - 1):
+        phi = run.phi(layer)[: row.shape[-1]]
+        sinks = [j for j in range(row.shape[-1]) if phi[j] >= tau]
+        to = [j for j in target if j not in sinks]
+        for head in range(run.n_heads):
+            alpha = row[layer, head]
+            image = sum(alpha[j] for j in visual)
+            good = sum(alpha[j] for j in visual if j not in sinks)
+            pool = sum(alpha[j] for j in to)
+            if image < mass or good / image < rho or pool == 0:
+                continue
+            budget = p * sum(alpha[j] for j in sinks)
+            for j in sinks:
+                after[layer, head, j] = (1 - p) * alpha[j]
+            for j in to:
+                after[layer, head, j] = alpha[j] * (1 + budget / pool)
+    return after[..., visual]
+
+
+# ------------------------------------------------------------------------------------- the hands
+class Hands:
+    """Clicks and keys on the window, as a person makes them."""
+
+    def __init__(self, window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+        self.window, self.qtbot = window, qtbot
+
+    def key(self, key: Key, held: QtCore.Qt.KeyboardModifier = NONE) -> None:
+        """Press a key where the focus is."""
+        app = QtWidgets.QApplication
+        widget = app.activeModalWidget() or self.window
+        self.qtbot.keyClick(app.focusWidget() or widget, key, held)
+        settle(self.qtbot)
+
+    def type(self, text: str) -> None:
+        """Type where the focus is."""
+        focus = QtWidgets.QApplication.focusWidget()
+        assert focus is not None
+        self.qtbot.keyClicks(focus, text)
+        settle(self.qtbot)
+
+    def back_to_the_window(self) -> None:
+        """What a window manager does when a dialog closes."""
+        self.window.activateWindow()
+        self.qtbot.waitUntil(self.window.isActiveWindow)
+
+    def tab_to(self, wanted: QtWidgets.QWidget) -> None:
+        """Press Tab until the focus is there."""
+        for _ in range(120):
+            if wanted.hasFocus():
+                return
+            self.key(Key.Key_Tab)
+        raise AssertionError(f"Tab never comes to {wanted.accessibleName() or wanted}")
+
+    def command(self, letters: str) -> None:
+        """Call a command by the palette."""
+        self.key(Key.Key_K, CONTROL)
+        self.type(letters)
+        self.key(Key.Key_Return)
+
+    def click_tab(self, title: str) -> None:
+        bar, index = tab_of(self.window, title)
+        self.qtbot.mouseClick(bar, LEFT, pos=bar.tabRect(index).center())
+        settle(self.qtbot)
+
+    def stroke(self, widget: QtWidgets.QWidget, *points: QtCore.QPointF) -> None:
+        """Press at the first point, draw through the others, let go."""
+        self.qtbot.mousePress(widget, LEFT, pos=points[0].toPoint())
+        for point in points[1:]:
+            move_mouse(widget, point, buttons=True)
+            settle(self.qtbot)
+        self.qtbot.mouseRelease(widget, LEFT, pos=points[-1].toPoint())
+        settle(self.qtbot)
+
+
+def image_of(window: MainWindow) -> ImagePanel:  # noqa: F811
+    panel = window.area.panel("image")
+    assert isinstance(panel, ImagePanel)
+    return panel
+
+
+def cell_middle(panel: ImagePanel, run: Recording, k: int, moment: str = "before") -> Any:
+    """Where the middle of visual token k's box is drawn: the picture is fitted and centred."""
+    view = panel.views[moment]
+    width, height = run.layout.image_sizes[0]
+    left, top, right, bottom = run.layout.boxes[k]
+    scale = min(view.width() / width, view.height() / height)
+    return QtCore.QPointF(
+        (view.width() - scale * width) / 2 + scale * (left + right) / 2,
+        (view.height() - scale * height) / 2 + scale * (top + bottom) / 2,
+    )
+
+
+def shown_values(qtbot: QtBot, panel: ImagePanel, moment: str) -> Floats:
+    """The values of the map on screen."""
+    view = panel.views[moment]
+    qtbot.waitUntil(lambda: view.isVisible() and view._values is not None)
+    return np.asarray(view._values)
+
+
+def answer_dialogs(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """The system's file dialogs give this file."""
+    for name in ("getSaveFileName", "getOpenFileName"):
+        monkeypatch.setattr(QtWidgets.QFileDialog, name, lambda *_, **__: (str(path), ""))
+
+
+# ------------------------------------------------------------------------------------ the stories
+def test_an_afternoon_with_the_mouse(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    window, workspace = demo, demo.workspace  # noqa: F811
+    hands, selection, transcript = Hands(demo, qtbot), workspace.selection, demo.transcript
+    image, heads = image_of(window), window.area.panel("heads")
+    histogram = window.area.panel("phi_histogram")
+    assert isinstance(heads, HeadsPanel) and isinstance(histogram, PhiHistogramPanel)
+
+    # Ask, and click a word: the map is that of the recording.
+    press(qtbot, window.setup.run_button)
+    wait_idle(qtbot, window)
+    (baseline,) = workspace.runs
+    visual = visual_of(baseline)
+    position = click_word(qtbot, transcript.answer, 0)
+    before = row_of(baseline, position)[..., visual]
+    np.testing.assert_allclose(shown_values(qtbot, image, "before"), before.mean((0, 1)), atol=1e-6)
+
+    # Drag τ in the histogram: sinks follow, in every panel.
+    view = histogram.histogram
+    middle = view.plot_rect().center().y()
+    to = [QtCore.QPointF(view.x_of(tau), middle) for tau in (workspace.method.tau, 3.0, 1.5, 2.0)]
+    hands.stroke(view.viewport(), *to)
+    tau = workspace.method.tau
+    assert tau == pytest.approx(2.0, abs=view.phi_at(201.0) - view.phi_at(200.0) + 0.006)
+    by_layer = sinks_by_layer(baseline, tau)
+    assert by_layer != sinks_by_layer(baseline, baseline.tau_default), "τ makes no difference here"
+    assert workspace.reading is not None
+    assert workspace.reading.n_visual_sinks.tolist() == by_layer
+    assert f"{by_layer[selection.layer]} visual" in view._caption
+
+    # Run the pair with that τ; compare the two runs: before, after, difference; Space flips.
+    press(qtbot, window.setup.run_pair_button)
+    wait_idle(qtbot, window)
+    changed, forced = workspace.runs[1:]
+    assert changed.redistribution is not None and forced.teacher == baseline.id
+    assert changed.redistribution.tau == tau
+    click_word(qtbot, transcript.answer, 0)
+    choose(qtbot, image.compare, "run")
+    # What the second run's model went on with, not what its attention was before that.
+    after = redistributed(changed, position, changed.redistribution)
+    qtbot.keyClick(window, Key.Key_Space)
+    settle(qtbot)
+    np.testing.assert_allclose(shown_values(qtbot, image, "after"), after.mean((0, 1)), atol=1e-6)
+    press(qtbot, image.shown.button("difference"))
+    settle(qtbot)
+    moved = (after - before).mean((0, 1))
+    np.testing.assert_allclose(shown_values(qtbot, image, "difference"), moved, atol=1e-6)
+    assert np.abs(moved).max() > 1e-4
+    press(qtbot, image.shown.button("before"))
+    choose(qtbot, image.compare, "local")
+    settle(qtbot)
+
+    # Paint a region: a rectangle over 2 × 2 cells, then two more with the brush.
+    cols = baseline.layout.views[0].tokens.shape[1]
+    assert (baseline.layout.views[0].tokens == np.arange(100).reshape(10, cols)).all()
+    press(qtbot, image.tools.buttons["rectangle"])
+    canvas = image.views["before"]
+    size = cell_middle(image, baseline, 1) - cell_middle(image, baseline, 0)
+    corner = QtCore.QPointF(size.x(), size.x()) * 0.45
+    first, last = cell_middle(image, baseline, 33), cell_middle(image, baseline, 44)
+    hands.stroke(canvas, first - corner, (first + last) / 2, last + corner)
+    press(qtbot, image.tools.buttons["brush"])
+    hands.stroke(canvas, *(cell_middle(image, baseline, k) for k in (45, 46)))
+    assert workspace.regions.active is not None
+    region = {33, 34, 43, 44, 45, 46}
+    assert set(workspace.regions.active.tokens) == region
+    press(qtbot, image.tools.buttons["select"])
+
+    # Steer the budget there: at once in this row, then in a run.
+    hands.click_tab("Regions")
+    regions = window.area.panel("regions")
+    assert isinstance(regions, RegionsPanel)
+    press(qtbot, regions.steer)
+    press(qtbot, image.shown.button("after"))
+    settle(qtbot)
+    method = workspace.method.current
+    assert method.target == "region" and set(method.region) == region
+    steered = redistributed(baseline, position, method).mean((0, 1))
+    np.testing.assert_allclose(shown_values(qtbot, image, "after"), steered, atol=1e-6)
+    chosen = sorted(region)
+    assert steered[chosen].sum() > before.mean((0, 1))[chosen].sum(), "the region gains nothing"
+    press(qtbot, window.setup.run_var_button)
+    wait_idle(qtbot, window)
+    by_region = workspace.runs[-1]
+    assert by_region.redistribution is not None
+    assert set(by_region.redistribution.region) == region and len(workspace.runs) == 4
+
+    # Reverse view: a click on a cell colours the words by how much they look there.
+    click_word(qtbot, transcript.answer, 0)
+    press(qtbot, image.shown.button("before"))
+    settle(qtbot)
+    where = cell_middle(image, baseline, 44).toPoint()
+    qtbot.mouseClick(image.views["before"], LEFT, pos=where)
+    settle(qtbot)
+    assert selection.cells == {44} and workspace.view.current.colour_by == "reverse"
+    alpha = before[..., 44]
+    best = np.unravel_index(alpha.argmax(), alpha.shape)
+    assert workspace.reading is not None
+    np.testing.assert_allclose(workspace.reading.on_cells({44}), alpha, atol=1e-6)
+    row = baseline.generated_positions.tolist().index(position)
+    shown_alpha = transcript.answer.tokens.index(row).data(QtCore.Qt.ItemDataRole.ToolTipRole)
+    assert shown_alpha, "a word says how much it looks there"
+
+    # Heads by a rubber band: their mean is on the map.
+    atlas = heads.atlas
+    drag(qtbot, atlas, atlas.cell_rect(2, 1).center(), atlas.cell_rect(4, 3).center())
+    settle(qtbot)
+    band = [(layer, head) for layer in (2, 3, 4) for head in (1, 2, 3)]
+    assert selection.heads == set(band)
+    mean = np.mean([before[head] for head in band], axis=0)
+    np.testing.assert_allclose(shown_values(qtbot, image, "before"), mean, atol=1e-6)
+    assert best[0] < baseline.n_layers
+
+    # Undo all of it, and make it again: the same state, step by step.
+    def known() -> tuple[Any, ...]:
+        active = workspace.regions.active
+        return (
+            workspace.method.tau,
+            workspace.method.current.target,
+            frozenset(active.tokens if active else ()),
+            selection.cells,
+            selection.heads,
+        )
+
+    there, seen = known(), [known()]
+    while window.actions_by_name["undo"].isEnabled() and len(seen) < 60:
+        qtbot.keyClick(window, Key.Key_Z, CONTROL)
+        settle(qtbot)
+        seen.append(known())
+    nothing: frozenset[int] = frozenset()
+    in_order = [
+        (tau, "region", frozenset(region), frozenset({44}), frozenset(band)),
+        (tau, "region", frozenset(region), frozenset({44}), nothing),
+        (tau, "region", frozenset(region), nothing, nothing),
+        (tau, "visual", frozenset(region), nothing, nothing),
+        (tau, "visual", frozenset({33, 34, 43, 44}), nothing, nothing),
+        (tau, "visual", nothing, nothing, nothing),
+        (baseline.tau_default, "visual", nothing, nothing, nothing),
+    ]
+    steps = iter(seen)
+    assert all(step in steps for step in in_order), seen
+    for _ in range(len(seen)):
+        qtbot.keyClick(window, Key.Key_Z, CONTROL | SHIFT)
+        settle(qtbot)
+    assert known() == there
+
+    # Export the panel in focus: the heads that the rubber band was drawn over.
+    hands.key(Key.Key_E, CONTROL)
+    (dialog,) = window.findChildren(ExportDialog)
+    dialog.file.selectAll()
+    qtbot.keyClicks(dialog.file, str(tmp_path / "fig"))
+    press(qtbot, dialog.export_button)
+    settle(qtbot)
+    assert (tmp_path / "fig.pdf").read_bytes().startswith(b"%PDF")
+    arrays = np.load(tmp_path / "fig.npz")
+    phi, mass = baseline.phi(), before.sum(-1)
+    good = np.where(phi[:, None, visual] >= tau, 0, before).sum(-1)
+    np.testing.assert_allclose(arrays["visual_mass"], mass, atol=1e-5)
+    np.testing.assert_allclose(arrays["non_sink_ratio"], good / mass, atol=1e-5)
+
+    # Save, close, open again in another window, and where no model can be loaded.
+    saved = tmp_path / "afternoon.vars"
+    answer_dialogs(monkeypatch, saved)
+    hands.back_to_the_window()
+    hands.key(Key.Key_S, CONTROL)
+    qtbot.waitUntil(lambda: not window.files.saving and saved.exists(), timeout=20_000)
+    settle(qtbot)
+    state = state_of(window)
+    hands.key(Key.Key_Q, CONTROL)
+    assert not window.isVisible()
+    again = MainWindow()
+    qtbot.addWidget(again)
+    again.resize(1400, 900)
+    again.show()
+    qtbot.waitUntil(again.isActiveWindow)
+    qtbot.keyClick(again, Key.Key_O, CONTROL)
+    settle(qtbot)
+    assert state_of(again) == state
+    assert notices(again) == [] and not again.isWindowModified()
+    again.close()
+    told = told_without_torch(saved)
+    assert told["state"] == state
+    assert told["imported"] == []
+    rest = set(window.area.docks) - set(told["panels"])
+    assert rest == set(), f"panels that show nothing: {rest}"
+    (said,) = told["notices"]
+    assert "torch" in said and "pip install torch" in said and "wrong" not in said
+
+
+def told_without_torch(path: Path) -> dict[str, Any]:
+    """What a window shows of the session in a process that cannot import torch."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.gui.story_state", str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("STATE ")]
+    told: dict[str, Any] = json.loads(line.removeprefix("STATE "))
+    assert told["opened"]
+    return told
