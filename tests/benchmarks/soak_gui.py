@@ -88,12 +88,12 @@ class Soak:
         appearance = Appearance()
         appearance.apply()
         self.window = MainWindow(appearance)
+        self.window.controller.state_changed.connect(self.collector.follow)
         self.window.resize(1400, 900)
         self.window.show()
         self.spin(0.1)
         self.window.start()
         self.wait(lambda: self.window.controller.model is not None)
-        self.collector.freeze()
 
     def spin(self, seconds: float) -> None:
         """Let the event loop run."""

@@ -57,8 +57,7 @@ def main(
             print(json.dumps(line), flush=True)
             window.close()
             return
-        window.controller.model_loaded.connect(collector.freeze)
-        window.controller.state_changed.connect(collector.thaw_before)
+        window.controller.state_changed.connect(collector.follow)
         window.start("demo" if demo or not _is_model(file) else str(file))
         if file is not None and not _is_model(file):
             window.intake.take_files([Path(file)])

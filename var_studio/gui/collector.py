@@ -25,6 +25,7 @@ class Collector(QObject):
         self._original: Any = None
         self._was_enabled = True
         self._asked = threading.Event()
+        self._waiting = False
 
     def start(self) -> None:
         """Take collection over."""
@@ -54,19 +55,15 @@ class Collector(QObject):
         if self._was_enabled:
             gc.enable()
 
-    def freeze(self) -> None:
-        """After the model's libraries are loaded: their million objects are looked at no more."""
-        gc.collect()
-        gc.freeze()
-
     @Slot(str)
-    def thaw_before(self, state: str) -> None:
-        """When another model is loaded, what belongs to the old one must be found again."""
-        if state == "loading":
-            gc.unfreeze()
+    def follow(self, state: str) -> None:
+        """Wait while a model is loaded: its libraries make half a million objects that stay."""
+        self._waiting = state == "loading"
 
     @Slot()
     def _collect_some(self) -> None:
+        if self._waiting:
+            return
         if self._asked.is_set():
             self._asked.clear()
             gc.collect()

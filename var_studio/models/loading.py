@@ -104,8 +104,7 @@ def load_model(
         run_its_code = check_remote_code(checkpoint, trust_remote_code)
     packed = check_quantization(quantization, checkpoint.config)
     with load_errors(checkpoint, device):
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
+        _import_libraries()
     place = choose_device(device, checkpoint.weight_bytes)
     plan = _Plan(checkpoint, place, choose_dtype(dtype, checkpoint, place), packed, run_its_code)
     tell("weights")
@@ -127,6 +126,15 @@ def check_libraries() -> None:
             raise MissingLibraryError(
                 f"Models need {name}, which is not installed.", f"Install it: pip install {name}"
             )
+
+
+def _import_libraries() -> None:
+    """All of torch and transformers that every model needs: seconds, before the weights."""
+    import torch  # noqa: F401
+    import transformers
+
+    for name in ("AutoModelForImageTextToText", "AutoProcessor"):
+        getattr(transformers, name)  # it imports when first asked
 
 
 def _load_weights(plan: _Plan) -> Any:

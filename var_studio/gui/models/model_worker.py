@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -154,6 +155,11 @@ class ModelWorker(QObject):
             self.released.emit()
 
     def _tell_loading(self, progress: Any) -> None:
+        if progress.stage == "weights" and not gc.get_freeze_count():
+            # The libraries are there, the model is not: their objects stay, and to look at them in
+            # each full collection would stop the window for a third of a second. Once in a
+            # process: later there may be a model that was let go among what is set aside.
+            gc.freeze()
         # Floats: a download in bytes overflows a C int.
         self.load_progress.emit(progress.stage, float(progress.done), float(progress.total))
 
