@@ -206,7 +206,8 @@ class Bench:
             self.workspace.view.set(shown=shown)
             for name, change in drags(self.workspace).items():
                 self.rest()
-                names = ["image"] if name == "opacity" else ["image", "grid"]
+                # Only τ and ρ change what the grid shows: r, and the outlines.
+                names = ["image", "grid"] if name in "τρ" else ["image"]
                 times = [
                     self.painted.time_until(lambda c=change, s=step: c(s), names)
                     for step in np.linspace(0.1, 0.9, self.args.steps)

@@ -76,9 +76,14 @@ class AtlasView(HeadPicking):
         colours: str,
         aspect: float | None,
     ) -> None:
-        same = values is self._values and limits[1] is self._limits[1]
+        same = values is self._values and limits[0] == self._limits[0]
+        # A limit of each head is an array: the same one, or another.
+        one = isinstance(limits[1], float) and limits[1] == self._limits[1]
+        same = same and (one or limits[1] is self._limits[1])
         if not same or aspect is None:
             self._indices = None
+        if same and colours == self._colours and aspect == self._aspect:
+            return
         shape = (int(values.shape[0]), int(values.shape[1]))
         if shape != self._shape:
             self._shape = shape
@@ -89,7 +94,11 @@ class AtlasView(HeadPicking):
 
     def set_outlined(self, outlined: npt.NDArray[np.bool_] | None) -> None:
         """Outline the heads where (L, H) is True: the image-centric ones."""
-        self._outlined = outlined
+        before, self._outlined = self._outlined, outlined
+        if outlined is before or (
+            outlined is not None and before is not None and np.array_equal(outlined, before)
+        ):
+            return
         self._image = None
         self.update()
 
@@ -133,7 +142,7 @@ class AtlasView(HeadPicking):
     def grid(self) -> tuple[QtCore.QPoint, CellShape]:
         """Top left of the cells in this widget, and the size of one cell (device pixels)."""
         ratio = self.devicePixelRatioF()
-        key = (self._shape, self._aspect, self.width(), self.height(), ratio, self.font().key())
+        key = (self._shape, self._aspect, self.width(), self.height(), ratio)
         if key != self._grid_key:
             self._grid_key, self._grid = key, self._measure()
         return self._grid
@@ -312,6 +321,9 @@ class AtlasView(HeadPicking):
         """Redraw in the colours of the new palette."""
         if event.type() == QtCore.QEvent.Type.PaletteChange:
             self._image = None
+            self.update()
+        elif event.type() == QtCore.QEvent.Type.FontChange:
+            self._grid_key = self._axes_key = ()
             self.update()
         super().changeEvent(event)
 

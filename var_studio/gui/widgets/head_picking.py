@@ -46,6 +46,11 @@ class HeadPicking(QtWidgets.QWidget):
         self._base: frozenset[Head] = frozenset()
         self._mode = _MODIFIER.NoModifier
         self._hovered: Head = NO_HEAD
+        # Whoever listens to `picked` mostly has more to show: both in one paint.
+        self._mark_later = QtCore.QTimer(self)
+        self._mark_later.setSingleShot(True)
+        self._mark_later.setInterval(0)
+        self._mark_later.timeout.connect(self.update)
 
     # ------------------------------------------------------------------- for subclasses to say
     def between(self, first: Head, last: Head) -> frozenset[Head]:
@@ -64,10 +69,6 @@ class HeadPicking(QtWidgets.QWidget):
         """The head of this number in every layer."""
         raise NotImplementedError
 
-    def selection_changed(self) -> None:
-        """Called when other heads are selected, or the frame moved."""
-        self.update()
-
     # -------------------------------------------------------------------------- what is picked
     def set_selected(self, heads: Iterable[Head]) -> None:
         """Mark the heads that are selected; emits nothing."""
@@ -76,7 +77,7 @@ class HeadPicking(QtWidgets.QWidget):
             (self._cursor,) = heads
         if heads != self._selected:
             self._selected = heads
-            self.selection_changed()
+            self.update()
 
     def forget_beyond(self, layers: int, heads: int) -> None:
         """Another model is shown: let go of heads that it does not have."""
@@ -109,7 +110,6 @@ class HeadPicking(QtWidgets.QWidget):
             return
         self._reached = place
         self._pick(self.between(self._pressed, place), self._base, self._mode, self._pressed[0])
-        self.update()
 
     def _pick(
         self,
@@ -126,10 +126,9 @@ class HeadPicking(QtWidgets.QWidget):
 
     def _say(self, heads: frozenset[Head], layer: int) -> None:
         # Marked at once: the next click may come before anybody has answered.
-        if heads != self._selected:
-            self._selected = heads
-            self.selection_changed()
+        self._selected = heads
         self.picked.emit(heads, layer)
+        self._mark_later.start()
 
     def hover(self, head: Head) -> None:
         """The pointer is on a head, or on none."""
@@ -142,8 +141,10 @@ class HeadPicking(QtWidgets.QWidget):
     def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:
         """The drag is over."""
         if event.button() == QtCore.Qt.MouseButton.LeftButton:
+            banded = self.stretched is not None
             self._pressed = None
-            self.update()
+            if banded:
+                self.update()
 
     def leaveEvent(self, event: QtCore.QEvent) -> None:
         """The pointer is on no head any more."""
@@ -169,8 +170,9 @@ class HeadPicking(QtWidgets.QWidget):
             self._say(frozenset(), -1)
         elif key in _ARROWS:
             self._cursor = here = self.moved(here, *_ARROWS[key])
-            self.selection_changed()
-            if not control:
+            if control:
+                self.update()
+            else:
                 # Shift adds; a head that is in already stays in.
                 self._pick(frozenset({here}), self._selected, held, here[0])
         elif key in (QtCore.Qt.Key.Key_Return, QtCore.Qt.Key.Key_Enter):
