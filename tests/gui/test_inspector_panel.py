@@ -52,9 +52,9 @@ def test_every_row_says_what_the_layout_and_the_row_say(qtbot: QtBot, run: Recor
             f"{120 + 50 * col}–{170 + 50 * col}",
             f"{40 * row}–{40 * row + 40}",
         ]
-        assert float(texts[ALPHA]) == pytest.approx(alpha[k], rel=6e-3)
+        assert float(texts[ALPHA]) == pytest.approx(alpha[k], abs=5.1e-7, rel=0)
         assert int(texts[RANK]) == 1 + int((alpha > alpha[k] + 1e-9).sum())
-        assert float(texts[PHI]) == pytest.approx(float(phi[position]), rel=6e-3)
+        assert float(texts[PHI]) == pytest.approx(float(phi[position]), abs=5.1e-4, rel=0)
         assert texts[SINK] == ("sink" if phi[position] >= run.tau_default else "")
     assert panel.unseen.text() == "Never seen, in pixels: 0–120 × 0–400, 520–640 × 0–400"
     assert panel.summary.text() == "80 patches · 1 view · positions 6–85"

@@ -14,6 +14,7 @@ from tests.gui.fixtures import PATIENCE, demo, wait_idle, window  # noqa: F401
 from tests.gui.panel_stage import settle, stage
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels.next_token import NextTokenPanel
+from var_studio.gui.widgets.candidates_view import percent
 from var_studio.recording.recording import Recording
 from var_studio.recording.tokens import Token
 
@@ -191,3 +192,9 @@ def test_a_pair_of_the_demo_is_compared_at_every_word(
         before, after = baseline.tokens[position], forced.tokens[position]
         assert change == pytest.approx(after.logprob - before.logprob)  # type: ignore[operator]
     assert len(colours.values(baseline)) == len(baseline.generated_positions)
+
+
+def test_a_probability_has_one_sign_before_it() -> None:
+    assert percent(0.25, None) == "25.0 %" and percent(None, 0.003) == "≤ 0.30 %"
+    assert percent(0.00002, None) == percent(None, 0.00002) == "<0.01 %"
+    assert percent(None, float("nan")) == percent(None, None) == "–"

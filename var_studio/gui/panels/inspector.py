@@ -72,6 +72,9 @@ class InspectorPanel(Panel):
         self.table.setAccessibleName("Visual tokens")
         self.table.setModel(self.model)
         self.table.setItemDelegate(PlainCells(self.table))
+        font = self.table.font()
+        font.setFeature(QtGui.QFont.Tag("tnum"), 1)  # digits of one width
+        self.table.setFont(font)
         behaviour = QtWidgets.QAbstractItemView
         self.table.setSelectionBehavior(behaviour.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(behaviour.SelectionMode.ExtendedSelection)

@@ -137,9 +137,12 @@ class CandidatesView(LineColumns[Line]):
 
 def percent(p: float | None, below: float | None) -> str:
     """A probability as people read it; "≤ 0.3 %" for one that is only known to lie below."""
-    if p is None:
-        return "–" if below is None or math.isnan(below) else f"≤ {_percent(below)}"
-    return _percent(p)
+    if p is not None:
+        return _percent(p)
+    if below is None or math.isnan(below):
+        return "–"
+    told = _percent(below)
+    return told if told.startswith("<") else f"≤ {told}"
 
 
 def _percent(p: float) -> str:

@@ -19,7 +19,6 @@ from PySide6.QtGui import QPainter, QPalette
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from var_studio.analysis.token_map import KINDS, TokenMap, token_map
-from var_studio.gui.widgets.ticks import number_text
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -43,6 +42,7 @@ HEADINGS = (
 )
 TOKEN, POSITION, KIND, VIEW, CELL, ACROSS, DOWN, ALPHA, RANK, PHI, SINK = range(len(HEADINGS))
 _WORDS = (KIND, VIEW, SINK)
+_DECIMALS = {ALPHA: 6, PHI: 3}
 
 
 class TokenTable(QAbstractTableModel):
@@ -147,7 +147,10 @@ class TokenTable(QAbstractTableModel):
         value = self._values[column][token]
         if column == SINK:
             return "sink" if value else ""
-        return f"{value:d}" if column == RANK else number_text(float(value))
+        if column == RANK:
+            return f"{value:d}"
+        # As many decimals in each row: the points stand under each other.
+        return "–" if np.isnan(value) else f"{value:.{_DECIMALS[column]}f}"
 
     # ------------------------------------------------------------------------------ plumbing
     def _place(self, layout: VisualLayout) -> None:
@@ -238,8 +241,10 @@ class PlainCells(QStyledItemDelegate):
             painter.fillRect(rect, palette.highlight())
             ink = QPalette.ColorRole.HighlightedText
         painter.setPen(palette.color(ink))
-        side = (
-            Qt.AlignmentFlag.AlignLeft if index.column() in _WORDS else Qt.AlignmentFlag.AlignRight
-        )
-        flags = int(side | Qt.AlignmentFlag.AlignVCenter)
-        painter.drawText(rect.adjusted(8, 0, -8, 0), flags, index.data())
+        painter.drawText(rect.adjusted(8, 0, -8, 0), _side(index.column()), index.data())
+
+
+def _side(column: int) -> int:
+    """Words stand left, numbers right."""
+    side = Qt.AlignmentFlag.AlignLeft if column in _WORDS else Qt.AlignmentFlag.AlignRight
+    return int(side | Qt.AlignmentFlag.AlignVCenter)
