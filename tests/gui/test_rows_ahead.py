@@ -16,6 +16,7 @@ from var_studio.gui.models.rows_ahead import RowsAhead
 from var_studio.gui.models.workspace import Workspace
 from var_studio.recording.failures import RecordingError
 from var_studio.recording.recording import Recording
+from var_studio.recording.settings import Redistribution
 
 pytestmark = IGNORE_QT
 
@@ -51,6 +52,30 @@ def test_neighbours_are_read_and_equal_what_is_on_disk(qtbot: QtBot, run: Record
     workspace.selection.select_token(positions[20])
     qtbot.wait(80)
     assert read(run) - before == {20}, "after the end only what is looked at is read"
+
+
+def test_the_same_words_of_the_other_run_are_read_while_both_are_compared(
+    qtbot: QtBot, run: Recording, tmp_path: Path
+) -> None:
+    other = make_run(tmp_path / "other", name="var", intervention=Redistribution())
+    workspace = Workspace()
+    ahead = RowsAhead(workspace)
+    workspace.add_run(run)
+    workspace.add_run(other, look=False)
+    assert (workspace.baseline, workspace.paired) == (run, other)
+    positions = workspace.selection.positions
+    workspace.selection.select_token(positions[12])
+    qtbot.waitUntil(lambda: read(run) >= {11, 12, 13, 14})
+    qtbot.waitUntil(lambda: not ahead.busy)
+    assert read(other) == set(), "nobody looks at it"
+    workspace.view.set(compare="run")
+    qtbot.waitUntil(lambda: read(other) >= {11, 13, 14})
+    qtbot.waitUntil(lambda: not ahead.busy)
+    assert read(other) == {11, 13, 14}
+    # From the second run's side the baseline is the other one.
+    workspace.look_at(other, positions[20])
+    qtbot.waitUntil(lambda: read(run) >= {19, 21, 22} and read(other) >= {19, 20, 21, 22})
+    ahead.end()
 
 
 def test_a_damaged_neighbour_is_no_problem_yet(

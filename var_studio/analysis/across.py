@@ -43,7 +43,7 @@ class AcrossRuns:
         The two runs must match: see `analysis.matching`.
         """
         on_baseline = reading.run is baseline
-        position = self._counterpart(reading, baseline, other)
+        position = self.counterpart(reading.run, reading.position, baseline, other)
         second = other if on_baseline else baseline
         query = None if position is None else second.query_of(position)
         if query is None:
@@ -61,6 +61,22 @@ class AcrossRuns:
         apart = self._after_divergence(before.position, baseline, other)
         return Across(before, after, past_divergence=apart)
 
+    def counterpart(
+        self, run: Recording, position: int, baseline: Recording, other: Recording
+    ) -> int | None:
+        """The position of the same word in the other run; None where it has none. `run`: the one
+        of the two whose `position` is asked about."""
+        if run.tokens[position].role != "generated":
+            return position
+        for pair in self._compared(baseline, other).pairs:
+            ours, theirs = pair.baseline, pair.other
+            if run is other:
+                ours, theirs = theirs, ours
+            if ours is not None and ours.position == position:
+                same = pair.relation == "same" and theirs is not None
+                return theirs.position if same and theirs is not None else None
+        return None
+
     def _used(self, run: Recording, focus: Focus) -> Reading:
         self._kept["after"] = as_used(run, focus, self._previous("after", run))
         return self._kept["after"]
@@ -74,20 +90,6 @@ class AcrossRuns:
         if self._comparison is None or self._comparison[0] != key:
             self._comparison = key, compare(baseline, other)
         return self._comparison[1]
-
-    def _counterpart(self, reading: Reading, baseline: Recording, other: Recording) -> int | None:
-        """The position of the same word in the other run; None where it has none."""
-        position, run = reading.position, reading.run
-        if run.tokens[position].role != "generated":
-            return position
-        for pair in self._compared(baseline, other).pairs:
-            ours, theirs = pair.baseline, pair.other
-            if run is other:
-                ours, theirs = theirs, ours
-            if ours is not None and ours.position == position:
-                same = pair.relation == "same" and theirs is not None
-                return theirs.position if same and theirs is not None else None
-        return None
 
     def _after_divergence(self, position: int, baseline: Recording, other: Recording) -> bool:
         first = self._compared(baseline, other).first_divergence

@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, QTimer
 from var_studio.errors import VarStudioError
 
 if TYPE_CHECKING:
+    from var_studio.analysis.across import AcrossRuns
     from var_studio.analysis.reading import Reading
     from var_studio.gui.models.workspace import Workspace
     from var_studio.recording.recording import Recording
@@ -20,7 +21,8 @@ PAUSE = 30
 
 
 class RowsAhead(QObject):
-    """Decodes the rows next to the one on screen, those in the direction of the last step first.
+    """Decodes the rows next to the one on screen, those in the direction of the last step first;
+    while two runs are compared, those of the same words in the other run too.
 
     A thread lives only while there are rows to read. `end()` before the window closes; `rest()`
     before the files of a run are closed.
@@ -33,6 +35,8 @@ class RowsAhead(QObject):
         self._thread: threading.Thread | None = None
         self._last = 0
         self._next: list[tuple[Recording, int]] = []
+        self._pair: tuple[Recording, Recording] | None = None
+        self._across: AcrossRuns | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE)
@@ -40,6 +44,7 @@ class RowsAhead(QObject):
         self._ended = False
         self._workspace = workspace
         workspace.reading_changed.connect(self._reading_changed)
+        workspace.view.changed.connect(self._view_changed)
         workspace.run_changed.connect(self.rest)
 
     @property
@@ -56,17 +61,24 @@ class RowsAhead(QObject):
             thread = self._thread
         if thread is not None:
             thread.join()
+        self._pair = self._across = None
 
     def end(self) -> None:
         """Never read again."""
         self._ended = True
         self.rest()
 
+    def _view_changed(self) -> None:
+        if self._compared() != self._pair:
+            self._reading_changed(self._workspace.reading)
+
     def _reading_changed(self, reading: Reading | None) -> None:
         if reading is None or self._ended or reading.run is self._workspace.growing:
             return
         query, count = reading.focus.query, len(reading.run.query_positions)
-        if self._next and self._next[0][0] is reading.run and query == self._last:
+        pair = self._compared()
+        same = self._next and self._next[0][0] is reading.run and query == self._last
+        if same and pair == self._pair:
             return  # another layer, head or threshold: the same neighbours
         step = -1 if query < self._last else 1
         self._last = query
@@ -74,7 +86,16 @@ class RowsAhead(QObject):
         self._next = [(reading.run, each) for each in near if 0 <= each < count]
         with self._lock:
             self._wanted.clear()
+            self._pair = pair
         self._timer.start()
+
+    def _compared(self) -> tuple[Recording, Recording] | None:
+        """Baseline and second run, where their rows stand side by side and both are finished."""
+        workspace = self._workspace
+        baseline, paired = workspace.baseline, workspace.paired
+        if workspace.view.current.compare != "run" or baseline is None or paired is None:
+            return None
+        return None if workspace.growing in (baseline, paired) else (baseline, paired)
 
     def _begin(self) -> None:
         with self._lock:
@@ -91,7 +112,25 @@ class RowsAhead(QObject):
                     self._thread = None
                     return
                 run, query = self._wanted.popleft()
+                pair = self._pair
             try:
                 run.prefetch([query])
+                if pair is not None and run in pair:
+                    self._read_other(run, query, *pair)
             except VarStudioError:
                 pass  # told when the row itself is looked at
+
+    def _read_other(
+        self, run: Recording, query: int, baseline: Recording, paired: Recording
+    ) -> None:
+        """The row of the same word in the other run. In the thread, which alone compares here."""
+        if self._across is None:
+            from var_studio.analysis.across import AcrossRuns
+
+            self._across = AcrossRuns()
+        position = int(run.query_positions[query])
+        there = self._across.counterpart(run, position, baseline, paired)
+        second = paired if run is baseline else baseline
+        row = None if there is None else second.query_of(there)
+        if row is not None:
+            second.prefetch([row])
