@@ -41,7 +41,7 @@ def test_sink_dimensions_stand_out_at_their_values(qtbot: QtBot, run: Recording)
     first, sink, ordinary = panel.charts
     phi = run.phi(3)[run.layout.positions]
     top_sink = int(np.argmax(phi))
-    assert first.heading == "first token" and sink.heading == f"visual sink {top_sink}"
+    assert first.heading == "BOS" and sink.heading == f"visual sink {top_sink}"
     positions = [0, int(run.layout.positions[top_sink])]
     for chart, position in zip((first, sink), positions, strict=True):
         for index, dim in enumerate(run.sink_dims):

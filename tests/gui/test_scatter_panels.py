@@ -147,7 +147,7 @@ def test_text_is_shown_when_asked_for(qtbot: QtBot, run: Recording) -> None:
     settle()
     seen = int(run.query_positions[workspace.query]) + 1
     assert len(panel.scatter.places()[0]) == seen
-    assert "first token" in panel.legend.text()
+    assert "BOS" in panel.legend.text()
 
 
 def test_the_point_under_the_pointer_is_named(qtbot: QtBot, run: Recording) -> None:

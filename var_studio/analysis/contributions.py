@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -10,13 +11,37 @@ from var_studio.analysis.groups import Bools, Floats
 from var_studio.analysis.reading import Reading
 
 KINDS = (
-    "first token (BOS)",
+    "BOS",
     "other text sinks",
     "visual sinks",
     "visual non-sinks",
     "other text",
 )
-"""The groups, in this order: each key of the row is in one of them, as in the ledger."""
+"""The groups, in this order: each key of the row is in one of them, as in the ledger. BOS is the
+first token of the sequence, whatever it is."""
+
+
+Quantity = Literal["attention", "contribution"]
+"""What a map shows of each visual token: its attention, or attention times the norm of v W_O."""
+
+
+def visual_map(
+    reading: Reading, moment: Literal["before", "after"], quantity: Quantity = "attention"
+) -> Floats:
+    """(V,) float32: what the row in focus gives or takes from each visual token, over the heads in
+    focus. A contribution is in units of the residual stream (Sec. 4.2); redistribution leaves
+    v W_O as it is, so that after it only the attention is another (Sec. 5.2)."""
+    if quantity == "attention":
+        return reading.map(moment)
+    rows = reading.attention if moment == "before" else reading.redistributed
+    norm, positions = reading.run.value_norm(), reading.positions
+    if reading.focus.heads:
+        layers, heads = np.array(reading.focus.heads).T
+        rows, norm = rows[layers, heads], norm[layers, heads]
+    added = rows[..., positions] * norm[..., positions]
+    over = tuple(range(added.ndim - 1))
+    found = added.mean(axis=over) if reading.focus.aggregate == "mean" else added.max(axis=over)
+    return np.asarray(found, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

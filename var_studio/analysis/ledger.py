@@ -35,8 +35,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Five accounts that together hold the whole row: first token (BOS), other text sinks, visual
-    sinks, visual non-sinks, other text. The first token has an account of its own, sink or not."""
+    """Five accounts that together hold the whole row: BOS (the first token), other text sinks,
+    visual sinks, visual non-sinks, other text. BOS has an account of its own, sink or not."""
 
     bos: Account
     text_sinks: Account
@@ -107,7 +107,7 @@ def mean_ledger(
         return Account(name, mean(total - inside), mean(total_after - inside_after))
 
     return Ledger(
-        bos=Account("first token (BOS)", mean(bos), mean(as_sink_after + as_other_after)),
+        bos=Account("BOS", mean(bos), mean(as_sink_after + as_other_after)),
         text_sinks=account("other text sinks", TEXT_SINK),
         visual_sinks=account("visual sinks", VISUAL_SINK),
         visual_non_sinks=account("visual non-sinks", VISUAL),

@@ -60,4 +60,4 @@ def adopt(lmm: LoadedModel, found: Discovery) -> None:
     """Take discovered dimensions as the model's own. None found: runs go on without sinks."""
     lmm.sink_dims = found.dims
     lmm.sink_dims_origin = "discovered" if found.dims else "none found"
-    lmm.sink_dims_source = "massive at the first token over most middle layers"
+    lmm.sink_dims_source = "massive at BOS over most middle layers"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from var_studio.analysis.contributions import Quantity
 from var_studio.analysis.reading import HeadValue, Reading
 from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
 from var_studio.errors import VarStudioError
@@ -89,6 +90,7 @@ class MapOptions:
     limits: Limits | None = None
     difference_limits: Limits | None = None
     scale_name: str = ""
+    quantity: Quantity = "attention"
     sinks_boxed: bool = True
     bare_sinks: bool = False
     grey: bool = True
@@ -130,6 +132,7 @@ def build_map(
     have.
     """
     options, compared = options or MapOptions(), across or MapRows(reading, reading)
+    compared = replace(compared, quantity=options.quantity)
     reading = compared.before
     shown = choose_views(reading.run.layout, options.image, options.view)
     drawn, values, sinks = shown.tokens, compared.values, compared.sinks
@@ -138,13 +141,16 @@ def build_map(
         values["difference"][drawn], limits, options.robust
     )
     bent = f", gamma {options.gamma:g}" if options.gamma != 1.0 else ""
-    label = f"attention α (% of the row){bent}"
-    attention = ColourScale(limits, options.colour_map, label, percent=True, gamma=options.gamma)
+    percent = options.quantity == "attention"
+    label = "attention α (% of the row)" if percent else "contribution α·‖v W_O‖"
+    attention = ColourScale(
+        limits, options.colour_map, f"{label}{bent}", percent=percent, gamma=options.gamma
+    )
     change = ColourScale(
         apart,
         options.difference_map,
-        f"change (% of the row){bent}",
-        percent=True,
+        f"change {'(% of the row)' if percent else 'of the contribution'}{bent}",
+        percent=percent,
         centred=True,
         gamma=options.gamma,
     )
@@ -193,7 +199,7 @@ def build_histogram(reading: Reading, *, width: Width = "two-columns", bins: int
         series=(
             Series("visual", counts.visual, VISUAL_COLOUR),
             Series("text", counts.text, TEXT_COLOUR),
-            Series("first token (BOS)", counts.bos, BOS_COLOUR),
+            Series("BOS", counts.bos, BOS_COLOUR),
         ),
         threshold=tau,
         threshold_label=f"τ = {tau:.4g}",
@@ -339,8 +345,16 @@ def _map_notes(
     values = {name: map_[drawn] for name, map_ in compared.values.items()}
     notes = [
         compared.note(shown),
-        beyond_line(attention.limits, sinks, values["before"], values["after"]),
-        beyond_line(change.limits, sinks, values["difference"], of="change"),
+        beyond_line(
+            attention.limits,
+            sinks,
+            values["before"],
+            values["after"],
+            percent=attention.percent,
+        ),
+        beyond_line(
+            change.limits, sinks, values["difference"], of="change", percent=change.percent
+        ),
         f"Scale: {options.scale_name}." if options.scale_name else "",
         "Visual sinks are left bare." if options.bare_sinks else "",
     ]

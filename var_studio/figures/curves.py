@@ -126,7 +126,7 @@ def build_layers(reading: Reading, *, width: Width = "two-columns") -> Figure:
     phi = PlotPanel(
         title="",
         marks=(
-            Marks("first token", "line", layers, shown.first, BOS_COLOUR),
+            Marks("BOS", "line", layers, shown.first, BOS_COLOUR),
             Marks(
                 "visual sinks",
                 "line",
@@ -183,7 +183,7 @@ def build_layers(reading: Reading, *, width: Width = "two-columns") -> Figure:
 
 
 def build_hidden(reading: Reading, *, width: Width = "two-columns") -> Figure:
-    """Hidden states of the first token, a visual sink and another visual token (Fig. 2 and 7)."""
+    """Hidden states of BOS, a visual sink and another visual token (Fig. 2 and 7)."""
     shown = profiles(reading)
     top = 1.08 * max([1.0, *(float(p.magnitudes.max(initial=0.0)) for p in shown)])
     aspect = 0.4 if width == "column" else 0.7
@@ -303,7 +303,7 @@ def build_shares(reading: Reading, *, width: Width = "two-columns") -> Figure:
 
 
 def _profile_panel(shown: TokenProfile, hidden_size: int, top: float, aspect: float) -> PlotPanel:
-    kinds = {"first": "first token", "sink": "visual sink", "ordinary": "visual non-sink"}
+    kinds = {"first": "BOS", "sink": "visual sink", "ordinary": "visual non-sink"}
     name = kinds.get(shown.kind, "visual token")
     plain = ~np.isin(shown.dims, shown.sink_dims)
     known = np.isfinite(shown.sink_magnitudes)

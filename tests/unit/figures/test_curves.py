@@ -74,7 +74,7 @@ def test_layers_are_counted_by_the_definition(run):
 
 def test_stems_are_the_recorded_dimensions(run):
     panels = build("hidden", read(run, layer=3)).rows[0]
-    assert [panel.title.split()[0] for panel in panels] == ["first", "visual", "visual"]
+    assert [panel.title.split()[0] for panel in panels] == ["BOS", "visual", "visual"]
     dims, values = run.top_dims()
     plain, sinks = panels[0].marks
     assert sinks.x.tolist() == list(run.sink_dims)

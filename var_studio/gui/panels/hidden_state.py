@@ -33,11 +33,11 @@ class HiddenStatePanel(Panel):
 
     help_text = (
         "The hidden state x at the input of the selected layer, as |x[d]| / rms(x) over its "
-        "dimensions d (Fig. 2 and 7): of the first token, of the visual sink with the largest φ, "
-        "of the visual token that gets the most attention and is no sink, and of cells selected "
-        "in the image. A run records the 16 largest dimensions of each token and its sink "
+        "dimensions d (Fig. 2 and 7): of BOS (the first token), of the visual sink with the "
+        "largest φ, of the visual token that gets the most attention and is no sink, and of cells "
+        "selected in the image. A run records the 16 largest dimensions of each token and its sink "
         "dimensions; all others lie somewhere in the hatched part. On the right: the dimensions "
-        "that are massive at the first token over most middle layers, found from this run. Where "
+        "that are massive at BOS over most middle layers, found from this run. Where "
         "they differ from those in use, one click uses them; a run made with them records them "
         "exactly."
     )
@@ -137,11 +137,11 @@ class HiddenStatePanel(Panel):
         said += ", as used" if same else f"<br>In use: {_listed(used)}"
         self.found.setText(said)
         lines = [
-            f"{e.dim}: {e.first_token:.1f} at the first token ({e.ratio:.0f} × ordinary), "
+            f"{e.dim}: {e.first_token:.1f} at BOS ({e.ratio:.0f} × ordinary), "
             f"{e.layers_share:.0%} of the middle layers, {len(e.carriers)} other tokens"
             for e in found.evidence
         ]
-        none = "No dimension is massive at the first token over most middle layers."
+        none = "No dimension is massive at BOS over most middle layers."
         self.evidence.setText("<br>".join(lines or [none]))
         self.use.setVisible(bool(found.dims) and not same)
 
@@ -176,4 +176,4 @@ def _in_use(reading: Reading) -> tuple[int, ...]:
 
 def _heading(shown: TokenProfile) -> str:
     kinds = {"sink": "visual sink", "ordinary": "visual non-sink", "chosen": "selected"}
-    return "first token" if shown.kind == "first" else f"{kinds[shown.kind]} {shown.token}"
+    return "BOS" if shown.kind == "first" else f"{kinds[shown.kind]} {shown.token}"

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class LayersPanel(Panel):
-    """φ by layer of the first token, visual sinks and other visual tokens; visual sinks counted."""
+    """φ by layer of BOS, visual sinks and other visual tokens; visual sinks counted."""
 
     help_text = (
-        "Left: the sink-dimension value φ at the input of each layer, of the first token, of the "
-        "visual sinks that the layer has and of its other visual tokens; lines are means, bands "
-        "go from the smallest to the largest (Fig. 8a). Right: how many visual sinks each layer "
-        "has (Fig. 8b). Drag the line to change τ. Click a layer to select it; ↑ and ↓ step "
+        "Left: the sink-dimension value φ at the input of each layer, of BOS (the first token), of "
+        "the visual sinks that the layer has and of its other visual tokens; lines are means, "
+        "bands go from the smallest to the largest (Fig. 8a). Right: how many visual sinks each "
+        "layer has (Fig. 8b). Drag the line to change τ. Click a layer to select it; ↑ and ↓ step "
         "through the layers."
     )
     empty_text = "Run the model: φ and the number of visual sinks appear here layer by layer."
@@ -50,7 +50,7 @@ class LayersPanel(Panel):
             chart.index_hovered.connect(self._hover)
         self.phi.heading = "sink-dimension value φ"
         self.legend = Legend(
-            ("bos", "●", "first token"),
+            ("bos", "●", "BOS"),
             ("sink", "●", "visual sinks"),
             ("visual", "●", "other visual tokens"),
             note="mean, smallest to largest",
@@ -119,7 +119,7 @@ class LayersPanel(Panel):
         parts = [
             f"layer {layer}",
             f"{visual} visual sink{'s' * (visual != 1)}, {text} of text",
-            f"φ: first token {number_text(float(shown.first[layer]))}",
+            f"φ: BOS {number_text(float(shown.first[layer]))}",
         ]
         parts += _range("visual sinks", shown.sinks, layer)
         parts += _range("other visual tokens", shown.others, layer)

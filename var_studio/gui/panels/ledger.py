@@ -24,9 +24,9 @@ class LedgerPanel(Panel):
 
     help_text = (
         "Where the attention of this token and these heads lies, before (outline) and after "
-        "(filled) local redistribution: the first token, other text sinks, visual sinks, visual "
-        "non-sinks and other text. The sinks give the share p of what they hold, the budget Ω; "
-        "the target receives it (Sec. 5.2, Eq. 4). The row sums to 1 before and after."
+        "(filled) local redistribution: BOS (the first token), other text sinks, visual sinks, "
+        "visual non-sinks and other text. The sinks give the share p of what they hold, the "
+        "budget Ω; the target receives it (Sec. 5.2, Eq. 4). The row sums to 1 before and after."
     )
     empty_text = "Click a word of the answer: what sinks give and the image gets appears here."
 

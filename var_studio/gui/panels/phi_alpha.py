@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LEAST = 1e-6
 """Bottom of the log scale; below the least half-precision weight that says something."""
 VISUAL = (("visual", "●", "visual non-sinks"), ("sink", "●", "visual sinks"))
-TEXT = (("text_tokens", "■", "text"), ("bos", "◆", "first token"))
+TEXT = (("text_tokens", "■", "text"), ("bos", "◆", "BOS"))
 
 
 class PhiAlphaPanel(Panel):

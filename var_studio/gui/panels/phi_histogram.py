@@ -21,14 +21,15 @@ BINS = 80
 
 
 class PhiHistogramPanel(Panel):
-    """Counts of φ in one layer; visual, text and first token told apart."""
+    """Counts of φ in one layer; visual, text and BOS told apart."""
 
     help_text = (
         "The sink-dimension value φ of every token at the input of one layer: the largest "
         "magnitude in the sink dimensions over the root mean square, at most √D (Sec. 4.1). "
-        "Counts are on a log scale. Tokens with φ ≥ τ are sinks. Drag the line to change τ; the "
-        "sinks' boxes, the heads and the ledger follow. With the keyboard: PageUp and PageDown, "
-        "with Shift in small steps. A drag is one step of Undo."
+        "Counts are on a log scale. Tokens with φ ≥ τ are sinks. BOS is the first token of the "
+        "sequence, whatever a model begins with; in most models it is a sink. Drag the line to "
+        "change τ; the sinks' boxes, the heads and the ledger follow. With the keyboard: PageUp "
+        "and PageDown, with Shift in small steps. A drag is one step of Undo."
     )
     empty_text = "Run the model: φ of every token in a layer, and the threshold τ, appear here."
     figure_name = "histogram"
@@ -51,7 +52,7 @@ class PhiHistogramPanel(Panel):
         self.legend = Legend(
             ("visual", "■", "visual tokens"),
             ("text", "□", "text tokens"),
-            ("bos", "◆", "first token"),
+            ("bos", "◆", "BOS"),
             note="log count",
         )
         self.hover = HoverLine(
@@ -116,7 +117,7 @@ class PhiHistogramPanel(Panel):
             return
         low, high = (number_text(float(edge)) for edge in counts.edges[index : index + 2])
         text = f"φ {low} to {high} · {counts.visual[index]} visual · {counts.text[index]} text"
-        self.hover.set_text(text + (" · first token" if counts.bos[index] else ""))
+        self.hover.set_text(text + (" · BOS" if counts.bos[index] else ""))
 
 
 def caption(reading: Reading) -> str:

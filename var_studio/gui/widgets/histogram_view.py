@@ -31,7 +31,7 @@ TALL = 150
 
 
 class HistogramView(pg.PlotWidget):
-    """φ of one layer: visual tokens as filled bars, text as an outline, the first token as ◆.
+    """φ of one layer: visual tokens as filled bars, text as an outline, BOS as ◆.
 
     The line is τ: drag it, or PageUp and PageDown; with Shift in small steps. The view stands
     still: from 0 to √D in every layer, so that layers compare.
