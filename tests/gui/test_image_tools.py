@@ -83,7 +83,7 @@ def test_clicks_pick_add_and_let_go_and_the_words_follow(qtbot: QtBot, run: Reco
     if panel._hovered < 0:
         assert text.startswith("2 cells picked · α ")
         best = np.unravel_index(np.argmax(alpha), alpha.shape)
-        assert f"most from layer {best[0]} head {best[1]}" in text
+        assert f"most α from layer {best[0]} head {best[1]}" in text
     click(5, 1, modifier=CONTROL)
     click(2, 3)
     assert picked(panel) == set()

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.across import Across, AcrossRuns
+from var_studio.analysis.contributions import Quantity, visual_map
 from var_studio.analysis.reading import Reading
 from var_studio.errors import VarStudioError
 from var_studio.figures.answers import GLOBAL, check_match, run_json, run_names
@@ -28,12 +29,13 @@ class NoCounterpartError(VarStudioError):
 class MapRows:
     """The readings that before and after are taken from: one and the same for a local map.
 
-    `past_divergence`: see `analysis.across`.
+    `past_divergence`: see `analysis.across`. `quantity`: what of each token the maps show.
     """
 
     before: Reading
     after: Reading
     past_divergence: bool = False
+    quantity: Quantity = "attention"
 
     @property
     def comparison(self) -> str:
@@ -43,8 +45,9 @@ class MapRows:
     @property
     def values(self) -> dict[str, npt.NDArray[np.float32]]:
         """Before, after and after minus before of the visual tokens, each (V,)."""
-        before, after = self.before.map_before, self.after.map_after
-        if self.before is self.after:
+        before = visual_map(self.before, "before", self.quantity)
+        after = visual_map(self.after, "after", self.quantity)
+        if self.before is self.after and self.quantity == "attention":
             return {"before": before, "after": after, "difference": self.before.map_difference}
         return {"before": before, "after": after, "difference": after - before}
 
@@ -79,7 +82,11 @@ class MapRows:
 
     def about(self) -> dict[str, Any]:
         """The figure's metadata, as plain JSON; `redistribution` is what made after."""
-        found = {**origin("map", self.after), "comparison": self.comparison}
+        found = {
+            **origin("map", self.after),
+            "comparison": self.comparison,
+            "quantity": self.quantity,
+        }
         if self.before is self.after:
             return found
         before = origin("map", self.before)

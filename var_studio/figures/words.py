@@ -197,7 +197,11 @@ def sinks_line(reading: Reading, shown: ShownViews) -> str:
 
 
 def beyond_line(
-    limits: Limits, sinks: npt.NDArray[np.bool_], *values: npt.NDArray[np.float32], of: str = ""
+    limits: Limits,
+    sinks: npt.NDArray[np.bool_],
+    *values: npt.NDArray[np.float32],
+    of: str = "",
+    percent: bool = True,
 ) -> str:
     """How many tokens share the last colour of a scale though they have more, and how far they go.
 
@@ -213,10 +217,11 @@ def beyond_line(
     if not n_sinks:
         who = count(named[1][0], "token")
     reached = np.stack(values)[outside]
-    furthest = 100 * float(reached[np.abs(reached).argmax()])
+    furthest = (100 if percent else 1) * float(reached[np.abs(reached).argmax()])
     far = f"{furthest:.3g}".replace("-", "−")
     scale = f"the scale of the {of}" if of else "the scale"
-    return f"{who} beyond {scale}, {'down' if furthest < 0 else 'up'} to {far}\N{NO-BREAK SPACE}%."
+    unit = "\N{NO-BREAK SPACE}%" if percent else ""
+    return f"{who} beyond {scale}, {'down' if furthest < 0 else 'up'} to {far}{unit}."
 
 
 def count(number: int, noun: str) -> str:

@@ -15,6 +15,7 @@ ColourBy = Literal[
 ]
 Aggregate = Literal["mean", "max"]
 Tool = Literal["select", "rectangle", "brush", "erase"]
+Quantity = Literal["attention", "contribution"]
 HeadOrder = Literal["grid", "sorted"]
 
 BRUSH_MOST = 15
@@ -22,7 +23,7 @@ BRUSH_MOST = 15
 
 @dataclass(frozen=True, slots=True)
 class ViewSettings:
-    """`shown`: map before, after, their difference, or all three side by side. `compare`: after is
+    """`quantity`: what of each visual token the maps show. `shown`: map before, after, their difference, or all three side by side. `compare`: after is
     the same row redistributed ("local") or the paired run with VAR ("run").
     `sinks_boxed`: boxes around visual sinks. `hide_sinks`: leave them out of the colours.
     `scale`: what the upper limit is taken over; `gamma`: the exponent of the colours.
@@ -31,6 +32,7 @@ class ViewSettings:
     selected cells. `aggregate`: mean or maximum over the heads selected. `tool`: what the mouse
     does in the image; `brush`: how many cells across it paints or erases, 1 to `BRUSH_MOST`."""
 
+    quantity: Quantity = "attention"
     shown: Shown = "before"
     compare: Compare = "local"
     sinks_boxed: bool = True

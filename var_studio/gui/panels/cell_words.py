@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
 
 
-def cell_text(reading: Reading, maps: Maps, token: int) -> str:
-    """Index, position, view and cell, pixels, attention, rank, φ, sink or not."""
+def cell_text(reading: Reading, maps: Maps, token: int, sign: str = "α") -> str:
+    """Index, position, view and cell, pixels, attention, rank, φ, sink or not. `sign`: that of
+    the quantity of the maps."""
     cell = reading.token(token)
     layout = reading.run.layout
     parts = [f"visual token {token}", f"position {cell.position}"]
@@ -36,19 +37,21 @@ def cell_text(reading: Reading, maps: Maps, token: int) -> str:
         parts.append(f"pixels {left}–{right} × {top}–{bottom}")
     values = maps.first
     rank = 1 + int((values > values[token]).sum())
-    parts += [f"α {change_text(maps, token)}", f"rank {rank} of {len(values)}"]
+    parts += [f"{sign} {change_text(maps, token)}", f"rank {rank} of {len(values)}"]
+    if sign != "α":
+        parts.append(f"α {number_text(cell.alpha)}")
     parts.append(f"φ {number_text(cell.phi)}")
     parts.append("sink" if cell.sink else "not a sink")
     return " · ".join(parts)
 
 
-def cells_text(reading: Reading, maps: Maps, cells: Collection[int]) -> str:
+def cells_text(reading: Reading, maps: Maps, cells: Collection[int], sign: str = "α") -> str:
     """What several picked cells get together, and from which head most."""
     tokens = sorted(cells)
-    parts = [f"{count(len(tokens), 'cell')} picked", f"α {_sum_text(maps, tokens)}"]
+    parts = [f"{count(len(tokens), 'cell')} picked", f"{sign} {_sum_text(maps, tokens)}"]
     given = reading.attention[..., reading.positions[tokens]].sum(axis=-1)
     layer, head = np.unravel_index(int(given.argmax()), given.shape)
-    parts.append(f"most from layer {layer} head {head}: {number_text(float(given[layer, head]))}")
+    parts.append(f"most α from layer {layer} head {head}: {number_text(float(given[layer, head]))}")
     sinks = int(reading.visual_sinks[tokens].sum())
     among = count(sinks, "sink") if sinks else "no sink"
     parts.append(f"{among} of layer {reading.focus.layer} among them")

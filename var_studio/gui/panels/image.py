@@ -47,7 +47,8 @@ class ImagePanel(Panel):
     """A heat map over the picture, before and after redistribution."""
 
     help_text = (
-        "The attention α from the selected token to each visual token, laid over the part of the "
+        "The attention α from the selected token to each visual token (or, by the Scale menu, its "
+        "contribution α·‖v W_O‖, Sec. 4.2), laid over the part of the "
         "picture that the token sees. Hatched: parts of the picture that the model never saw, and "
         "padding. Boxes: visual sinks of the layer, φ ≥ τ (Sec. 4.1). Local compares this row with "
         "its redistribution under the present settings, the same hidden states in both (Sec. 5.2). "
@@ -222,7 +223,9 @@ class ImagePanel(Panel):
         workspace, view = self.workspace, self.workspace.view.current
         self._take_run(reading)
         how = view.compare
-        self._maps = self._source.maps(reading, how, workspace.baseline, workspace.paired)
+        self._maps = self._source.maps(
+            reading, how, workspace.baseline, workspace.paired, view.quantity
+        )
         selection = workspace.selection
         boxed = view.sinks_boxed
         self._show_choices()
@@ -336,14 +339,15 @@ class ImagePanel(Panel):
         maps, view = self._maps, self.workspace.view.current
         limits = self._source.limits(maps, self._reading, view)
         apart = difference_limits(maps, view, limits.high)
-        label = "attention α (share of the row)"
+        attention = view.quantity == "attention"
+        label = "attention α (share of the row)" if attention else "contribution α·‖v W_O‖"
         gamma = min(max(view.gamma, 0.1), 10.0)
         self.bar.set_scale(limits.low, limits.high, view.colour_map, label, limits.clipped, gamma)
         self.difference_bar.set_scale(
             apart.low,
             apart.high,
             view.difference_map,
-            "change of α (share of the row)",
+            "change of α (share of the row)" if attention else "change of α·‖v W_O‖",
             apart.clipped,
             gamma,
         )
@@ -448,9 +452,9 @@ class ImagePanel(Panel):
         if token < 0 and len(cells) == 1:
             (token,) = cells
         if 0 <= token < reading.run.layout.count:
-            self.hover.set_text(cell_text(reading, maps, token))
+            self.hover.set_text(cell_text(reading, maps, token, self._sign))
         else:
-            self.hover.set_text(cells_text(reading, maps, cells) if cells else "")
+            self.hover.set_text(cells_text(reading, maps, cells, self._sign) if cells else "")
 
     def map_options(self, reading: Reading) -> MapOptions:
         """How the maps are shown now, for a figure that looks the same."""
@@ -462,7 +466,9 @@ class ImagePanel(Panel):
         self._take_run(reading)
         view, layout, scene = self.workspace.view.current, reading.run.layout, self._scene
         workspace = self.workspace
-        maps = self._source.maps(reading, view.compare, workspace.baseline, workspace.paired)
+        maps = self._source.maps(
+            reading, view.compare, workspace.baseline, workspace.paired, view.quantity
+        )
         limits = self._source.limits(maps, reading, view)
         several = sum(each.image == scene.image for each in layout.views) > 1
         alone = several and len(scene.view_indices) == 1
@@ -481,7 +487,13 @@ class ImagePanel(Panel):
             sinks_boxed=view.sinks_boxed,
             bare_sinks=view.hide_sinks,
             grey=False,
+            quantity=view.quantity,
         )
+
+    @property
+    def _sign(self) -> str:
+        assert self.workspace is not None
+        return "α" if self.workspace.view.current.quantity == "attention" else "α·‖v W_O‖"
 
     def picture(self) -> QtGui.QPixmap:
         """The maps with their colour bars, without the controls."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
-from var_studio.gui.models.view import Compare, ViewSettings
+from var_studio.gui.models.view import Compare, Quantity, ViewSettings
 from var_studio.recording.interventions import run_name_for
 
 if TYPE_CHECKING:
@@ -75,13 +75,16 @@ class MapSource:
         how: Compare,
         baseline: Recording | None,
         paired: Recording | None,
+        quantity: Quantity = "attention",
     ) -> Maps:
         """Local: the reading's own before and after. Global: baseline against the second run."""
-        here = reading.map_before
+        from var_studio.analysis.contributions import visual_map
+
+        here = visual_map(reading, "before", quantity)
         sinks = reading.visual_sinks
         if how == "local":
             note = LOCAL if _moves(reading) else NOTHING_MOVES
-            return Maps(here, reading.map_after, sinks, sinks, note)
+            return Maps(here, visual_map(reading, "after", quantity), sinks, sinks, note)
         if baseline is None or paired is None:
             return Maps(here, None, sinks, sinks, NO_PAIR)
         if self._across is None:
@@ -98,8 +101,8 @@ class MapSource:
         shown = before or after
         assert shown is not None
         return Maps(
-            None if before is None else before.map_before,
-            None if after is None else after.map_after,
+            None if before is None else visual_map(before, "before", quantity),
+            None if after is None else visual_map(after, "after", quantity),
             (before or shown).visual_sinks,
             (after or shown).visual_sinks,
             note,
@@ -120,20 +123,23 @@ class MapSource:
         if view.scale == "map":
             return limits
         if view.scale == "token":
-            high = self._over_heads(reading, view.robust)
+            high = self._over_heads(reading, view.robust, view.quantity)
         else:
-            key = (id(reading.run), view.robust, view.hide_sinks)
+            key = (id(reading.run), view.robust, view.hide_sinks, view.quantity)
             high = max(limits.high, self._largest.get(key, 0.0))
             self._largest[key] = high
         kept = seen[~hide] if view.hide_sinks else seen
         return Limits(0.0, high, bool((kept > high).any()))
 
-    def _over_heads(self, reading: Reading, robust: bool) -> float:
+    def _over_heads(self, reading: Reading, robust: bool, quantity: Quantity) -> float:
         focus, settings = reading.focus, reading.settings
-        key = (id(reading.run), focus.query, focus.layer, settings.tau, robust)
+        key = (id(reading.run), focus.query, focus.layer, settings.tau, robust, quantity)
         if self._all_heads is None or self._all_heads[0] != key:
             keys = reading.positions[~reading.visual_sinks] if robust else reading.positions
-            values = reading.attention[..., keys].ravel()
+            values = reading.attention[..., keys]
+            if quantity == "contribution":
+                values = values * reading.run.value_norm()[..., keys]
+            values = values.ravel()
             if robust and len(values) > _SAMPLE:
                 values = values[:: len(values) // _SAMPLE]
             limits = robust_limits(values, share=ROBUST_SHARE) if robust else full_limits(values)

@@ -13,6 +13,15 @@ _SCALES = (
     ("token", "All heads of this token", "Comparable between the heads of one token."),
     ("shared", "Largest so far", "Comparable between tokens: the scale never shrinks in a run."),
 )
+_QUANTITIES = (
+    ("attention", "Attention α", "How much of the row each visual token gets."),
+    (
+        "contribution",
+        "Contribution α·‖v W_O‖",
+        "What each visual token adds to the residual stream: attention times the norm of its "
+        "value after the output projection (Sec. 4.2).",
+    ),
+)
 
 GAMMA_MOST = 5.0
 _GAMMA_STEPS = 20
@@ -65,6 +74,7 @@ class MapControls(QtWidgets.QWidget):
         menu.setToolTipsVisible(True)
         self._choices: dict[str, dict[str, QtGui.QAction]] = {}
         for field, heading, choices in (
+            ("quantity", "What the map shows", list(_QUANTITIES)),
             ("colour_map", "Colours", [(k, v, "") for k, v in SEQUENTIAL.items()]),
             (
                 "difference_map",
@@ -81,7 +91,7 @@ class MapControls(QtWidgets.QWidget):
                 action.setCheckable(True)
                 action.setToolTip(tip)
                 action.setData((field, key))
-                if field != "scale":
+                if field.endswith("map"):
                     action.setIcon(_swatch(key))
                 group.addAction(action)
                 self._choices[field][key] = action
