@@ -67,7 +67,12 @@ class ImageSection(Section):
         )
         self.ask.chosen.connect(self._ask_chosen)
         self.ask_note = QuietLabel()
-        for widget in (self.well, self.strip, row, self.ask, self.ask_note, self.sample_note):
+        self.ask_row = QWidget()
+        choice = QHBoxLayout(self.ask_row)
+        choice.setContentsMargins(0, 0, 0, 0)
+        choice.addWidget(self.ask)
+        choice.addStretch(1)
+        for widget in (self.well, self.strip, row, self.ask_row, self.ask_note, self.sample_note):
             self.add(widget)
         self.add_more(self.samples)
         self.unfold.setVisible(False)  # until there are some
@@ -106,7 +111,7 @@ class ImageSection(Section):
         """Whether several images are asked about one by one."""
         assert self._question is not None
         each, count = self._question.each, len(self._question.images)
-        self.ask.setVisible(count > 1)
+        self.ask_row.setVisible(count > 1)
         self.ask.set_current("each" if each else "together")
         self.ask_note.say(
             (

@@ -115,13 +115,15 @@ class InterventionRow(QWidget):
         if self._note:
             inside.addWidget(QuietLabel(self._note))
 
-    def show_state(self, acts: bool, refusal: str, short: str) -> None:
-        """Ticked or not; why not, where it cannot be: in a few words, and whole as a tooltip."""
+    def show_state(self, acts: bool, refusal: str, rivals: list[str]) -> None:
+        """Ticked or not; why not, where it cannot be: what it goes not with, and whole as a
+        tooltip."""
         with QSignalBlocker(self.box):
             self.box.setChecked(acts)
         self.box.setEnabled(acts or not refusal)
         self.box.setToolTip(f"{self._tip}\n{refusal}" if refusal else self._tip)
-        self.why.set_text(short)
+        named = f"not with {', '.join(rivals)}" if refusal and rivals else ""
+        self.why.set_text(named, "not with either" if len(rivals) == 2 else "not with these")
         self.why.setToolTip(refusal)
 
     def _fold(self, open_: bool) -> None:
@@ -173,8 +175,7 @@ class InterventionSection(Section):
         interventions = self._interventions
         for kind in KINDS:
             refusal, rivals = interventions.refusal(kind), interventions.rivals(kind)
-            short = f"not with {', '.join(rivals)}" if refusal and rivals else ""
-            self.rows[kind].show_state(interventions.acts(kind), refusal, short)
+            self.rows[kind].show_state(interventions.acts(kind), refusal, rivals)
 
     def _build_knockout(self) -> QWidget:
         self.knockout = KnockoutForm(self._interventions)

@@ -14,7 +14,7 @@ class HoverLine(QtWidgets.QWidget):
         super().__init__(parent)
         self._hint = hint
         self._lines = lines
-        self._text = ""
+        self._text = self._short = ""
         self._quiet = False
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
         self.setAccessibleName("What is under the pointer")
@@ -23,11 +23,11 @@ class HoverLine(QtWidgets.QWidget):
         """What the line says now; empty where only the hint shows."""
         return self._text
 
-    def set_text(self, text: str) -> None:
-        """Say something; an empty text brings the hint back."""
-        if text == self._text:
+    def set_text(self, text: str, short: str = "") -> None:
+        """Say something; an empty text brings the hint back. `short`: where there is no room."""
+        if (text, short) == (self._text, self._short):
             return
-        self._text = text
+        self._text, self._short = text, short
         self.setAccessibleDescription(text or self._hint)
         self.setToolTip(text)
         self.update()
@@ -64,7 +64,10 @@ class HoverLine(QtWidgets.QWidget):
     def _broken(self, metrics: QtGui.QFontMetrics) -> list[str]:
         width = self.width() - 4
         lines = [""]
-        for part in (self._text or self._hint).split(" · "):
+        text = self._text
+        if self._short and metrics.horizontalAdvance(text) > self._lines * width:
+            text = self._short
+        for part in (text or self._hint).split(" · "):
             longer = f"{lines[-1]} · {part}" if lines[-1] else part
             if lines[-1] and metrics.horizontalAdvance(longer) > width and len(lines) < self._lines:
                 lines.append(part)
