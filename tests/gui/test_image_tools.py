@@ -430,10 +430,10 @@ def test_keys_and_wheel_size_the_brush(qtbot: QtBot, run: Recording) -> None:
     assert workspace.view.current.brush == 1, "no brush in hand"
     workspace.view.set(tool="brush")
     settle()
-    assert panel.tools.size.isVisible()
+    assert panel.tools.across.isVisible()
     for _ in range(2):
         qtbot.keyClick(view, KEY.Key_Period)
-    assert workspace.view.current.brush == 3 and panel.tools.size.text() == "⌀3"
+    assert workspace.view.current.brush == 3 and panel.tools.across.text() == "⌀3"
     qtbot.keyClick(view, KEY.Key_Comma)
     assert workspace.view.current.brush == 2
     place, zoom = middle(view, 4, 4), panel.zoom.factor

@@ -23,7 +23,7 @@ def interpolate(grid: npt.NDArray[np.floating[Any]], steps: int) -> npt.NDArray[
     value = down @ np.where(there, grid, 0.0).astype(np.float32) @ across.T
     smooth = value / np.maximum(weight, 1e-6)
     smooth[~np.kron(there, np.ones((steps, steps), dtype=bool))] = np.nan
-    return smooth.astype(np.float32)
+    return np.asarray(smooth, dtype=np.float32)
 
 
 def _weights(count: int, steps: int) -> npt.NDArray[np.float32]:

@@ -23,7 +23,8 @@ BRUSH_MOST = 15
 
 @dataclass(frozen=True, slots=True)
 class ViewSettings:
-    """`quantity`: what of each visual token the maps show. `shown`: map before, after, their difference, or all three side by side. `compare`: after is
+    """`quantity`: what of each visual token the maps show. `shown`: map before, after, their
+    difference, or all three side by side. `compare`: after is
     the same row redistributed ("local") or the paired run with VAR ("run").
     `sinks_boxed`: boxes around visual sinks. `hide_sinks`: leave them out of the colours.
     `scale`: what the upper limit is taken over; `gamma`: the exponent of the colours.

@@ -43,19 +43,19 @@ class MapTools(QtWidgets.QWidget):
             group.addButton(button)
             self.buttons[tool] = button
             column.addWidget(button)
-        self.size = QtWidgets.QToolButton()
-        self.size.setObjectName("toggle")
-        self.size.setAutoRaise(True)
-        self.size.setFocusPolicy(QtCore.Qt.FocusPolicy.TabFocus)
-        self.size.setStyleSheet("QToolButton::menu-indicator { image: none; }")
-        self.size.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QtWidgets.QMenu(self.size)
+        self.across = QtWidgets.QToolButton()
+        self.across.setObjectName("toggle")
+        self.across.setAutoRaise(True)
+        self.across.setFocusPolicy(QtCore.Qt.FocusPolicy.TabFocus)
+        self.across.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        self.across.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QtWidgets.QMenu(self.across)
         for across in _SIZES:
             text = "One cell" if across == 1 else f"{across} cells across"
             menu.addAction(text).setData(across)
         menu.triggered.connect(self._size_chosen)
-        self.size.setMenu(menu)
-        column.addWidget(self.size)
+        self.across.setMenu(menu)
+        column.addWidget(self.across)
         column.addStretch(1)
 
     def set_view(self, view: ViewModel) -> None:
@@ -76,13 +76,13 @@ class MapTools(QtWidgets.QWidget):
         current = self._view.current
         self.buttons[current.tool].setChecked(True)
         across = current.brush
-        self.size.setVisible(current.tool in ("brush", "erase"))
-        self.size.setText(f"⌀{across}")
+        self.across.setVisible(current.tool in ("brush", "erase"))
+        self.across.setText(f"⌀{across}")
         told = "1 cell" if across == 1 else f"{across} cells across"
-        self.size.setToolTip(
+        self.across.setToolTip(
             f"Size of the brush: {told}. Keys: comma and full stop, or Shift and the wheel."
         )
-        self.size.setAccessibleName(f"Size of the brush: {told}")
+        self.across.setAccessibleName(f"Size of the brush: {told}")
 
     def _size_chosen(self, action: QtGui.QAction) -> None:
         if self._view is not None:
