@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from var_studio.analysis.scores import Scores, score
 from var_studio.recording.tokens import Token
@@ -184,11 +185,11 @@ def laid_out(
 def longest_common(left: Sequence[int], right: Sequence[int]) -> list[tuple[int, int]]:
     """A longest common subsequence: pairs (index in left, index in right), both ascending.
 
-    The textbook table, row by row: 10 ms for two answers of a thousand tokens. difflib, which
-    looks for the longest block first, takes half a second where words come back often.
+    The textbook table, row by row, and of all ways through it the one with the shortest gap to the
+    next match. difflib, which looks for the longest block first, takes half a second for two
+    answers of a thousand tokens where words come back often; this far less.
     """
-    # Row i, column j: how many are common to left[i:] and right[j:]. Read from the start, it
-    # matches a word as early as it can, so that gaps come late and words stay together.
+    # Row i, column j: how many are common to left[i:] and right[j:].
     ids = np.asarray(right[::-1], dtype=np.int64)
     table = np.zeros((len(left) + 1, len(right) + 1), dtype=np.int32)
     for row, token in enumerate(reversed(left)):
@@ -196,14 +197,33 @@ def longest_common(left: Sequence[int], right: Sequence[int]) -> list[tuple[int,
         best = np.maximum(after[1:], after[:-1] + (ids == token))
         np.maximum.accumulate(best, out=table[row + 1, 1:])
     table = table[::-1, ::-1]
+    ours, theirs = np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64)
     found: list[tuple[int, int]] = []
     i = j = 0
-    while i < len(left) and j < len(right):
-        if left[i] == right[j]:
-            found.append((i, j))
-            i, j = i + 1, j + 1
-        elif table[i + 1, j] >= table[i, j + 1]:
-            i += 1
-        else:
-            j += 1
+    while i < len(left) and j < len(right) and table[i, j]:
+        i, j = _nearest(table, ours, theirs, i, j)
+        found.append((i, j))
+        i, j = i + 1, j + 1
     return found
+
+
+def _nearest(
+    table: npt.NDArray[np.int32],
+    ours: npt.NDArray[np.int64],
+    theirs: npt.NDArray[np.int64],
+    i: int,
+    j: int,
+) -> tuple[int, int]:
+    """The next match from here on over the shortest gap, none of the common ones lost.
+
+    Answers that repeat themselves can be matched in many ways: a word that one has more must not
+    shift all that follows by a sentence.
+    """
+    wanted = table[i, j]
+    for gap in range(len(ours) - i + len(theirs) - j):
+        rows = np.arange(max(0, gap - (len(theirs) - 1 - j)), min(gap, len(ours) - 1 - i) + 1)
+        a, b = i + rows, j + gap - rows
+        hits = np.flatnonzero((ours[a] == theirs[b]) & (table[a, b] == wanted))
+        if hits.size:
+            return int(a[hits[0]]), int(b[hits[0]])
+    raise AssertionError("a table of common words without a match")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from var_studio.analysis.compare import compare
+from var_studio.analysis.compare import longest_common as matched
 from var_studio.recording.tokens import Token
 
 
@@ -153,3 +154,12 @@ def test_the_same_tokens_are_identical_and_undecided_where_both_were_stopped(sto
     comparison = compare(answer("the cat", reason=stop), answer("the cat", reason=stop))
     assert comparison.identical and comparison.undecided
     assert not compare(answer("the cat"), answer("the cat")).undecided
+
+
+def test_a_word_more_does_not_shift_an_answer_that_repeats_itself():
+    """Of all longest common subsequences, the one whose gaps are short."""
+    sentence = list(range(20))
+    left, right = sentence * 6, [*sentence[:5], 99, *sentence[5:]] * 5
+    found = matched(left, right)
+    assert len(found) == 100
+    assert found[:7] == [(k, k) for k in range(5)] + [(5, 6), (6, 7)]

@@ -108,8 +108,7 @@ class TranscriptPanel(Panel):
         captions.addStretch(1)
         grid.addLayout(captions, 1, 0)
         grid.addWidget(self.pair, 1, 1, Qt.AlignmentFlag.AlignTop)
-        grid.addWidget(self.parting, 2, 1)
-        grid.setRowStretch(3, 1)
+        grid.setRowStretch(2, 1)
         for strip in self.strips:
             strip.token_clicked.connect(self._clicked)
             strip.dead_token_clicked.connect(self._dead_clicked)
@@ -127,12 +126,17 @@ class TranscriptPanel(Panel):
         self.colour_line = HoverLine("")
         self.colour_line.setAccessibleName("What the colours mean")
         self.colour_line.set_quiet(True)
+        # Below the words, in view wherever a long answer is scrolled to.
         self._legend = QWidget()
-        legend = QHBoxLayout(self._legend)
-        legend.setContentsMargins(12, 0, 12, 3)
+        lines = QVBoxLayout(self._legend)
+        lines.setContentsMargins(12, 0, 12, 3)
+        lines.setSpacing(2)
+        lines.addWidget(self.parting)
+        legend = QHBoxLayout()
         legend.setSpacing(12)
         legend.addWidget(self.tint_bar)
         legend.addWidget(self.colour_line, 1)
+        lines.addLayout(legend)
         whole = QWidget()
         column = QVBoxLayout(whole)
         column.setContentsMargins(0, 0, 0, 0)
@@ -233,6 +237,8 @@ class TranscriptPanel(Panel):
                 strip.tokens.grow()
         changed = workspace.paired
         changed_label = "" if changed is None else f"With {run_name_for(changed.interventions)}"
+        if changed is not None and changed.teacher is not None:
+            changed_label += ", forced"
         alone = workspace.baseline is None and changed is not None
         self.answer_label.setText(
             changed_label if alone else "Baseline" if second is not None else "Answer"
@@ -412,7 +418,8 @@ class TranscriptPanel(Panel):
 
     def _asked_chosen(self, number: int) -> None:
         workspace = self._workspace()
-        workspace.look_at(workspace.questions()[number][-1])
+        # The latest answer; a run that was forced to one is looked at only where it is all there is.
+        workspace.look_at(max(workspace.questions()[number][::-1], key=lambda run: not run.teacher))
         if workspace.baseline is not None:
             workspace.look_at(workspace.baseline)
 
@@ -431,7 +438,7 @@ class TranscriptPanel(Panel):
         self._workspace().view.set(colour_by=self.colour_by.currentData())
 
     def picture(self) -> QPixmap:
-        """All words, also those that are scrolled away, and below them what the colours mean."""
+        """All words, also those that are scrolled away, and below them the sentences on them."""
         words = self._paragraphs.grab()
         legend = self._legend.grab()
         ratio = words.devicePixelRatio()

@@ -13,7 +13,16 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QColor, QFont, QKeyEvent, QMouseEvent, QPainter, QPen, QResizeEvent
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPen,
+    QResizeEvent,
+    QShowEvent,
+)
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QFrame,
@@ -279,6 +288,12 @@ class TokenStrip(QListView):
         super().resizeEvent(event)
         if event.size().width() != event.oldSize().width():
             self.fit()  # the list itself would wait for a tenth of a second
+
+    def showEvent(self, event: QShowEvent) -> None:
+        # While it was hidden it may have been laid out for another width.
+        super().showEvent(event)
+        self.doItemsLayout()
+        self._take_height()
 
     def updateGeometries(self) -> None:
         # Called after each layout, so also when the width has changed.
