@@ -75,7 +75,7 @@ class TokenListModel(QAbstractListModel):
         self._entries: list[Entry] = []
         self._at: dict[int, int] = {}
         self._seen = 0
-        self._aligned = False
+        self._columns: Sequence[Column] | None = None
         self._rows: frozenset[int] = frozenset()
         self._shades: Mapping[int, float] = {}
         self._values: Mapping[int, str] = {}
@@ -93,7 +93,7 @@ class TokenListModel(QAbstractListModel):
     @property
     def aligned(self) -> bool:
         """Whether the entries stand under those of another answer."""
-        return self._aligned
+        return self._columns is not None
 
     @property
     def selectable(self) -> frozenset[int]:
@@ -105,7 +105,7 @@ class TokenListModel(QAbstractListModel):
         self.beginResetModel()
         self._run = run
         self._entries, self._at, self._seen = [], {}, 0
-        self._aligned = False
+        self._columns = None
         self.divergence = None
         if run is not None:
             self._entries = self._read(run.tokens, 0)
@@ -115,7 +115,7 @@ class TokenListModel(QAbstractListModel):
 
     def grow(self) -> None:
         """Append what the run has produced since. Aligned entries wait for `align`."""
-        if self._run is None or self._aligned:
+        if self._run is None or self.aligned:
             return
         tokens = self._run.tokens
         new = self._read(tokens, self._seen)
@@ -124,31 +124,19 @@ class TokenListModel(QAbstractListModel):
 
     def align(self, columns: Sequence[Column], mine: Literal["baseline", "other"]) -> None:
         """Show one side of two answers laid under each other: an entry or a gap per column."""
-        entries = []
-        for column in columns:
-            own, else_ = column.baseline, column.other
-            if mine == "other":
-                own, else_ = else_, own
-            partner = "" if else_ is None else _readable(else_)
-            differs = column.relation != "same"
-            if own is None:
-                entries.append(Entry(NOWHERE, "", None, 0, "gap", partner, differs))
-            else:
-                entries.append(
-                    Entry(own.position, _readable(own), own, partner=partner, differs=differs)
-                )
-        self._aligned = True
         kept = 0
-        for before, now in zip(self._entries, entries, strict=False):
-            if before != now:
+        for before, column in zip(self._columns or (), columns, strict=False):
+            if not _looks_alike(before, column):
                 break
             kept += 1
+        entries = [_entry(column, mine) for column in columns[kept:]]
+        self._columns = columns
         if kept < len(self._entries):
             self.beginRemoveRows(QModelIndex(), kept, len(self._entries) - 1)
             del self._entries[kept:]
             self._find(0)
             self.endRemoveRows()
-        self._insert(kept, entries[kept:])
+        self._insert(kept, entries)
 
     def set_selectable(self, positions: Collection[int]) -> None:
         """Tell which positions have an attention row; the others are shown faint."""
@@ -288,6 +276,27 @@ class TokenListModel(QAbstractListModel):
                 else "No attention row is kept for it."
             )
         return "\n".join(lines)
+
+
+def _looks_alike(one: Column, other: Column) -> bool:
+    """Whether two columns hold the same words."""
+    return (
+        one.baseline is other.baseline
+        and one.other is other.other
+        and one.relation == other.relation
+    )
+
+
+def _entry(column: Column, mine: Literal["baseline", "other"]) -> Entry:
+    """One side of a column: a word or a gap."""
+    own, else_ = column.baseline, column.other
+    if mine == "other":
+        own, else_ = else_, own
+    partner = "" if else_ is None else _readable(else_)
+    differs = column.relation != "same"
+    if own is None:
+        return Entry(NOWHERE, "", None, 0, "gap", partner, differs)
+    return Entry(own.position, _readable(own), own, partner=partner, differs=differs)
 
 
 def matches(entries: Sequence[Entry], text: str) -> list[int]:
