@@ -83,7 +83,8 @@ class CellAttention:
         """(Q,) float32: how much each row looks at the cells, mean or largest over the (layer,
         head) pairs (none: all heads). NaN for rows to come."""
         done = self.done
-        values = self._values.reshape(len(done), -1)
+        n_layers, n_heads = self._values.shape[1:]
+        values = self._values.reshape(len(done), n_layers * n_heads)  # -1 fails without a row
         if heads:
             layers, columns = np.asarray(heads, dtype=np.intp).reshape(-1, 2).T
             values = self._values[:, layers, columns]

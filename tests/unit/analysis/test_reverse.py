@@ -90,6 +90,9 @@ def test_a_growing_run_keeps_what_is_in(tmp_path: Path, monkeypatch) -> None:
     run = make_run(tmp_path / "run", layers=2, heads=2, rows=3, cols=3, queries=6)
     positions = run.query_positions
     with monkeypatch.context() as patch:
+        patch.setattr(Recording, "query_positions", property(lambda r: positions[:0]))
+        none_yet = CellAttention(run, (4,))
+        assert none_yet.of_tokens().shape == none_yet.of_tokens([(0, 1)], "max").shape == (0,)
         patch.setattr(Recording, "query_positions", property(lambda r: positions[:4]))
         found = CellAttention(run, (4,))
         assert found.advance()

@@ -29,8 +29,9 @@ _MODIFIERS = (
 class KeyGuard(QObject):
     """Follows the focus; watches only the widget that has it, so other events cost nothing.
 
-    A slider, number or list in focus keeps its arrows, a button its space bar, a list its letters
-    (they search it). A number gives undo to the window, which undoes settings, not typing.
+    A slider, number or list in focus keeps its arrows, a button its space bar, one of several that
+    exclude each other its arrows too, a list its letters (they search it). A number gives undo to
+    the window, which undoes settings, not typing.
     """
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -67,7 +68,9 @@ class KeyGuard(QObject):
             return False
         key = event.key()
         if isinstance(watched, QAbstractButton):
-            return key == Qt.Key.Key_Space
+            group = watched.group()
+            others = group is not None and group.exclusive()
+            return key == Qt.Key.Key_Space or (others and key in _ARROWS)
         if isinstance(watched, QComboBox):
             return key in _ARROWS or bool(event.text().strip()) or key == Qt.Key.Key_Space
         return key in _ARROWS
