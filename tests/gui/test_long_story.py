@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
@@ -28,6 +29,7 @@ from tests.gui.fixtures import (
     settle,
     wait_idle,
     window,  # noqa: F401
+    words,
 )
 from tests.gui.panel_stage import move_mouse
 from tests.gui.story_state import state_of
@@ -392,3 +394,208 @@ def told_without_torch(path: Path) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(line.removeprefix("STATE "))
     assert told["opened"]
     return told
+
+
+def test_an_afternoon_without_a_mouse(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    window, workspace, transcript = demo, demo.workspace, demo.transcript  # noqa: F811
+    hands, selection, image = Hands(demo, qtbot), workspace.selection, image_of(demo)
+    heads, regions = window.area.panel("heads"), window.area.panel("regions")
+    histogram = window.area.panel("phi_histogram")
+    assert isinstance(heads, HeadsPanel) and isinstance(regions, RegionsPanel)
+    assert isinstance(histogram, PhiHistogramPanel)
+    for name in ("mousePress", "mouseClick", "mouseRelease", "mouseMove"):
+        monkeypatch.delattr(QtBot, name)
+
+    # Ask; find a word of the answer by typing it; walk layers and heads.
+    hands.key(Key.Key_R)
+    wait_idle(qtbot, window)
+    (baseline,) = workspace.runs
+    visual = visual_of(baseline)
+    hands.tab_to(transcript.answer)
+    hands.key(Key.Key_End)
+    last = selection.position
+    assert last == int(baseline.query_positions[-1])
+    hands.key(Key.Key_Home)
+    wanted = words(transcript.answer)[1]
+    hands.type("/")
+    hands.type(wanted)
+    hands.key(Key.Key_Return)
+    hands.key(Key.Key_Escape)
+    position = selection.position
+    assert position is not None and wanted in baseline.tokens[position].text
+    layer = selection.layer
+    hands.key(Key.Key_Down)
+    hands.key(Key.Key_BracketRight)
+    assert selection.heads == {(layer + 1, 0)}
+    before = row_of(baseline, position)[..., visual]
+    shown = shown_values(qtbot, image, "before")
+    np.testing.assert_allclose(shown, before[layer + 1, 0], atol=1e-6)
+
+    # τ by the keys of the histogram.
+    hands.command("show histogram")
+    hands.tab_to(histogram.histogram)
+    while workspace.method.tau > 2.0:
+        hands.key(Key.Key_PageDown)
+    tau = workspace.method.tau
+    assert workspace.reading is not None
+    assert workspace.reading.n_visual_sinks.tolist() == sinks_by_layer(baseline, tau)
+
+    # The pair; before and after by Space.
+    hands.key(Key.Key_R, CONTROL)
+    wait_idle(qtbot, window)
+    assert [bool(run.interventions) for run in workspace.runs] == [False, True, True]
+    hands.tab_to(transcript.answer)
+    hands.key(Key.Key_Space)
+    assert shown_values(qtbot, image, "after") is not None
+    hands.key(Key.Key_Space)
+    assert workspace.view.current.shown == "before"
+
+    # A cell in reverse, then a region of 2 × 2 cells, in the picture.
+    canvas = image.views["before"]
+    hands.tab_to(canvas)
+    for key in (Key.Key_Down, Key.Key_Down, Key.Key_Right, Key.Key_Return):
+        hands.key(key)
+    assert selection.cells == {11} and workspace.view.current.colour_by == "reverse"
+    hands.tab_to(image.tools.buttons["select"])
+    hands.key(Key.Key_Down)
+    if workspace.view.current.tool != "rectangle":
+        hands.key(Key.Key_Space)
+    assert workspace.view.current.tool == "rectangle"
+    hands.tab_to(canvas)
+    for key in (Key.Key_Return, Key.Key_Down, Key.Key_Right, Key.Key_Return):
+        hands.key(key)
+    assert workspace.regions.active is not None
+    assert set(workspace.regions.active.tokens) == {11, 12, 21, 22}
+
+    # Steer there and run.
+    hands.command("show regions")
+    hands.tab_to(regions.steer)
+    hands.key(Key.Key_Space)
+    assert workspace.method.current.region == (11, 12, 21, 22)
+    hands.key(Key.Key_R, SHIFT)
+    wait_idle(qtbot, window)
+    steered = workspace.runs[-1].redistribution
+    assert steered is not None and steered.region == (11, 12, 21, 22)
+
+    # Three heads of a layer; undo and redo.
+    hands.command("show heads")
+    hands.tab_to(heads.atlas)
+    hands.key(Key.Key_Right, SHIFT)
+    hands.key(Key.Key_Right, SHIFT)
+    chosen = sorted(selection.heads)
+    assert len(chosen) == 3 and {at for at, _ in chosen} == {layer + 1}
+    query = row_of(baseline, selection.position or 0)[..., visual]
+    mean = np.mean([query[head] for head in chosen], axis=0)
+    np.testing.assert_allclose(shown_values(qtbot, image, "before"), mean, atol=1e-6)
+    hands.key(Key.Key_Z, CONTROL)
+    assert sorted(selection.heads) != chosen
+    hands.key(Key.Key_Z, CONTROL | SHIFT)
+    assert sorted(selection.heads) == chosen
+
+    # Export, save, quit.
+    hands.key(Key.Key_E, CONTROL)
+    (dialog,) = window.findChildren(ExportDialog)
+    for _ in range(20):
+        if dialog.file.hasFocus():
+            break
+        hands.key(Key.Key_Tab)
+    hands.key(Key.Key_A, CONTROL)
+    hands.type(str(tmp_path / "fig"))
+    hands.key(Key.Key_Return)
+    assert (tmp_path / "fig.pdf").exists()
+    saved = tmp_path / "keys.vars"
+    answer_dialogs(monkeypatch, saved)
+    hands.back_to_the_window()
+    hands.key(Key.Key_S, CONTROL)
+    qtbot.waitUntil(lambda: not window.files.saving and saved.exists(), timeout=20_000)
+    settle(qtbot)
+    hands.key(Key.Key_Q, CONTROL)
+    assert not window.isVisible()
+
+
+def test_several_images_and_a_follow_up(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    window, workspace, transcript = demo, demo.workspace, demo.transcript  # noqa: F811
+    hands, image = Hands(demo, qtbot), image_of(demo)
+    section = window.setup.image_section
+    paths = [tmp_path / "red.png", tmp_path / "blue.png"]
+    for path, colour in zip(paths, ("red", "blue"), strict=True):
+        Image.new("RGB", (60, 40), colour).save(path)
+    monkeypatch.setattr(
+        QtWidgets.QFileDialog, "getOpenFileNames", lambda *_, **__: (list(map(str, paths)), "")
+    )
+    hands.key(Key.Key_I, CONTROL)
+    window.setup.prompt.setFocus()
+    hands.key(Key.Key_A, CONTROL)
+    hands.type("what color is it?")
+
+    # One by one: a run each, and each is an entry of the session.
+    press(qtbot, section.ask.button("each"))
+    press(qtbot, window.setup.run_button)
+    wait_idle(qtbot, window)
+    assert [[e.name for e in run.image_entries] for run in workspace.runs] == [
+        ["red.png"],
+        ["blue.png"],
+    ]
+    assert transcript.asked.count() == 2
+
+    # Together: both are in one row, and each has its own map.
+    press(qtbot, section.ask.button("together"))
+    press(qtbot, window.setup.run_button)
+    wait_idle(qtbot, window)
+    both = workspace.runs[-1]
+    assert [e.name for e in both.image_entries] == ["red.png", "blue.png"]
+    assert both.layout.count == 200 and transcript.asked.count() == 3
+    position = click_word(qtbot, transcript.answer, 0)
+    row = row_of(both, position)[..., visual_of(both)].mean((0, 1))
+    np.testing.assert_allclose(shown_values(qtbot, image, "before"), row, atol=1e-6)
+    assert image.part.count() == 2
+    choose_last = image.part
+    choose_last.setFocus()
+    hands.key(Key.Key_Down)
+    where = cell_middle(image, both, 137)
+    qtbot.mouseClick(image.views["before"], LEFT, pos=where.toPoint())
+    settle(qtbot)
+    assert workspace.selection.cells == {137}, "a cell of the second picture"
+
+    # Ask on, with and without the intervention; what was said before is in the prompt.
+    press(qtbot, window.setup.question_section.follow_up)
+    hands.type("is it blue?")
+    press(qtbot, window.setup.run_pair_button)
+    wait_idle(qtbot, window)
+    second, changed, forced = workspace.runs[3:]
+    assert [turn.question for turn in second.exchanges] == ["what color is it?", "is it blue?"]
+    assert second.exchanges[0].answer.strip() == both.text.strip()
+    assert forced.teacher == second.id and changed.exchanges[:1] == second.exchanges[:1]
+    given = "".join(t.text for t in second.tokens if t.role == "prompt")
+    assert "".join(both.text.split()) in "".join(given.split())
+    assert second.layout.count == 200
+
+    # An earlier question can be chosen again; all of it comes back from a file.
+    transcript.asked.setFocus()
+    hands.key(Key.Key_Up)
+    assert workspace.run is both
+    hands.key(Key.Key_Down)
+    assert workspace.run is second
+    click_word(qtbot, transcript.answer, 0)
+    saved = tmp_path / "several.vars"
+    answer_dialogs(monkeypatch, saved)
+    qtbot.keyClick(window, Key.Key_S, CONTROL)
+    qtbot.waitUntil(lambda: not window.files.saving and saved.exists(), timeout=20_000)
+    settle(qtbot)
+    state = state_of(window)
+    assert len(state["earlier"]) == 1 and len(state["pictures"]) == 2
+    qtbot.keyClick(window, Key.Key_Right)
+    press(qtbot, image.shown.button("after"))
+    qtbot.keyClick(window, Key.Key_O, CONTROL)
+    settle(qtbot)
+    assert state_of(window) == state and notices(window) == []
