@@ -418,7 +418,7 @@ class TranscriptPanel(Panel):
 
     def _asked_chosen(self, number: int) -> None:
         workspace = self._workspace()
-        # The latest answer; a run that was forced to one is looked at only where it is all there is.
+        # The latest answer; a run that was forced to one only where it is all there is.
         workspace.look_at(max(workspace.questions()[number][::-1], key=lambda run: not run.teacher))
         if workspace.baseline is not None:
             workspace.look_at(workspace.baseline)
