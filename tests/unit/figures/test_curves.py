@@ -13,6 +13,7 @@ from tests.synthetic import make_run
 from tests.unit.figures.test_render import assert_nothing_is_cut_off_or_overlaps
 from var_studio.analysis.reading import Focus, Reading
 from var_studio.cli.commands.export import FigureName
+from var_studio.figures.answers import ANSWERS
 from var_studio.figures.build import FIGURES, build
 from var_studio.figures.choice import read
 from var_studio.figures.data import csv_text, npz_bytes
@@ -156,4 +157,4 @@ def test_marks_are_drawn_where_their_values_say():
 
 
 def test_the_command_line_knows_every_figure():
-    assert get_args(FigureName) == tuple(FIGURES)
+    assert sorted(get_args(FigureName)) == sorted([*FIGURES, ANSWERS])
