@@ -8,6 +8,7 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
 
 from var_studio.figures.words import interventions_line
+from var_studio.gui.widgets.ticks import setting_text
 from var_studio.recording.settings import Redistribution
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def settings_text(settings: Redistribution, tau_default: float) -> str:
     """τ, ρ, p, and what else is not as the method has it: "τ 6.5 · ρ 0.8 · p 0.6 · all heads"."""
     usual = Redistribution()
     tau = tau_default if settings.tau is None else settings.tau
-    parts = [f"τ {tau:.3g}", f"ρ {settings.rho:g}", f"p {settings.p:g}"]
+    parts = [f"τ {setting_text(tau)}", f"ρ {settings.rho:g}", f"p {settings.p:g}"]
     if settings.mass_min != usual.mass_min:
         parts.append(f"mass ≥ {settings.mass_min:g}")
     if settings.heads != usual.heads:

@@ -13,7 +13,7 @@ from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.legend import Legend
 from var_studio.gui.widgets.plot_frame import PlotFrame
 from var_studio.gui.widgets.scatter_view import Points, ScatterView
-from var_studio.gui.widgets.ticks import number_text
+from var_studio.gui.widgets.ticks import number_text, setting_text
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -76,7 +76,7 @@ class HeadScatterPanel(Panel):
             Points(np.array(chosen, dtype=np.int64), "selection", "ring", 13.0),
         )
         by_sinks = settings.convention == "released-code"
-        rho, mass = number_text(settings.rho), number_text(settings.mass_min)
+        rho, mass = setting_text(settings.rho), setting_text(settings.mass_min)
         self.scatter.set_guides(
             Guide(
                 "rho",

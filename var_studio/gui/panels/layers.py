@@ -14,7 +14,7 @@ from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.index_chart import Bars, Curve, IndexChart
 from var_studio.gui.widgets.legend import Legend
 from var_studio.gui.widgets.plot_frame import PlotFrame
-from var_studio.gui.widgets.ticks import number_text
+from var_studio.gui.widgets.ticks import number_text, setting_text
 
 if TYPE_CHECKING:
     from var_studio.analysis.layers import LayerProfile, Spread
@@ -89,7 +89,7 @@ class LayersPanel(Panel):
             Curve(shown.first, "bos"),
             current=layer,
         )
-        self.phi.set_guides(Guide("tau", False, tau, f"τ = {number_text(tau)}", 0.0, bound))
+        self.phi.set_guides(Guide("tau", False, tau, f"τ = {setting_text(tau)}", 0.0, bound))
         most = max(int(shown.n_visual.max(initial=0)), 4)
         self.counts.set_places(run.n_layers, "layer", Axis(0.0, 1.08 * most, whole=True))
         self.counts.set_marks(Bars(shown.n_visual.astype(np.float64), "sink"), current=layer)

@@ -15,6 +15,7 @@ from var_studio.gui.widgets.dims_edit import DimsEdit
 from var_studio.gui.widgets.quiet import QuietLabel
 from var_studio.gui.widgets.section import Section
 from var_studio.gui.widgets.settings_form import SettingsForm
+from var_studio.gui.widgets.ticks import setting_text
 from var_studio.recording.settings import RHO_PRESETS
 
 NO_REGION = "Paint a region on the image first: with the brush or the rectangle above the map."
@@ -118,7 +119,8 @@ class MethodSection(Section):
         method = self._method
         self.form.set_bounds("tau", 0.0, method.tau_max)
         self.tau_note.say(
-            f"φ is at most √D = {method.tau_max:.1f}; this model's τ is {method.tau_default:.3g}."
+            f"φ is at most √D = {method.tau_max:.1f}; this model's τ is "
+            f"{setting_text(method.tau_default)}."
         )
         for preset, button in self.preset_buttons.items():
             button.setChecked(abs(method.current.rho - RHO_PRESETS[preset]) < 1e-9)

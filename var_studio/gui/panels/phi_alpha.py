@@ -15,7 +15,7 @@ from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.legend import Legend
 from var_studio.gui.widgets.plot_frame import PlotFrame
 from var_studio.gui.widgets.scatter_view import Points, ScatterView
-from var_studio.gui.widgets.ticks import number_text
+from var_studio.gui.widgets.ticks import number_text, setting_text
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -108,7 +108,7 @@ class PhiAlphaPanel(Panel):
         assert tau is not None
         n_sinks = int((points.sink & visual).sum())
         sinks = f"{n_sinks} visual sink{'s' * (n_sinks != 1)} of {int(visual.sum())} tokens"
-        caption = f"τ = {number_text(tau)} · {sinks}"
+        caption = f"τ = {setting_text(tau)} · {sinks}"
         self.scatter.set_guides(Guide("tau", True, tau, caption, 0.0, bound))
         entries = VISUAL + (TEXT if self.text.isChecked() else ())
         note = f"{points.unknown} without φ" if points.unknown else ""

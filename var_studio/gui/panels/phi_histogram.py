@@ -11,7 +11,7 @@ from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.legend import Legend
 from var_studio.gui.widgets.plot_frame import PlotFrame
-from var_studio.gui.widgets.ticks import number_text
+from var_studio.gui.widgets.ticks import number_text, setting_text
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import PhiHistogram, Reading
@@ -126,4 +126,4 @@ def caption(reading: Reading) -> str:
     from var_studio.figures.words import sinks_by_kind
 
     assert reading.settings.tau is not None
-    return f"τ = {number_text(reading.settings.tau)} · sinks: {sinks_by_kind(reading)}"
+    return f"τ = {setting_text(reading.settings.tau)} · sinks: {sinks_by_kind(reading)}"

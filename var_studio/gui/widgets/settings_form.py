@@ -23,8 +23,21 @@ from PySide6.QtWidgets import (
 )
 
 from var_studio.gui.models.method_settings import SettingsModel
+from var_studio.gui.widgets.ticks import setting_text
 
 _STEPS = 1000
+
+
+class SettingBox(QDoubleSpinBox):
+    """A number with three decimals, of which a third that is 0 is not written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setDecimals(3)
+
+    def textFromValue(self, value: float) -> str:
+        """As the panels write it."""
+        return setting_text(value, 2)
 
 
 class FloatControl(QWidget):
@@ -33,7 +46,7 @@ class FloatControl(QWidget):
     changed = Signal(float, bool)
     released = Signal()
 
-    def __init__(self, low: float, high: float, decimals: int = 2) -> None:
+    def __init__(self, low: float, high: float) -> None:
         super().__init__()
         self._low, self._high = low, high
         self.slider = QSlider(Qt.Orientation.Horizontal)
@@ -41,8 +54,7 @@ class FloatControl(QWidget):
         self.slider.setSingleStep(_STEPS // 100)
         self.slider.setPageStep(_STEPS // 10)
         self.slider.setMinimumWidth(70)
-        self.box = QDoubleSpinBox()
-        self.box.setDecimals(decimals)
+        self.box = SettingBox()
         self.box.setRange(low, high)
         self.box.setSingleStep((high - low) / 20 if high - low <= 2 else 0.5)
         self.box.setKeyboardTracking(False)
@@ -78,7 +90,7 @@ class FloatControl(QWidget):
     def _slid(self, step: int) -> None:
         value = self._low + (self._high - self._low) * step / _STEPS
         with QSignalBlocker(self.box):
-            self.box.setValue(value)
+            self.box.setValue(round(value, 2))
         self.changed.emit(self.box.value(), self.slider.isSliderDown())
 
     def _typed(self, value: float) -> None:

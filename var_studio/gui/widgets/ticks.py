@@ -51,5 +51,12 @@ def number_text(value: float, digits: int = 3) -> str:
     return _minus(text.rstrip("0").rstrip(".") if "." in text else text)
 
 
+def setting_text(value: float, least: int = 0) -> str:
+    """A setting as it is used: up to three decimals, of which `least` always stand."""
+    whole, _, decimals = f"{value:.3f}".partition(".")
+    decimals = decimals.rstrip("0").ljust(least, "0")
+    return _minus(f"{whole}.{decimals}" if decimals else whole)
+
+
 def _minus(text: str) -> str:
     return text.replace("-", "−")
