@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
+from tests import synthetic
+from tests.answers import answered
 from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
 from tests.synthetic import make_run
 from var_studio.figures.data import load_settings
@@ -167,3 +171,76 @@ def test_a_path_can_be_typed_letter_by_letter(
     assert able == [False, True, True, True, False]
     press(qtbot, dialog.buttons.buttons()[0])
     assert notices(window) == []
+
+
+def test_the_global_comparison_on_screen_is_what_is_exported(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain, seeds = synthetic._Attention, itertools.count(7)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            synthetic,
+            "_Attention",
+            lambda _, *rest: plain(np.random.default_rng(next(seeds)), *rest),
+        )
+        baseline, second, forced = answered(tmp_path, patch)
+    for run in (baseline, second, forced):
+        window.workspace.add_run(run, look=run.teacher is None)
+    window.workspace.look_at(baseline, int(baseline.generated_positions[1]))
+    window.workspace.view.set(compare="run", shown="all", gamma=0.5)
+    settle(qtbot)
+    window.area.panel("image").header.export_button.click()
+    (dialog,) = window.findChildren(ExportDialog)
+    dialog.formats["svg"].setChecked(True)
+    dialog.formats["png"].setChecked(False)
+    dialog.file.setText(str(tmp_path / "two"))
+    press(qtbot, dialog.export_button)
+    settle(qtbot)
+    arrays = np.load(tmp_path / "two.npz")
+    image = window.area.panel("image")
+    assert isinstance(image, ImagePanel) and image._maps is not None
+    shown = image._maps
+    assert shown.before is not None and shown.after is not None
+    np.testing.assert_array_equal(arrays["before"], shown.before)
+    np.testing.assert_array_equal(arrays["after"], shown.after)
+    np.testing.assert_array_equal(arrays["difference"], shown.after - shown.before)
+    # What the local map would have shown is something else.
+    reading = window.workspace.reading
+    assert reading is not None and np.abs(reading.map_after - arrays["after"]).max() > 1e-3
+    drawn = (tmp_path / "two.svg").read_text(encoding="utf-8")
+    assert "Global (two runs)" in drawn and "Local (" not in drawn
+    limits = image._source.limits(shown, reading, window.workspace.view.current)
+    assert image.map_options(reading).limits == limits
+
+
+def test_two_answers_are_exported_from_the_transcript(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    baseline, second, _ = answered(tmp_path, monkeypatch)
+    window.workspace.add_run(baseline)
+    settle(qtbot)
+    press(qtbot, window.transcript.header.export_button)
+    (dialog,) = window.findChildren(ExportDialog)
+    assert dialog.figure.currentData() == "answers"
+    press(qtbot, dialog.export_button)
+    settle(qtbot)
+    assert "no second run" in notices(window)[-1]
+    window.workspace.add_run(second)
+    settle(qtbot)
+    press(qtbot, window.transcript.header.export_button)
+    dialog = window.findChildren(ExportDialog)[-1]
+    dialog.formats["svg"].setChecked(True)
+    dialog.file.setText(str(tmp_path / "words"))
+    press(qtbot, dialog.export_button)
+    settle(qtbot)
+    assert ">mug</text>" in (tmp_path / "words.svg").read_text(encoding="utf-8")
+    # The picture has all words, also those that are scrolled away.
+    window.transcript.header.copy_button.click()
+    picture = window.transcript.picture()
+    assert picture.height() >= window.transcript._paragraphs.height()
