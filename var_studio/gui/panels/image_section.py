@@ -75,7 +75,10 @@ class ImageSection(Section):
         for widget in (self.well, self.strip, row, self.ask_row, self.ask_note, self.sample_note):
             self.add(widget)
         self.add_more(self.samples)
-        self.unfold.setVisible(False)  # until there are some
+        self.unfold.setVisible(False)  # until there are some; its place is kept
+        policy = self.unfold.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.unfold.setSizePolicy(policy)
 
     def follow(self, question: QuestionModel) -> None:
         """Show this question's images from now on."""

@@ -75,7 +75,10 @@ class QuestionSection(Section):
         self.suggest_menu.clear()
         for text in self._question.suggestions:
             self.suggest_menu.addAction(text).triggered.connect(partial(self._suggested, text))
-        self.suggest.setVisible(bool(self._question.suggestions))
+        some = bool(self._question.suggestions)
+        # Before the first picture too: what stands below must not jump when that comes.
+        self.suggest.setVisible(some or not self._question.images)
+        self.suggest.setEnabled(some)
         self._show_links()
         self.turns.setVisible(bool(history))
         if history:
