@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,7 +22,8 @@ class RunController(QObject):
     """The window's side of the model's thread. All its signals come in the GUI thread.
 
     Runs wait in a queue and are made one after another. Events are handed on at most about 30
-    times a second, the first one at once.
+    times a second, the first one at once, and so seldom that what follows from them, painting
+    included, takes at most a tenth of the time: the processor is the model's.
     """
 
     state_changed = Signal(str)
@@ -43,6 +45,9 @@ class RunController(QObject):
     _release = Signal()
 
     interval_ms = 33
+    share = 0.1
+    longest_ms = 400
+    """Between two repaints, whatever they cost."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -61,8 +66,8 @@ class RunController(QObject):
         self._worker.moveToThread(self._thread)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(self.interval_ms)
-        self._timer.timeout.connect(self._drain)
+        self._timer.timeout.connect(self._rested)
+        self._drained = (0.0, 0.0)  # when, by the clock and by this thread's processor time
         self._load.connect(self._worker.load)
         self._run.connect(self._worker.run)
         self._forecast.connect(self._worker.forecast)
@@ -225,10 +230,22 @@ class RunController(QObject):
         events = self._worker.take_events()
         if not events:
             return
+        self._drained = (time.monotonic(), time.thread_time())
         for event in events:
             self.happened.emit(event)
         self.batch_done.emit()
-        self._timer.start()
+        self._timer.start(self.interval_ms)
+
+    @Slot()
+    def _rested(self) -> None:
+        """What was handed on last is painted by now: wait on where it took more than its share."""
+        when, cpu = self._drained
+        wanted = min((time.thread_time() - cpu) / self.share, self.longest_ms / 1000)
+        rest_ms = round(1000 * (when + wanted - time.monotonic()))
+        if rest_ms > 0:
+            self._timer.start(rest_ms)
+        else:
+            self._drain()
 
     @Slot(bool)
     def _on_run_ended(self, well: bool) -> None:
