@@ -336,11 +336,12 @@ def main() -> None:
     args = parser.parse_args()
     os.environ["QT_QPA_PLATFORM"] = args.platform
     results = {} if args.only_first_paint else measure(args)
-    shape = f"{args.layers} × {args.heads} × {args.grid**2} × {args.queries}"
+    shape = f"{args.layers} × {args.heads} × {args.grid**2} × {args.queries} · "
     machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    print(f"{shape} · {args.platform} · {machine}")
-    print(f"| {'change → all panels painted':40} | least ms |   p50 |   p95 | CPU p95 | /s |")
-    print(f"|{'-' * 42}|---------:|------:|------:|--------:|---:|")
+    print(f"{shape if results else ''}{args.platform} · {machine}")
+    if results:
+        print(f"| {'change → all panels painted':40} | least ms |   p50 |   p95 | CPU p95 | /s |")
+        print(f"|{'-' * 42}|---------:|------:|------:|--------:|---:|")
     for name, row in results.items():
         rate = f"{row['per second']:2.0f}" if "per second" in row else "  "
         times = f"{row['least']:8.1f} | {row['p50']:5.1f} | {row['p95']:5.1f}"
