@@ -1,4 +1,4 @@
-"""The frame of the window: layout, drops, notices over the panels, keyboard and names."""
+"""The frame of the window: layout, sizes, drops, notices over the panels."""
 
 from __future__ import annotations
 
@@ -230,105 +230,6 @@ def test_the_theme_is_switched_and_remembered(
         QtGui.QGuiApplication.styleHints().colorSchemeChanged.emit(QtCore.Qt.ColorScheme.Unknown)
         settle(qtbot)
         assert (lightness() < 128) is dark, "the window does not follow the system"
-
-
-# ------------------------------------------------------------------------------ keyboard, names
-def focusable(root: QtWidgets.QWidget) -> Iterator[QtWidgets.QWidget]:
-    for widget in root.findChildren(QtWidgets.QWidget):
-        lists_that_open = widget.window() is not root.window()
-        if (
-            widget.focusPolicy() & QtCore.Qt.FocusPolicy.TabFocus
-            and widget.focusProxy() is None
-            and not lists_that_open
-        ):
-            yield widget
-
-
-def accessible_name(widget: QtWidgets.QWidget) -> str:
-    """What a screen reader says: the name given, the label's, or the words on it."""
-    interface = QtGui.QAccessible.queryAccessibleInterface(widget)
-    return interface.text(QtGui.QAccessible.Text.Name).strip() if interface is not None else ""
-
-
-def test_everything_the_keyboard_reaches_has_a_name(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-) -> None:
-    window.start(model=None)
-    window.workspace.add_run(make_run(tmp_path / "run"))
-    for name in window.area.docks:
-        window.area.reveal(name)
-        settle(qtbot)
-    window.notices.show_notice("note", "Something", more="why")
-    reached = list(focusable(window))
-    assert len(reached) > 60
-    nameless = [
-        f"{type(widget).__name__} in {_panel_of(widget)}"
-        for widget in reached
-        if not accessible_name(widget)
-    ]
-    assert nameless == []
-    bare = QtWidgets.QToolButton(window)  # The check can fail.
-    assert accessible_name(bare) == ""
-    bare.deleteLater()
-
-
-def _panel_of(widget: QtWidgets.QWidget | None) -> str:
-    from var_studio.gui.panels.base import Panel, PanelHeader
-
-    while widget is not None:
-        if isinstance(widget, Panel):
-            return widget.name
-        if isinstance(widget, PanelHeader):
-            dock = widget.parentWidget()
-            return str(getattr(getattr(dock, "panel", None), "name", "window"))
-        widget = widget.parentWidget()
-    return "window"
-
-
-def test_tab_visits_everything_once_panel_by_panel(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-) -> None:
-    window.start(model=None)
-    window.workspace.add_run(make_run(tmp_path / "run"))
-    settle(qtbot)
-    start = window.setup.prompt
-    start.setFocus()
-    visited: list[QtWidgets.QWidget] = []
-    for _ in range(400):
-        widget = QtWidgets.QApplication.focusWidget()
-        assert widget is not None
-        if widget is start and visited:
-            break
-        visited.append(widget)
-        qtbot.keyClick(widget, Key.Key_Tab)
-    assert QtWidgets.QApplication.focusWidget() is start, "Tab is caught somewhere"
-    assert len(set(map(id, visited))) == len(visited), "a widget was visited twice"
-    missed = [
-        f"{type(w).__name__} {accessible_name(w)!r} in {_panel_of(w)}"
-        for w in focusable(window)
-        if w.isVisible()
-        and w.isEnabled()
-        and not w.visibleRegion().isEmpty()
-        and w not in visited
-        # Of buttons of which one is down, the arrows reach the others.
-        and not (isinstance(w, QtWidgets.QAbstractButton) and w.group() and not w.isChecked())
-    ]
-    assert missed == []
-    panels = [_panel_of(widget) for widget in visited]
-    parts = [name for n, name in enumerate(panels) if n == 0 or panels[n - 1] != name]
-    if parts[0] == parts[-1]:
-        parts.pop()  # It began in the middle of Setup.
-    assert len(set(parts)) == len(parts), f"Tab goes to and fro between panels: {parts}"
-    shown = [name for name in window.area.docks if window.area.on_screen(name)]
-    assert "ledger" not in shown and {"setup", "transcript", "heads"} <= set(shown)
-    assert [name for name in parts if name != "window"] == shown
-    # And back, the same way.
-    qtbot.keyClick(start, Key.Key_Backtab)
-    assert QtWidgets.QApplication.focusWidget() is visited[-1]
 
 
 # ---------------------------------------------------------------------------------------- sizes

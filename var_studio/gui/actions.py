@@ -22,7 +22,14 @@ class ActionEntry:
     checkable: bool = False
 
 
-MENUS = ("File", "Edit", "Run", "View", "Figure", "Help")
+MENUS = {
+    "File": "&File",
+    "Edit": "&Edit",
+    "Run": "&Run",
+    "View": "&View",
+    "Figure": "Fi&gure",
+    "Help": "&Help",
+}
 SEPARATOR = "-"
 
 ACTIONS: tuple[ActionEntry, ...] = (
@@ -40,7 +47,7 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ),
     ActionEntry(SEPARATOR, "File", ""),
     ActionEntry("save_session", "File", "&Save session", ("Ctrl+S",), "Save all runs in one file."),
-    ActionEntry("save_session_as", "File", "Save session &as…", ("Ctrl+Shift+S",)),
+    ActionEntry("save_session_as", "File", "Sa&ve session as…", ("Ctrl+Shift+S",)),
     ActionEntry(SEPARATOR, "File", ""),
     ActionEntry("close", "File", "&Quit", ("Ctrl+Q",)),
     ActionEntry("undo", "Edit", "&Undo", ("Ctrl+Z",), "Take the last change of settings back."),
@@ -83,12 +90,12 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ActionEntry("load_demo", "Run", "Load the &demo model"),
     ActionEntry("open_model_folder", "Run", "Open a &model folder…"),
     ActionEntry("release_model", "Run", "Re&lease the model", (), "Give its memory back."),
-    ActionEntry("next_token", "View", "Next token", ("Right",)),
-    ActionEntry("previous_token", "View", "Previous token", ("Left",)),
-    ActionEntry("next_layer", "View", "Next layer", ("Down",), "Down in Heads, to the output."),
-    ActionEntry("previous_layer", "View", "Previous layer", ("Up",), "Up in Heads, to the input."),
-    ActionEntry("next_head", "View", "Next head", ("]",)),
-    ActionEntry("previous_head", "View", "Previous head", ("[",)),
+    ActionEntry("next_token", "View", "&Next token", ("Right",)),
+    ActionEntry("previous_token", "View", "&Previous token", ("Left",)),
+    ActionEntry("next_layer", "View", "Next la&yer", ("Down",), "Down in Heads, to the output."),
+    ActionEntry("previous_layer", "View", "Previous laye&r", ("Up",), "Up in Heads, to the input."),
+    ActionEntry("next_head", "View", "Next &head", ("]",)),
+    ActionEntry("previous_head", "View", "Previous hea&d", ("[",)),
     ActionEntry("all_heads", "View", "Select &all heads", ("A",)),
     ActionEntry(SEPARATOR, "View", ""),
     ActionEntry(
@@ -98,8 +105,8 @@ ACTIONS: tuple[ActionEntry, ...] = (
         ("Ctrl+K",),
         "Every command and panel, by a few letters of its name.",
     ),
-    ActionEntry("flip", "View", "Flip before / after", ("Space",)),
-    ActionEntry("toggle_sinks", "View", "Box the visual sinks", ("S",), checkable=True),
+    ActionEntry("flip", "View", "&Flip before / after", ("Space",)),
+    ActionEntry("toggle_sinks", "View", "&Box the visual sinks", ("S",), checkable=True),
     ActionEntry(
         "restore_layout", "View", "Restore the &layout", (), "All panels in their first places."
     ),
@@ -113,7 +120,7 @@ ACTIONS: tuple[ActionEntry, ...] = (
 
 def build(window: QMainWindow) -> tuple[dict[str, QAction], dict[str, QMenu]]:
     """Make the menus and actions, each connected to the window's method of its name."""
-    menus = {name: window.menuBar().addMenu(f"&{name}") for name in MENUS}
+    menus = {name: window.menuBar().addMenu(title) for name, title in MENUS.items()}
     actions: dict[str, QAction] = {}
     for entry in ACTIONS:
         menu = menus[entry.menu]

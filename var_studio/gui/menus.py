@@ -28,7 +28,7 @@ def add_themes(window: MainWindow) -> dict[str, QAction]:
     """The themes in the View menu, by the name of their scheme."""
     menu = window.menus["View"]
     menu.addSeparator()
-    themes = menu.addMenu("Theme")
+    themes = menu.addMenu("The&me")
     group = QActionGroup(window)
     found: dict[str, QAction] = {}
     for scheme, text in zip(SCHEMES, ("Follow the system", "Light", "Dark"), strict=True):
@@ -53,13 +53,13 @@ def add_recent(window: MainWindow) -> list[RecentMenu]:
         window.intake.take_files([Path(name)])
 
     found: list[RecentMenu] = []
-    for menu, before, kind, what, call, on_disk in (
-        ("File", "save_session", "sessions", "session", open_session, True),
-        ("File", "save_session", "images", "image", open_image, True),
-        ("Run", "open_model_folder", "models", "model", window.load_model, False),
+    for menu, before, title, what, call, on_disk in (
+        ("File", "save_session", "Recent s&essions", "session", open_session, True),
+        ("File", "save_session", "Recent i&mages", "image", open_image, True),
+        ("Run", "open_model_folder", "Recent m&odels", "model", window.load_model, False),
     ):
-        submenu = QMenu(f"Recent {kind}", window)
+        submenu = QMenu(title, window)
         window.menus[menu].insertMenu(window.actions_by_name[before], submenu)
-        found.append(RecentMenu(submenu, kind, what, call, on_disk))
+        found.append(RecentMenu(submenu, f"{what}s", what, call, on_disk))
     window.menus["File"].insertSeparator(window.actions_by_name["save_session"])
     return found

@@ -70,6 +70,7 @@ class InspectorPanel(Panel):
         self.model = TokenTable(self)
         self.table = KeyedTable()
         self.table.setAccessibleName("Visual tokens")
+        self.table.setToolTip("Each visual token; select rows to mark their cells in the image.")
         self.table.setModel(self.model)
         self.table.setItemDelegate(PlainCells(self.table))
         font = self.table.font()

@@ -55,6 +55,7 @@ class ModelSection(Section):
         self.hub = QLineEdit()
         self.hub.setPlaceholderText("owner/name on the hub, then Enter")
         self.hub.setAccessibleName("Hub id")
+        self.hub.setToolTip("A repository of the Hugging Face hub; it is downloaded once.")
         self.hub.returnPressed.connect(self._hub_entered)
         self.hub.hide()
         self.note = QuietLabel()

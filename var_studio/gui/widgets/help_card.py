@@ -30,6 +30,7 @@ class HelpCard(QFrame):
         self.close_button.setAutoRaise(True)
         self.close_button.setIcon(icon("close"))
         self.close_button.setAccessibleName("Close this help")
+        self.close_button.setToolTip("Close this help (Esc)")
         self.close_button.clicked.connect(self.hide)
         head = QHBoxLayout()
         head.addWidget(self._title, 1)

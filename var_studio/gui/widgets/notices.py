@@ -56,6 +56,7 @@ class Notice(QFrame):
         self.setAccessibleName(self._text.text())
         self.details_button = QToolButton()
         self.details_button.setText("Details")
+        self.details_button.setToolTip("What lies behind it, for a report")
         self.details_button.setAutoRaise(True)
         self.details_button.setCheckable(True)
         self.details_button.setVisible(bool(more))

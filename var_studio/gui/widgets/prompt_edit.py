@@ -17,6 +17,7 @@ class PromptEdit(QPlainTextEdit):
     def __init__(self) -> None:
         super().__init__()
         self.setAccessibleName("Question")
+        self.setToolTip("What the model is asked; the family's chat template is put around it.")
         self.setPlaceholderText("Ask something about the image")
         self.setTabChangesFocus(True)
         self.setFixedHeight(QFontMetrics(self.font()).lineSpacing() * _LINES + 14)

@@ -24,6 +24,7 @@ class RegionList(QtWidgets.QTreeWidget):
         super().__init__(parent)
         self._shown: tuple[Region, ...] = ()
         self.setAccessibleName("Regions")
+        self.setToolTip("The regions of this picture; F2 gives the active one another name.")
         self.setColumnCount(2)
         self.setHeaderHidden(True)
         self.setRootIsDecorated(False)

@@ -28,6 +28,7 @@ class Section(QWidget):
         self.unfold.setObjectName("unfold")
         self.unfold.setText(more or "More")
         self.unfold.setAccessibleName(f"{more or 'More'}: {title}")
+        self.unfold.setToolTip("Show or fold away what is seldom changed")
         self.unfold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.unfold.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
         self.unfold.setCheckable(True)
