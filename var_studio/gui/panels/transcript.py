@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +46,8 @@ _SHORTEST: Final = 20
 _LONG: Final = 150
 """Of an answer with more words, those that are written are not shown one by one."""
 _CATCH_UP_MS: Final = 300
+_REST: Final = 20
+"""Times as long as its words took, a growing answer waits; painting them takes as long again."""
 _HUES: Final = {
     "probability": Hues("warning"),
     "visual_mass": Hues("visual"),
@@ -147,6 +150,7 @@ class TranscriptPanel(Panel):
         self._laid_out: tuple[object, ...] = ()
         self._compared: Comparison | None = None
         self._catch_up_later = self._single_shot(_CATCH_UP_MS, self._catch_up)
+        self._took_ms = 0.0
         self.colours: WordColours | None = None
         self.search = TranscriptSearch(self, self.strips, self._present_place, self._found)
         self._build_controls()
@@ -324,9 +328,10 @@ class TranscriptPanel(Panel):
         if longest <= _LONG:
             self._catch_up()
         elif not self._catch_up_later.isActive():
-            self._catch_up_later.start()
+            self._catch_up_later.start(max(_CATCH_UP_MS, round(_REST * self._took_ms)))
 
     def _catch_up(self) -> None:
+        began = time.perf_counter()
         at_end = self.scroller.verticalScrollBar()
         follow = at_end.value() >= at_end.maximum() - 4
         for strip in self.strips:
@@ -336,6 +341,7 @@ class TranscriptPanel(Panel):
         self.refresh(None)
         if follow:
             self._later.start()
+        self._took_ms = 1000 * (time.perf_counter() - began)
 
     def _show_view(self) -> None:
         wanted = self._workspace().view.current.colour_by
