@@ -213,9 +213,11 @@ class WordColours(QObject):
 
     # --------------------------------------------------------------------- each way to colour
     def _probabilities(self) -> None:
-        from var_studio.analysis.token_values import log_probabilities
+        runs = self._runs()
+        if runs:
+            from var_studio.analysis.token_values import log_probabilities
 
-        self._values = {run: log_probabilities(run.tokens) for run in self._runs()}
+            self._values = {run: log_probabilities(run.tokens) for run in runs}
         self.scale = WordScale(LEAST_P, 1.0, ("1", f"≤ {LEAST_P:g}"))
         self.sentence = (
             "Probability of each word, before temperature and top-p: the stronger the colour, the "
