@@ -204,21 +204,28 @@ class Bench:
         self.results["head (real mouse click)"] = spread(clicks)
 
     def all_drags(self) -> None:
-        """τ, ρ, p and the opacity, one update after the other."""
+        """τ, ρ, p and the opacity, one update after the other; τ also to a region."""
         for shown in ("before", "all"):
             self.workspace.view.set(shown=shown)
             for name, change in drags(self.workspace).items():
-                self.rest()
                 # The grid shows r, which follows τ; ρ alters it only where it outlines others.
                 names = ["image", "grid"] if name == "τ" else ["image"]
-                times = [
-                    self.painted.time_until(lambda c=change, s=step: c(s), names)
-                    for step in np.linspace(0.1, 0.9, self.args.steps)
-                ]
-                self.results[f"drag {name}, {shown}"] = spread(times) | {
-                    "per second": len(times) / sum(took.wall for took in times)
-                }
+                self._drag(f"drag {name}, {shown}", change, names)
+        self.workspace.regions.add(range(0, self.run.layout.count, 4))
+        self.workspace.method.set_target("region")
+        self._drag("drag τ to a region, all", drags(self.workspace)["τ"], ["image", "grid"])
+        self.workspace.method.set_target("visual")
         self.workspace.view.set(shown="before")
+
+    def _drag(self, title: str, change: Callable[[float], None], names: list[str]) -> None:
+        self.rest()
+        times = [
+            self.painted.time_until(lambda s=step: change(s), names)
+            for step in np.linspace(0.1, 0.9, self.args.steps)
+        ]
+        self.results[title] = spread(times) | {
+            "per second": len(times) / sum(took.wall for took in times)
+        }
 
     def close(self) -> None:
         """Close as a person would who wants to save nothing."""
