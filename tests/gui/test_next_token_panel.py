@@ -14,7 +14,7 @@ from tests.gui.fixtures import PATIENCE, demo, wait_idle, window  # noqa: F401
 from tests.gui.panel_stage import settle, stage
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels.next_token import NextTokenPanel
-from var_studio.gui.widgets.candidates_view import percent
+from var_studio.gui.widgets.candidates_view import CandidatesView, Line, nats, percent
 from var_studio.recording.recording import Recording
 from var_studio.recording.tokens import Token
 
@@ -194,7 +194,55 @@ def test_a_pair_of_the_demo_is_compared_at_every_word(
     assert len(colours.values(baseline)) == len(baseline.generated_positions)
 
 
-def test_a_probability_has_one_sign_before_it() -> None:
+def test_small_and_large_probabilities_can_be_told_apart() -> None:
     assert percent(0.25, None) == "25.0 %" and percent(None, 0.003) == "≤ 0.30 %"
-    assert percent(0.00002, None) == percent(None, 0.00002) == "<0.01 %"
+    assert percent(2e-5, None) == "0.002 %" and percent(None, 2e-5) == "≤ 0.002 %"
+    assert percent(1.26e-9, None) == "1.3·10⁻⁷ %" and percent(0.0, None) == "0 %"
+    assert percent(0.99998, None) == "99.998 %" and percent(1 - 1e-9, None) == "99.9999 %"
+    assert percent(1.0, None) == "100 %"
     assert percent(None, float("nan")) == percent(None, None) == "–"
+    assert nats(math.exp(-9.21), None) == "−9.21" and nats(None, math.exp(-9.21)) == "≤ −9.21"
+    assert nats(0.0, None) == "−∞" and nats(1.0, None) == "0" and nats(None, None) == "–"
+    assert nats(math.exp(-2e-6), None) == "−2·10⁻⁶"
+
+
+def candidates_of(count: int) -> list[Line]:
+    """Lines of a model that is sure of itself, with bounds on both sides."""
+    return [Line("square", 0.99998, 0.97, "−0.03", "1 → 1", "●")] + [
+        Line(f"w{n}", 1e-9, None, "≤ −12.34", f"{n} → >10", below_after=2e-10)
+        for n in range(2, count + 1)
+    ]
+
+
+@pytest.mark.parametrize("width", [360, 560, 800, 1092, 1900])
+def test_no_number_runs_into_the_next(qtbot: QtBot, width: int) -> None:
+    """Between the numbers of a line there are empty columns of pixels, wherever they stand."""
+    view = CandidatesView()
+    qtbot.addWidget(view)
+    view.resize(width, 400)
+    for both in (True, False):
+        view.set_lines(candidates_of(13), both)
+        shown = view._shown(view.width())
+        metrics = view.fontMetrics()
+        for heading, widest in shown.items():
+            room = max(metrics.horizontalAdvance(t) for t in (heading, widest)) + 14
+            for line in view.lines():
+                assert metrics.horizontalAdvance(line.numbers()[heading]) <= room - 10
+
+
+@pytest.mark.parametrize("size", [(1092, 120), (560, 160), (1092, 90)])
+def test_more_than_ten_candidates_can_be_scrolled_to(qtbot: QtBot, size: tuple[int, int]) -> None:
+    """A knockout brings other candidates in: the panel grows after it was laid out for ten."""
+    view = CandidatesView()
+    area = view.scrolled()
+    qtbot.addWidget(area)
+    area.resize(*size)
+    area.show()
+    for count in (10, 13, 20):
+        view.set_lines(candidates_of(count), True)
+        settle()
+        line = view.fontMetrics().height()
+        rows = -(-count // view.columns())
+        assert view.height() >= (rows + 1) * line
+        bar = area.verticalScrollBar()
+        assert bar.maximum() == max(0, view.height() - area.viewport().height())

@@ -10,6 +10,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
 from var_studio.gui.widgets.line_columns import LineColumns
+from var_studio.gui.widgets.ticks import number_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,17 @@ class Line:
     below_before: float | None = None
     below_after: float | None = None
 
+    def numbers(self) -> dict[str, str]:
+        """What stands under each heading."""
+        return {
+            "before": percent(self.before, self.below_before),
+            "after": percent(self.after, self.below_after),
+            "log p": nats(self.before, self.below_before),
+            "log p after": nats(self.after, self.below_after),
+            "Δ log p": self.change,
+            "rank": self.ranks,
+        }
+
     def spoken(self) -> str:
         """The line as a sentence."""
         change = f", log-probability {self.change}" if self.change else ""
@@ -39,14 +51,21 @@ class Line:
         return f"{self.word}: {before} before, {after} after{change}, rank {self.ranks}"
 
 
-HEADINGS = ("before", "after", "Δ log p", "rank")
-NUMBERS = ("≤ 0.01 %", "≤ 0.01 %", "≤ −00.00", "10 → >10")
+# Heading -> the widest text in the column.
+BEFORE = {"before": "≤ 9.9·10⁻⁹⁹ %"}
+AFTER = {"after": "≤ 9.9·10⁻⁹⁹ %"}
+LOGS_BEFORE = {"log p": "≤ −00.00"}
+LOGS_AFTER = {"log p after": "≤ −00.00"}
+CHANGE = {"Δ log p": "≤ −00.00"}
+RANKS = {"rank": ">10 → >10"}
+WITH_LOGS = 640
+"""From this width on a column has room for log-probabilities (nats) as well."""
 
 
 class CandidatesView(LineColumns[Line]):
     """Filled bar: after. Outline: before. Right of it: both probabilities, change and ranks."""
 
-    COLUMN = 450
+    COLUMN = 470
     LEADING = 1
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
@@ -63,7 +82,11 @@ class CandidatesView(LineColumns[Line]):
         self, painter: QtGui.QPainter, lines: Sequence[Line], rows: int, room: QtCore.QRectF
     ) -> None:
         present, metrics = theme.colours(self.palette()), painter.fontMetrics()
-        wide = [metrics.horizontalAdvance(text) + 12 for text in NUMBERS]
+        shown = self._shown(room.width())
+        wide = [
+            max(metrics.horizontalAdvance(text), metrics.horizontalAdvance(name)) + 14
+            for name, text in shown.items()
+        ]
         bold = painter.font()
         bold.setBold(True)
         measure = QtGui.QFontMetrics(bold).horizontalAdvance
@@ -74,7 +97,7 @@ class CandidatesView(LineColumns[Line]):
         step = min((room.height() - heading) / rows, metrics.height() * 1.7)
         ends = [room.left() + words + bars + 10 + sum(wide[: n + 1]) for n in range(len(wide))]
         painter.setPen(QtGui.QColor(present.text_dim))
-        for text, end, width in zip(HEADINGS, ends, wide, strict=True):
+        for text, end, width in zip(shown, ends, wide, strict=True):
             box = QtCore.QRectF(end - width, 0, width, metrics.height())
             painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignRight, text)
         for number, line in enumerate(lines):
@@ -82,18 +105,21 @@ class CandidatesView(LineColumns[Line]):
             self._draw_word(painter, line, row, words, present)
             bar = QtCore.QRectF(row.left() + words, row.top(), bars, step)
             self._draw_bar(painter, line, bar, present)
-            texts = (
-                percent(line.before, line.below_before),
-                percent(line.after, line.below_after) if self._both else "",
-                line.change,
-                line.ranks,
-            )
-            for place, (text, end, width) in enumerate(zip(texts, ends, wide, strict=True)):
-                quiet = text.startswith(("≤", "≥")) or place == 3
+            told = line.numbers()
+            for name, end, width in zip(shown, ends, wide, strict=True):
+                text = told[name]
+                quiet = text.startswith(("≤", "≥")) or name in RANKS
                 painter.setPen(QtGui.QColor(present.text_dim if quiet else present.text))
                 box = QtCore.QRectF(end - width, row.top(), width, step)
                 right = QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
                 painter.drawText(box, right, text)
+
+    def _shown(self, width: float) -> dict[str, str]:
+        """The columns that there is something to say in, and room for."""
+        if not self._both:
+            return BEFORE | LOGS_BEFORE | RANKS
+        logs = LOGS_BEFORE | LOGS_AFTER if width >= WITH_LOGS else {}
+        return BEFORE | AFTER | logs | CHANGE | RANKS
 
     def _draw_word(
         self,
@@ -141,11 +167,24 @@ def percent(p: float | None, below: float | None) -> str:
         return _percent(p)
     if below is None or math.isnan(below):
         return "–"
-    told = _percent(below)
-    return told if told.startswith("<") else f"≤ {told}"
+    return f"≤ {_percent(below)}"
+
+
+def nats(p: float | None, below: float | None) -> str:
+    """The log of a probability; "≤ −9.21" for one that is only known to lie below."""
+    known = below if p is None else p
+    if known is None or math.isnan(known):
+        return "–"
+    log = math.log(known) if known > 0 else -math.inf
+    text = "−∞" if math.isinf(log) else number_text(log) if log > -0.01 else f"−{-log:.2f}"
+    return text if p is not None else f"≤ {text}"
 
 
 def _percent(p: float) -> str:
-    if p and p < 1e-4:
-        return "<0.01 %"
+    """99.9, 0.25, 1.3·10⁻⁵ %: a model that is sure of itself leaves little to the others."""
+    if p >= 0.9995:
+        # Rounded down: what is not certain is not written as 100 %.
+        return f"{math.floor(p * 1e6 + 1e-6) / 1e4:g} %"
+    if p < 1e-4:
+        return f"{number_text(100 * p)} %"
     return f"{p * 100:.2f} %" if p < 0.0995 else f"{p * 100:.1f} %"
