@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from PySide6 import QtCore
+from PySide6 import QtCore, QtGui
 from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import cropped_run, settle, stage
 from var_studio.gui.panels.image import ImagePanel
+from var_studio.gui.widgets import inks
 from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support", extend=True)
@@ -62,6 +63,7 @@ from PySide6 import QtCore, QtTest, QtWidgets
 from tests.gui.panel_stage import COLS, cropped_run, settle
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.image import ImagePanel
+from var_studio.gui.widgets import inks
 from var_studio.gui.panels.heads import HeadsPanel
 from var_studio.gui.widgets.colour_bar import ColourBar
 
@@ -142,3 +144,29 @@ def test_two_device_pixels_for_one(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0 and "sharp" in done.stdout, done.stderr[-2000:]
+
+
+def test_all_that_is_said_of_a_cell_is_there_at_the_least_width(
+    qtbot: QtBot, run: Recording
+) -> None:
+    panel = ImagePanel()
+    stage(qtbot, panel, run, size=(477, 310))
+    panel._hover(63)
+    settle()
+    font = panel.hover.font()
+    shown = panel.hover._broken(QtGui.QFontMetrics(font))
+    if not panel.hover._fits(QtGui.QFontMetrics(font)):
+        shown = panel.hover._broken(QtGui.QFontMetrics(inks.small_font(font)))
+    assert len(shown) == 2 and not any("…" in line for line in shown)
+    text = " · ".join(shown)
+    for said in (
+        "token 63",
+        "cell (7, 7)",
+        "pixels 470–520 × 280–320",
+        "α ",
+        "rank ",
+        "φ ",
+        "sink",
+    ):
+        assert said in text
+    assert panel.hover.toolTip() == panel.hover.text() == text

@@ -35,6 +35,8 @@ MOMENTS = ("before", "after", "difference")
 UNSEEN = "The model never saw this part of the picture: it was cropped away."
 _LOW = 360
 """Pixels of height below which the controls fold into a button."""
+_PART, _ANY_WIDTH = 130, 16_777_215
+"""Pixels of the switcher between views beside the subject, and Qt's word for no limit."""
 SCALE_NAMES = {
     "map": "",
     "token": "that of all heads of this token",
@@ -116,12 +118,16 @@ class ImagePanel(Panel):
         top = QtWidgets.QHBoxLayout()
         top.setSpacing(6)
         top.addWidget(self.subject, 1)
-        top.addWidget(self.part)
         self.controls = MapControls()
         self.fold = ControlsFold(self.controls)
         top.addWidget(self.fold)
         column.addLayout(top)
-        column.addWidget(self.note)
+        second = QtWidgets.QHBoxLayout()
+        second.setSpacing(6)
+        second.addWidget(self.note, 1)
+        second.addWidget(self.part)
+        column.addLayout(second)
+        self._top, self._second = top, second
         self.grid = self._build_views()
         self.tools = MapTools()
         middle = QtWidgets.QHBoxLayout()
@@ -249,7 +255,8 @@ class ImagePanel(Panel):
         self._scenes_of = key
         self._scenes = scenes_of(run.layout, self._pictures(run) if run.layout.known else [])
         self.part.clear()
-        self.part.addItems([scene_text(scene) for scene in self._scenes])
+        self.part.addItems([scene.title for scene in self._scenes])
+        self._name_parts()
         self.part.setVisible(len(self._scenes) > 1)
         self.zoom.reset()
         self._hovered = -1
@@ -266,6 +273,13 @@ class ImagePanel(Panel):
                 pictures.append(None)
                 self.workspace.problem.emit(error)
         return pictures
+
+    def _name_parts(self) -> None:
+        """How many tokens each view has is said where there is room."""
+        for index, scene in enumerate(self._scenes):
+            text = scene.title if self.fold.folded else scene_text(scene)
+            self.part.setItemText(index, text)
+            self.part.setItemData(index, scene_text(scene), QtCore.Qt.ItemDataRole.ToolTipRole)
 
     @property
     def _scene(self) -> HeatScene:
@@ -386,6 +400,9 @@ class ImagePanel(Panel):
             if not self.fold.folded:
                 self._column.insertWidget(self._column.indexOf(self.hover), self.controls)
                 self.controls.show()
+            (self._top if self.fold.folded else self._second).insertWidget(1, self.part)
+            self._name_parts()
+            self.part.setMaximumWidth(_PART if self.fold.folded else _ANY_WIDTH)
             self._say_what()
         super().resizeEvent(event)
 

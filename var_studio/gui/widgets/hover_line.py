@@ -5,10 +5,12 @@ from __future__ import annotations
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
+from var_studio.gui.widgets import inks
 
 
 class HoverLine(QtWidgets.QWidget):
-    """Text in `lines` lines, broken at " · " and shortened at the end; the whole is its tooltip."""
+    """Text in `lines` lines, broken at " · ". Where it does not fit several lines have smaller
+    letters; what is still too long is shortened at the end. The whole is its tooltip."""
 
     def __init__(self, hint: str, lines: int = 1, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,7 +55,11 @@ class HoverLine(QtWidgets.QWidget):
         if self._text:
             ink = present.text_dim if self._quiet else present.text
         painter.setPen(QtGui.QColor(ink))
-        metrics = self.fontMetrics()
+        font = self.font()
+        if self._lines > 1 and not self._fits(QtGui.QFontMetrics(font)):
+            font = inks.small_font(font)  # before anything is cut off
+        painter.setFont(font)
+        metrics = QtGui.QFontMetrics(font)
         top = 3.0
         if self._lines == 1:
             top = (self.height() - metrics.height()) / 2
@@ -61,7 +67,15 @@ class HoverLine(QtWidgets.QWidget):
             painter.drawText(QtCore.QPointF(2, top + metrics.ascent()), line)
             top += metrics.height()
 
+    def _fits(self, metrics: QtGui.QFontMetrics) -> bool:
+        return self._broken(metrics) == self._lines_of(metrics)
+
     def _broken(self, metrics: QtGui.QFontMetrics) -> list[str]:
+        """The lines, each cut to the width."""
+        elide, width = QtCore.Qt.TextElideMode.ElideRight, self.width() - 4
+        return [metrics.elidedText(line, elide, width) for line in self._lines_of(metrics)]
+
+    def _lines_of(self, metrics: QtGui.QFontMetrics) -> list[str]:
         width = self.width() - 4
         lines = [""]
         text = self._text
@@ -73,5 +87,4 @@ class HoverLine(QtWidgets.QWidget):
                 lines.append(part)
             else:
                 lines[-1] = longer
-        elide = QtCore.Qt.TextElideMode.ElideRight
-        return [metrics.elidedText(line, elide, width) for line in lines]
+        return lines
