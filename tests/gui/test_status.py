@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
@@ -67,6 +71,72 @@ def test_the_line_after_a_real_run(
     # A session of another machine: its facts, not ours.
     status.show_facts(SimpleNamespace(provenance={"device": "cuda:3"}), model)  # type: ignore[arg-type]
     assert status.facts.text() == "cuda:3"
+
+
+def test_kernel_parity_and_speed_are_what_is_measured_beside_it(
+    demo: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Against the model's own configuration, its own explicit attention, and a clock of ours."""
+    import torch
+
+    from var_studio.engine import generation
+
+    clock: list[tuple[str, float]] = []
+    record = generation.record
+
+    def timed(*args: Any, on_event: Callable[[Any], None], **kwargs: Any) -> Any:
+        def tell(event: Any) -> None:
+            clock.append((type(event).__name__, time.perf_counter()))
+            on_event(event)
+
+        return record(*args, on_event=tell, **kwargs)
+
+    monkeypatch.setattr(generation, "record", timed)
+    press(qtbot, demo.setup.run_button)
+    wait_idle(qtbot, demo)
+    run = demo.workspace.run
+    assert run is not None
+    *_, kernel, _, worst, speed = demo.status.facts.text().split("  ·  ")
+    lmm = demo.controller._worker._lmm
+    assert kernel == lmm.hf_model.config.get_text_config()._attn_implementation
+    # The model's explicit attention to the same tokens, computed by transformers alone.
+    encoded = lmm.encode(run.stored_image(0), str(run.provenance["prompt"]))
+    answer = [token.id for token in run.tokens if token.role == "generated"]
+    inputs = dict(encoded.inputs)
+    grown = torch.tensor([answer], dtype=inputs["input_ids"].dtype)
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], grown], dim=1)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    lmm.hf_model.set_attn_implementation("eager")
+    try:
+        with torch.no_grad():
+            output = lmm.hf_model(**inputs, output_attentions=True)
+    finally:
+        lmm.hf_model.set_attn_implementation(kernel)
+    explicit = torch.stack(output.attentions)[:, 0].float().numpy()
+    differences = []
+    for query, position in enumerate(run.query_positions):
+        row, seen = run.attention(query), int(position) + 1
+        assert not row[:, :, seen:].any()
+        differences.append(np.abs(row[:, :, :seen] - explicit[:, :, position, :seen]).max())
+    stored = 2**-11  # rows are kept in half precision
+    measured = float(worst.removeprefix("parity "))
+    assert len(differences) > 5 and max(differences) < measured + stored
+    assert 0 < measured < 1e-4
+    # All tokens over the time from the encoded prompt: to the last of them, or to the end.
+    begun = next(when for name, when in clock if name == "PromptEncoded")
+    tokens = [when for name, when in clock if name == "TokenProduced"]
+    ended = next(when for name, when in clock if name == "RunFinished")
+    told = float(speed.removesuffix(" tokens/s"))
+    assert len(tokens) == len(answer)
+    assert len(tokens) / (ended - begun) - 0.5 <= told
+    assert told <= 1.02 * len(tokens) / (tokens[-1] - begun) + 0.5
+
+
+def test_memory_is_what_psutil_says(window: MainWindow) -> None:  # noqa: F811
+    window.status.show_memory("cpu")
+    assert _bytes(window) == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
 
 
 def test_memory_is_what_the_system_says(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
