@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
@@ -258,3 +259,73 @@ def test_a_note_takes_the_place_of_the_last_note_but_of_no_problem(
     bar.show_notice("note", "Exported c.pdf")
     # A note that asks something stays until it is answered or closed.
     assert notices(window) == ["Exported c.pdf", "The last run was cut off.", "The disk is full."]
+
+
+_KILLED = """
+import sys, time
+from PySide6 import QtTest, QtWidgets
+from var_studio.engine import generation
+from var_studio.gui.main_window import MainWindow
+
+real, tokens = generation.record, []
+
+def record(*args, on_event, **kwargs):
+    def tell(event):
+        on_event(event)
+        if type(event).__name__ == "TokenProduced":
+            tokens.append(event)
+            if len(tokens) == 4:
+                print("under way", flush=True)
+                time.sleep(600)
+    return real(*args, on_event=tell, **kwargs)
+
+generation.record = record
+app = QtWidgets.QApplication([])
+window = MainWindow()
+window.show()
+window.start()
+while window.controller.model is None:
+    QtTest.QTest.qWait(10)
+window.setup.run_button.click()
+app.exec()
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(os.name == "nt", reason="no signal that kills, no locks")
+def test_what_a_killed_program_recorded_is_offered_at_the_next_start(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    private_home: Path,
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _KILLED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "under way\n"
+        # While that program lives the run is its own, however unfinished it looks.
+        window.start(model=None)
+        settle(qtbot)
+        assert notices(window) == []
+    finally:
+        process.kill()
+        process.communicate()
+    window.start(model=None)
+    settle(qtbot)
+    (said,) = notices(window)
+    assert "cut off" in said and "kept" in said
+    assert QtWidgets.QApplication.activeModalWidget() is None
+    (button,) = window.notices.notices[0].findChildren(QtWidgets.QPushButton)
+    press(qtbot, button)
+    settle(qtbot)
+    run = window.workspace.run
+    assert run is not None and not run.finished and notices(window) == []
+    assert len(run.generated_positions) >= 3 and len(run.query_positions) >= 3
+    for query in range(len(run.query_positions)):
+        np.testing.assert_allclose(run.attention(query).sum(-1), 1, atol=2e-3)
+    assert window.transcript.answer.tokens.rowCount() == len(run.generated_positions)
+    assert window.workspace.reading is not None

@@ -51,8 +51,9 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, button: Answer) -> list[str]:
 
 
 def one_notice(window: MainWindow, *parts: str) -> None:  # noqa: F811
-    """There is one notice, and it says all of these."""
+    """There is one notice, it says all of these, and nothing else has to be answered first."""
     shown = notices(window)
+    assert QtWidgets.QApplication.activeModalWidget() is None
     assert len(shown) == 1, shown
     for part in parts:
         assert part in shown[0]
@@ -201,23 +202,33 @@ def test_hub_that_cannot_be_reached(window: MainWindow, qtbot: QtBot) -> None:  
     assert window.workspace.runs == []
 
 
+@pytest.mark.parametrize("call", [1, 4])
 def test_out_of_memory(
     demo: MainWindow,  # noqa: F811
     qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
+    call: int,
 ) -> None:
+    """In the prefill, and at the third new token: what fits is said, what there is is kept."""
     import torch
 
-    model = demo.controller._worker._lmm.hf_model
-    with monkeypatch.context() as patch:
+    calls: list[int] = []
 
-        def exhausted(*_: Any, **__: Any) -> None:
+    def exhausted(*_: Any) -> None:
+        calls.append(1)
+        if len(calls) == call:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 16.50 GiB.")
 
-        patch.setattr(model, "generate", exhausted)
-        press(qtbot, demo.setup.run_button)
-        wait_idle(qtbot, demo)
-    one_notice(demo, "memory")
+    handle = demo.controller._worker._lmm.decoder_layers[2].register_forward_hook(exhausted)
+    press(qtbot, demo.setup.run_button)
+    wait_idle(qtbot, demo)
+    handle.remove()
+    fits = "question alone does not fit" if call == 1 else f"{call - 1} new tokens did fit"
+    one_notice(demo, "memory", fits)
+    kept = demo.workspace.run
+    assert kept is not None and len(kept.generated_positions) == call - 1
+    if call > 1:
+        assert demo.workspace.reading is not None, "rows that were on disk are lost"
+        assert kept.attention(len(kept.query_positions) - 1).sum(-1) == pytest.approx(1, abs=1e-3)
     run_again(qtbot, demo)
 
 

@@ -27,17 +27,25 @@ def non_finite(lmm: LoadedModel) -> NonFiniteError:
     )
 
 
-def explained(error: Exception, lmm: LoadedModel) -> VarStudioError | None:
-    """Return the error to raise instead of `error`; None for one that is a bug of ours."""
+def explained(error: Exception, lmm: LoadedModel, produced: int = 0) -> VarStudioError | None:
+    """Return the error to raise instead of `error`; None for one that is a bug of ours.
+
+    `produced`: new tokens that the run came to.
+    """
     if isinstance(error, VarStudioError):
         return error
     if is_out_of_memory(error):
         # The error is kept to be shown: what the failed pass had in memory shall not be, with it.
         traceback.clear_frames(error.__traceback__)
         _free_cache(lmm)
+        fits = "1 new token" if produced == 1 else f"{produced} new tokens"
         return ModelMemoryError(
             f"The run needs more memory than {lmm.device} has.",
-            "Use fewer new tokens, a smaller model, or a 16-bit dtype, and run again.",
+            f"{fits} did fit: ask for no more, or load a smaller model or one in 16 bits, and run "
+            "again."
+            if produced
+            else "The question alone does not fit: use fewer or smaller images, a smaller model, "
+            "or one in 16 bits, and run again.",
         )
     if "probability tensor contains" in str(error):
         return non_finite(lmm)

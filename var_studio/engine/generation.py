@@ -90,7 +90,7 @@ def record(
             run = Run(lmm, generation, interventions, options, emit, cancel, teacher)
             return run.carry_out(image, prompt, history, name, folder)
     except Exception as error:
-        failure = explained(error, lmm)
+        failure = explained(error, lmm, 0 if run is None else run.produced)
         if failure is None:
             raise
         emit(RunFailed(failure, None if run is None else run.path))

@@ -66,7 +66,7 @@ class Run:
         self._teacher = teacher
         self._answer: list[int] = []
         self._contrasting: Contrasting | None = None
-        self._produced = 0
+        self.produced = 0
         self._n_queries = 0
         self._ended = False
 
@@ -138,7 +138,7 @@ class Run:
             started = time.perf_counter()
             reason = self._generate(encoded, capture)
             seconds = time.perf_counter() - started
-            speed = self._produced / seconds if seconds > 0 else 0.0
+            speed = self.produced / seconds if seconds > 0 else 0.0
             writer.finish(reason, self._outcome(capture, seconds, speed))
         self._emit(RunFinished(folder, reason, seconds, speed))
         return Recording.open(folder)
@@ -280,7 +280,7 @@ class Run:
         chosen = dict(self._best).get(token_id)
         logprob = float(self._logprobs[token_id]) if chosen is None else float(chosen)
         token = Token(
-            position=self._prompt_length + self._produced,
+            position=self._prompt_length + self.produced,
             id=token_id,
             text=self._decoder.push(token_id),
             role="generated",
@@ -290,7 +290,7 @@ class Run:
             turn=self._turn,
         )
         self._writer.append_token(token)
-        self._produced += 1
+        self.produced += 1
         self._emit(TokenProduced(token, self._n_queries - 1))
         return self._cancel.is_set()
 
@@ -316,7 +316,7 @@ class Run:
         except Exception as error:
             if not isinstance(error, StorageError):
                 try:
-                    reason = str(explained(error, self._lmm) or type(error).__name__)
+                    reason = str(explained(error, self._lmm, self.produced) or type(error).__name__)
                     self._writer.finish(f"failed: {reason}", self._outcome(capture, 0.0, 0.0))
                 except VarStudioError:
                     pass  # the first error is the one to tell; the directory opens as it is

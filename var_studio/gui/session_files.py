@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -103,11 +104,13 @@ class SessionFiles(QObject):
 
     def offer_left_over(self) -> None:
         """If the program was killed during a run, offer what that run had recorded."""
-        from var_studio.recording.paths import kept_runs
+        from var_studio.recording.paths import abandoned_runs, kept_runs
         from var_studio.recording.recording import Recording
 
+        # Another window may be at work. Without locks (Windows) that cannot be told: offer all.
+        paths = kept_runs() if os.name == "nt" else abandoned_runs()
         # A crash is noticed at the next start: older ones were offered before.
-        for path in reversed(kept_runs()[-_LOOK_BACK:]):
+        for path in reversed(paths[-_LOOK_BACK:]):
             try:
                 with closing(Recording.open(path)) as run:
                     cut_off = not run.finished and len(run.query_positions) > 0
