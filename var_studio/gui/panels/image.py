@@ -11,6 +11,7 @@ from var_studio.errors import VarStudioError
 from var_studio.figures.words import STRIP, count
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.cell_words import cell_text, cells_text, scene_text, sinks_elsewhere
+from var_studio.gui.panels.image_figure import options_of
 from var_studio.gui.panels.image_maps import LOCAL, Maps, MapSource, difference_limits, subject
 from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.heat_scene import HeatScene, scenes_of, to_qimage
@@ -37,11 +38,6 @@ _LOW = 360
 """Pixels of height below which the controls fold into a button."""
 _PART, _ANY_WIDTH = 130, 16_777_215
 """Pixels of the switcher between views beside the subject, and Qt's word for no limit."""
-SCALE_NAMES = {
-    "map": "",
-    "token": "that of all heads of this token",
-    "shared": "the largest shown so far in this run",
-}
 BEFORE_NOTE = "As the model computed it, before any redistribution"
 
 
@@ -473,13 +469,11 @@ class ImagePanel(Panel):
         else:
             self.hover.set_text(cells_text(reading, maps, cells, self._sign) if cells else "")
 
-    def map_options(self, reading: Reading) -> MapOptions:
+    def map_options(self, reading: Reading) -> MapOptions | None:
         """How the maps are shown now, for a figure that looks the same."""
-        from var_studio.figures.build import MapOptions
-
         assert self.workspace is not None
         if not reading.run.layout.count:
-            return MapOptions()  # what is missing, the figure says
+            return None  # what is missing, the figure says
         self._take_run(reading)
         view, layout, scene = self.workspace.view.current, reading.run.layout, self._scene
         workspace = self.workspace
@@ -487,25 +481,7 @@ class ImagePanel(Panel):
             reading, view.compare, workspace.baseline, workspace.paired, view.quantity
         )
         limits = self._source.limits(maps, reading, view)
-        several = sum(each.image == scene.image for each in layout.views) > 1
-        alone = several and len(scene.view_indices) == 1
-        return MapOptions(
-            opacity=view.opacity,
-            smooth=view.smooth,
-            robust=view.robust,
-            colour_map=view.colour_map,
-            image=scene.image,
-            view=scene.view_indices[0] if alone else None,
-            difference_map=view.difference_map,
-            gamma=min(max(view.gamma, 0.1), 10.0),
-            limits=limits,
-            difference_limits=difference_limits(maps, view, limits.high),
-            scale_name=SCALE_NAMES[view.scale],
-            sinks_boxed=view.sinks_boxed,
-            bare_sinks=view.hide_sinks,
-            grey=False,
-            quantity=view.quantity,
-        )
+        return options_of(view, maps, limits, layout, scene)
 
     @property
     def _sign(self) -> str:
