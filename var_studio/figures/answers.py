@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from var_studio.analysis.compare import Comparison, compare
 from var_studio.analysis.matching import mismatch
 from var_studio.analysis.scores import score
 from var_studio.analysis.token_values import logprob_changes
-from var_studio.analysis.words import WordColumn, laid_out_words
+from var_studio.analysis.words import Word, WordColumn, laid_out_words
 from var_studio.errors import VarStudioError
 from var_studio.figures.draw_words import WordPair, WordsPanel
 from var_studio.figures.spec import Figure, Width
@@ -187,8 +188,9 @@ def _table(
     one, other = [c.first for c in columns], [c.second for c in columns]
     nan = float("nan")
 
-    def number(value: float | None) -> float:
-        return nan if value is None else value
+    def numbers(side: list[Word | None], of: Callable[[Word], float | None]) -> Any:
+        found = [None if word is None else of(word) for word in side]
+        return np.array([nan if value is None else value for value in found])
 
     return {
         "comparison": np.array([GLOBAL] * len(columns)),
@@ -199,7 +201,7 @@ def _table(
         "after": np.array(["" if w is None else w.text for w in other]),
         "position_before": np.array([-1 if w is None else w.tokens[0].position for w in one]),
         "position_after": np.array([-1 if w is None else w.tokens[0].position for w in other]),
-        "logprob_before": np.array([number(w and w.logprob) for w in one]),
-        "logprob_after": np.array([number(w and w.logprob) for w in other]),
-        "logprob_change": np.array([number(w and w.sum_of(changes)) for w in one]),
+        "logprob_before": numbers(one, lambda word: word.logprob),
+        "logprob_after": numbers(other, lambda word: word.logprob),
+        "logprob_change": numbers(one, lambda word: word.sum_of(changes)),
     }
