@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,11 +156,8 @@ class ModelWorker(QObject):
             self.released.emit()
 
     def _tell_loading(self, progress: Any) -> None:
-        if progress.stage == "weights" and not gc.get_freeze_count():
-            # The libraries are there, the model is not: their objects stay, and to look at them in
-            # each full collection would stop the window for a third of a second. Once in a
-            # process: later there may be a model that was let go among what is set aside.
-            gc.freeze()
+        if progress.stage == "weights":
+            _set_libraries_aside()
         # Floats: a download in bytes overflows a C int.
         self.load_progress.emit(progress.stage, float(progress.done), float(progress.total))
 
@@ -227,6 +225,16 @@ class ModelWorker(QObject):
         from var_studio.recording.recording import Recording
 
         return Recording.open(self._recorded[request.scores])
+
+
+@cache
+def _set_libraries_aside() -> None:
+    """Once in a process, when the libraries are there and the model is not.
+
+    Their half a million objects stay, and to look at them in each full collection would stop the
+    window for a third of a second. Later a model that was let go could be among what is set aside.
+    """
+    gc.freeze()
 
 
 def _summary(lmm: Any) -> ModelSummary:
