@@ -155,6 +155,15 @@ def test_qt_warning(guarded: pytest.Pytester, level: str, fails: bool) -> None:
 
 
 @pytest.mark.qt
+def test_they_hold_in_this_project(request: pytest.FixtureRequest) -> None:
+    """The tests above try the guards elsewhere: here they are in force too."""
+    guards = {"no_stray_thread", "no_stray_qthread", "no_stray_timer", "monkeypatch_starts"}
+    assert guards <= set(request.fixturenames)
+    assert request.config.getini("qt_log_level_fail") == "WARNING"
+    assert request.config.getini("qt_log_ignore") == ["propagateSizeHints"]
+
+
+@pytest.mark.qt
 def test_stray_window(guarded: pytest.Pytester) -> None:
     gui_conftest = (ROOT / "tests/gui/conftest.py").read_text(encoding="utf-8")
     guarded.makeconftest(gui_conftest)
