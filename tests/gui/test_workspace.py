@@ -241,3 +241,19 @@ def test_gui_models_need_no_widgets() -> None:
 
     for path in Path(models.__path__[0]).glob("*.py"):
         assert "QtWidgets" not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_runs_of_two_models_are_no_pair(tmp_path: Path, qtbot: QtBot) -> None:
+    """The same tokens and picture, but another model: words and cells mean other things."""
+    workspace = Workspace()
+    baseline = make_run(tmp_path / "a", rows=3, cols=3, layers=3)
+    other = make_run(tmp_path / "b", rows=3, cols=3, layers=4, intervention=Redistribution())
+    same = make_run(tmp_path / "c", rows=3, cols=3, layers=3, intervention=Redistribution())
+    workspace.add_run(baseline)
+    workspace.add_run(other)
+    workspace.look_at(baseline)
+    assert (workspace.baseline, workspace.paired) == (baseline, None)
+    assert len(workspace.questions()) == 2
+    workspace.add_run(same)
+    assert (workspace.baseline, workspace.paired) == (baseline, same)
+    settle(qtbot)
