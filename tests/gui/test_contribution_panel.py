@@ -39,8 +39,10 @@ def test_lines_are_those_of_the_selected_head(qtbot: QtBot, run: Recording) -> N
             else:
                 assert line.third == "–"
         assert lines[3].name == f"Visual non-sinks ({number_text((~sinks & visual).sum())})"
-        assert sum(line.before for line in lines) == pytest.approx(1, abs=1e-4)
-        assert sum(line.after for line in lines) == pytest.approx(1, abs=1e-4)
+        for side in ("before", "after"):
+            assert sum(getattr(line, side) for line in lines[:5]) == pytest.approx(1, abs=1e-4)
+            assert getattr(lines[5], side) == pytest.approx(1, abs=1e-4)
+        assert lines[5].third == number_text(float(added[seen].mean()))
 
 
 def test_it_follows_tau_and_the_word(qtbot: QtBot, run: Recording) -> None:
@@ -57,7 +59,7 @@ def test_it_follows_tau_and_the_word(qtbot: QtBot, run: Recording) -> None:
     settle()
     seen.add(panel.ledger.lines())
     assert len(seen) == 4
-    assert "×" in panel.subject.text()
+    assert "×" in panel.note.text()
 
 
 def test_norms_not_recorded_are_said(

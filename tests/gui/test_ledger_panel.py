@@ -50,7 +50,7 @@ def test_accounts_of_one_head(qtbot: QtBot, run: Recording) -> None:
     assert [line.after for line in lines[:5]] == pytest.approx(after, abs=1e-5)
     assert lines[5].name == "Sum of the row"
     assert (lines[5].before, lines[5].after) == pytest.approx((1.0, 1.0), abs=1e-4)
-    assert panel.subject.text().startswith("Local: Ω = ")
+    assert panel.note.text().startswith("Local: Ω = ")
 
 
 def test_says_when_nothing_moves(qtbot: QtBot, run: Recording) -> None:
@@ -58,7 +58,7 @@ def test_says_when_nothing_moves(qtbot: QtBot, run: Recording) -> None:
     workspace = stage(qtbot, panel, run)
     workspace.selection.select_head(run.n_layers - 1, 0)
     settle()
-    assert panel.subject.text().startswith("Nothing moves")
+    assert panel.note.text().startswith("Nothing moves")
     assert all(line.before == pytest.approx(line.after) for line in panel.ledger.lines())
 
 

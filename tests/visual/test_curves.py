@@ -31,6 +31,7 @@ CASES: dict[str, tuple[type[Panel], tuple[int, int]]] = {
     "phi-alpha": (PhiAlphaPanel, (560, 300)),
     "phi-alpha-low": (PhiAlphaPanel, (900, 180)),
     "head-scatter": (HeadScatterPanel, (560, 300)),
+    "head-scatter-low": (HeadScatterPanel, (900, 180)),
     "layers": (LayersPanel, (760, 260)),
     "hidden-state": (HiddenStatePanel, (900, 260)),
     "contribution": (ContributionPanel, (560, 240)),

@@ -227,7 +227,7 @@ def build_contribution(reading: Reading, *, width: Width = "two-columns") -> Fig
         title="",
         marks=(
             Marks("attention", "bars", places - 0.2, attention, PLAIN_COLOUR, 0.38),
-            Marks("contribution α‖vW‖", "bars", places + 0.2, share, VISUAL_COLOUR, 0.38),
+            Marks("contribution ‖α v W_O‖", "bars", places + 0.2, share, VISUAL_COLOUR, 0.38),
         ),
         x=across,
         y=Scale("% of the sum", 0.0, top, percent=True),
@@ -237,7 +237,7 @@ def build_contribution(reading: Reading, *, width: Width = "two-columns") -> Fig
         title="",
         marks=(Marks("", "bars", places, mean, VISUAL_COLOUR, 0.7),),
         x=across,
-        y=Scale("contribution per token", 0.0, 1.08 * highest if highest > 0 else 1.0),
+        y=Scale("mean ‖α v W_O‖ per token", 0.0, 1.08 * highest if highest > 0 else 1.0),
     )
     columns: dict[str, npt.NDArray[Any]] = {
         "group": np.array([group.name for group in found.groups]),

@@ -8,6 +8,7 @@ import numpy as np
 from PySide6 import QtWidgets
 
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.image_maps import subject
 from var_studio.gui.widgets.chart_axes import Axis, Guide
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.legend import Legend
@@ -53,14 +54,14 @@ class HeadScatterPanel(Panel):
         self.hover = HoverLine(
             "Drag the lines: ρ and the least visual mass. Pull up a rectangle to select heads."
         )
-        frame = PlotFrame(self.legend, self.hover)
-        frame.set_plot(self.scatter)
-        self.set_body(frame)
+        self.frame = PlotFrame(self.legend, self.hover)
+        self.frame.set_plot(self.scatter)
+        self.set_body(self.frame)
 
     def refresh(self, reading: Reading | None) -> None:
         """Show every head of this reading."""
         self._reading = reading
-        if reading is None:
+        if reading is None or self.workspace is None:
             return
         run, settings = reading.run, reading.settings
         centric = reading.image_centric.ravel()
@@ -91,6 +92,9 @@ class HeadScatterPanel(Panel):
                 "mass_min", False, settings.mass_min, f"mass ≥ {mass}", 0.0, 1.0, "image_centric"
             ),
         )
+        selection = self.workspace.selection
+        heads = f"each of {centric.size:,} heads with its own layer’s sinks"
+        self.frame.say_subject(subject(reading, selection.position, selection.row_of, heads=heads))
         share = f"{int(centric.sum())} of {centric.size} heads"
         self.legend.set_entries(
             ("image_centric", "●", f"image-centric: {share}"),

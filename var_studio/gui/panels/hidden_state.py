@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.image_maps import subject
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.legend import Legend
 from var_studio.gui.widgets.plot_frame import PlotFrame
@@ -59,9 +60,9 @@ class HiddenStatePanel(Panel):
         self._row.setSpacing(4)
         row.addLayout(self._row, 1)
         row.addWidget(self._build_evidence())
-        frame = PlotFrame(self.legend, self.hover)
-        frame.set_plot(both)
-        self.set_body(frame)
+        self.frame = PlotFrame(self.legend, self.hover)
+        self.frame.set_plot(both)
+        self.set_body(self.frame)
 
     def _build_evidence(self) -> QtWidgets.QWidget:
         inside = QtWidgets.QWidget()
@@ -115,6 +116,9 @@ class HiddenStatePanel(Panel):
             chart.setVisible(index < min(len(shown), fitting))
         hidden = len(shown) - fitting
         self.legend.set_entries(*ENTRIES, note=f"{hidden} more: widen the panel" * (hidden > 0))
+        selection = self.workspace.selection
+        said = subject(reading, selection.position, selection.row_of)
+        self.frame.say_subject(f"Input of layer {reading.focus.layer} · most attention: {said}")
         self._show_evidence(reading)
 
     def _share_room(self) -> int:

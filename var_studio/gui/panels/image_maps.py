@@ -176,11 +176,18 @@ def _upper(values: Floats, sinks: npt.NDArray[np.bool_], robust: bool, hide_sink
     return Limits(limits.low, limits.high, bool((seen > limits.high).any()))
 
 
-def subject(reading: Reading, position: int | None, row_of: str, sinks_boxed: bool = False) -> str:
+def subject(
+    reading: Reading,
+    position: int | None,
+    row_of: str,
+    sinks_boxed: bool = False,
+    heads: str = "",
+) -> str:
     """Which token, layer and heads are shown: ‘dog’ (position 131) · layer 3 · head 2 · as query.
 
     `position` is the token selected, which may be the one that this row produced. With
-    `sinks_boxed`, the layer of the sinks is named where the heads do not say it.
+    `sinks_boxed`, the layer of the sinks is named where the heads do not say it. `heads`: what to
+    say of the heads in place of those selected.
     """
     position = reading.position if position is None else position
     token = reading.run.tokens[position]
@@ -190,7 +197,7 @@ def subject(reading: Reading, position: int | None, row_of: str, sinks_boxed: bo
     boxes = ""
     if sinks_boxed and layers != {reading.focus.layer}:
         boxes = f" · sinks of layer {reading.focus.layer}"
-    return f"‘{text}’ (position {position}) · {heads_text(reading)} · {row}{boxes}"
+    return f"‘{text}’ (position {position}) · {heads or heads_text(reading)} · {row}{boxes}"
 
 
 def heads_text(reading: Reading, aggregate: Aggregate | None = None) -> str:

@@ -62,9 +62,9 @@ class LayersPanel(Panel):
         row.setSpacing(12)
         row.addWidget(self.phi, 3)
         row.addWidget(self.counts, 2)
-        frame = PlotFrame(self.legend, self.hover)
-        frame.set_plot(both)
-        self.set_body(frame)
+        self.frame = PlotFrame(self.legend, self.hover)
+        self.frame.set_plot(both)
+        self.set_body(self.frame)
 
     def refresh(self, reading: Reading | None) -> None:
         """Show all layers of this reading's run."""
@@ -78,6 +78,10 @@ class LayersPanel(Panel):
         if self._shown is None or any(a is not b for a, b in zip(of, self._of, strict=True)):
             self._shown, self._of = layer_profile(reading), of
         shown = self._shown
+        self.frame.say_subject(
+            f"Input of every layer, {layer} selected · all {run.length:,} tokens of the run · "
+            "the same for every word and head"
+        )
         bound = math.sqrt(run.hidden_size)
         tau = reading.settings.tau
         assert tau is not None

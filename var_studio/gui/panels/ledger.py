@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from PySide6 import QtWidgets
 
 from var_studio.gui.panels.base import Panel
-from var_studio.gui.panels.image_maps import heads_text
-from var_studio.gui.widgets.hover_line import HoverLine
+from var_studio.gui.panels.image_maps import heads_text, subject
 from var_studio.gui.widgets.ledger_view import LedgerView, Line
+from var_studio.gui.widgets.plot_frame import TableFrame
 from var_studio.gui.widgets.ticks import number_text
 
 if TYPE_CHECKING:
@@ -32,26 +32,24 @@ class LedgerPanel(Panel):
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        body = QtWidgets.QWidget()
-        column = QtWidgets.QVBoxLayout(body)
-        column.setContentsMargins(10, 2, 10, 6)
-        column.setSpacing(4)
-        self.subject = HoverLine("")
-        self.subject.setAccessibleName("What the ledger shows")
-        column.addWidget(self.subject)
         self.ledger = LedgerView()
-        column.addWidget(self.ledger.scrolled(), 1)
-        self.set_body(body)
+        frame = TableFrame(self.ledger.scrolled())
+        self.subject, self.note = frame.subject, frame.note
+        self.subject.setAccessibleName("What the ledger shows")
+        self.note.setAccessibleName("What is moved")
+        self.set_body(frame)
 
     def refresh(self, reading: Reading | None) -> None:
         """Show the accounts of this reading."""
-        if reading is None:
+        if reading is None or self.workspace is None:
             return
-        ledger = reading.ledger
+        ledger, selection = reading.ledger, self.workspace.selection
         over = heads_text(reading, "mean")
+        self.subject.set_text(subject(reading, selection.position, selection.row_of, heads=over))
+        note = _budget(reading)
         if reading.focus.aggregate == "max" and len(reading.focus.heads) != 1:
-            over += ", whatever the maps show: accounts of maxima would not sum to 1"
-        self.subject.set_text(f"{_budget(reading)} · {over}")
+            note += " · a mean, whatever the maps show: accounts of maxima would not sum to 1"
+        self.note.set_text(note)
         lines = [
             Line(_capital(account.name), account.before, account.after, colour)
             for account, colour in zip(ledger.accounts, _COLOURS, strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 from PySide6 import QtCore, QtWidgets
 
 from var_studio.gui.panels.base import Panel
-from var_studio.gui.panels.image_maps import heads_text
+from var_studio.gui.panels.image_maps import heads_text, subject
 from var_studio.gui.widgets.chart_axes import Axis, Guide
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.legend import Legend
@@ -57,9 +57,9 @@ class PhiAlphaPanel(Panel):
         self.scatter.point_hovered.connect(self._hover)
         self.legend = Legend(*VISUAL)
         self.hover = HoverLine("Drag the line: τ. Pull up a rectangle to mark tokens in the image.")
-        frame = PlotFrame(self.legend, self.hover)
-        frame.set_plot(self.scatter)
-        self.set_body(frame)
+        self.frame = PlotFrame(self.legend, self.hover)
+        self.frame.set_plot(self.scatter)
+        self.set_body(self.frame)
 
     def _toggle(self, text: str, tip: str) -> QtWidgets.QToolButton:
         button = QtWidgets.QToolButton()
@@ -111,11 +111,14 @@ class PhiAlphaPanel(Panel):
         caption = f"τ = {setting_text(tau)} · {sinks}"
         self.scatter.set_guides(Guide("tau", True, tau, caption, 0.0, bound))
         entries = VISUAL + (TEXT if self.text.isChecked() else ())
+        selection, layer = self.workspace.selection, reading.focus.layer
+        said = subject(reading, selection.position, selection.row_of)
+        self.frame.say_subject(f"{said} · φ of layer {layer}")
         note = f"{points.unknown} without φ" if points.unknown else ""
         self.legend.set_entries(*entries, note=note)
 
     def _alpha_axis(self, most: float) -> Axis:
-        name = "attention α (% of the row)"
+        name = "α (% of the row)"
         if self.log.isChecked():
             return Axis(LEAST, 1.0, name, log=True, percent=True)
         return Axis(0.0, max(1.05 * most, LEAST), name, percent=True)

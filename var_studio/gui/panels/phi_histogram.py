@@ -58,8 +58,8 @@ class PhiHistogramPanel(Panel):
         self.hover = HoverLine(
             "Drag the line to change τ; rest the pointer on a bar for its count."
         )
-        self._frame = PlotFrame(self.legend, self.hover)
-        self.set_body(self._frame)
+        self.frame = PlotFrame(self.legend, self.hover)
+        self.set_body(self.frame)
 
     def _plot(self) -> HistogramView:
         """The plot, made when there is something to plot: its library would delay the window."""
@@ -71,7 +71,7 @@ class PhiHistogramPanel(Panel):
             self.histogram.tau_released.connect(self._release)
             self.histogram.bin_hovered.connect(self._hover)
             self.histogram.setToolTip("φ of Sec. 4.1. Drag the line: τ.")
-            self._frame.set_plot(self.histogram)
+            self.frame.set_plot(self.histogram)
         return self.histogram
 
     def prepare(self) -> None:
@@ -94,6 +94,10 @@ class PhiHistogramPanel(Panel):
             bound = max(math.sqrt(run.hidden_size), float(counts.edges[-1]))
             self._plot().set_counts(counts, bound)
         assert reading.settings.tau is not None
+        self.frame.say_subject(
+            f"Input of layer {layer} · all {run.length:,} tokens of the run · the same for every "
+            "word and head"
+        )
         self._plot().set_tau(reading.settings.tau, caption(reading))
 
     # ---------------------------------------------------------------------------- the user

@@ -15,7 +15,7 @@ from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.index_chart import Bars, IndexChart
 from var_studio.gui.widgets.legend import Legend
 from var_studio.gui.widgets.plot_frame import PlotFrame
-from var_studio.gui.widgets.ticks import number_text
+from var_studio.gui.widgets.ticks import number_text, setting_text
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -63,9 +63,9 @@ class SharesPanel(Panel):
         self.chart.index_hovered.connect(self._hover)
         self.legend = Legend()
         self.hover = HoverLine("Click a bar to select its token.")
-        frame = PlotFrame(self.legend, self.hover)
-        frame.set_plot(self.chart)
-        self.set_body(frame)
+        self.frame = PlotFrame(self.legend, self.hover)
+        self.frame.set_plot(self.chart)
+        self.set_body(self.frame)
 
     def refresh(self, reading: Reading | None) -> None:
         """Show what is known of this reading's run; go on reading rows where some are missing."""
@@ -123,6 +123,14 @@ class SharesPanel(Panel):
             Bars(np.where(answer, np.nan, shares), "text_tokens"),
             Bars(np.where(answer, shares, np.nan), "image_centric"),
             current=int(current[0]) if len(current) else -1,
+        )
+        total = run.n_layers * run.n_heads
+        settings = reading.settings
+        rule = "r ≥ ρ" if settings.convention == "paper" else "sink share ≤ ρ"
+        row = "as query" if self.workspace.selection.row_of == "query" else "step that produced it"
+        self.frame.say_subject(
+            f"Every word, {row} · all {total:,} heads · {rule} = {setting_text(settings.rho)}, "
+            f"mass ≥ {setting_text(settings.mass_min)}"
         )
         done, total = int(masses.done.sum()), len(masses.done)
         self.legend.set_entries(

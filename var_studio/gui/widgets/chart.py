@@ -15,7 +15,7 @@ GRASP = 5
 PULL = 4
 """A press that moves further than this pulls up a rectangle; else it is a click."""
 TALL = 150
-"""From this height on there is room for the names of the axes beside the plot."""
+"""From this height on the horizontal axis has its name under its numbers, else among them."""
 
 
 class Chart(QtWidgets.QWidget):
@@ -36,9 +36,6 @@ class Chart(QtWidgets.QWidget):
     """Whether a press pulls up a rectangle."""
     numbered = True
     """Whether numbers stand at the vertical axis; not where the chart beside it shows them."""
-
-    named_inside = False
-    """Whether the axes' names stand in the plot where there is no room beside it."""
 
     def __init__(self, name: str, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -73,8 +70,8 @@ class Chart(QtWidgets.QWidget):
         line = metrics.height()
         ticks = self.y_axis.ticks(self._most_rows()) if self.numbered else []
         left = max((metrics.horizontalAdvance(text) for _, text in ticks), default=0) + 8
-        left += line + 2 if self._named(self.y_axis) and self.numbered else 0
-        below = line + 6 + (line if self._named(self.x_axis) else 0)
+        left += line + 2 if self.y_axis.name and self.numbered else 0
+        below = line + 6 + (line if self._named_below() else 0)
         # The last number of the horizontal axis stands half beyond the plot.
         right = max(10.0, metrics.horizontalAdvance(self.x_axis.end or "0.0") / 2 + 3)
         for guide in self.guides:
@@ -84,8 +81,8 @@ class Chart(QtWidgets.QWidget):
         top = 1.5 * line + 1 if headed else line / 2 + 1
         return QtCore.QRectF(self.rect()).adjusted(left, top, -right, -below)
 
-    def _named(self, axis: Axis) -> bool:
-        return bool(axis.name) and self.height() >= TALL
+    def _named_below(self) -> bool:
+        return bool(self.x_axis.name) and self.height() >= TALL
 
     def _most_rows(self) -> int:
         metrics = QtGui.QFontMetrics(inks.small_font(self.font()))
@@ -166,42 +163,21 @@ class Chart(QtWidgets.QWidget):
         painter.setPen(QtGui.QColor(present.unseen))
         painter.drawLine(room.bottomLeft(), room.bottomRight())
         painter.setPen(ink)
-        if self._named(self.x_axis):
+        if self._named_below():
             box = QtCore.QRectF(room.left(), self.height() - line - 1, room.width(), line)
             if metrics.horizontalAdvance(self.x_axis.name) <= room.width():
                 painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, self.x_axis.name)
-        if self.named_inside and not self._named(self.x_axis):
-            self._name_inside(painter, room, present)
-        if self._named(self.y_axis) and self.numbered:
+        if self.y_axis.name and self.numbered:
             painter.save()
             painter.translate(0, room.center().y())
             painter.rotate(-90)
-            wide = self.height() - 4.0
+            wide = 2.0 * min(room.center().y(), self.height() - room.center().y())
             name = metrics.elidedText(
                 self.y_axis.name, QtCore.Qt.TextElideMode.ElideRight, int(wide)
             )
             box = QtCore.QRectF(-wide / 2, 0, wide, line)
             painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, name)
             painter.restore()
-
-    def _name_inside(
-        self, painter: QtGui.QPainter, room: QtCore.QRectF, present: theme.Colours
-    ) -> None:
-        """Where a chart is low, its axes' names stand in its corners, under the marks."""
-        painter.setPen(QtGui.QColor(present.text_dim))
-        metrics, flags = painter.fontMetrics(), QtCore.Qt.AlignmentFlag
-        corner = room.adjusted(4, 1, -4, -2)
-        if metrics.horizontalAdvance(self.x_axis.name) <= corner.width():
-            painter.drawText(corner, flags.AlignRight | flags.AlignBottom, self.x_axis.name)
-        if self.heading or not self.numbered:
-            return
-        name = QtCore.QRectF(
-            room.left(), 0, metrics.horizontalAdvance(self.y_axis.name) + 2, metrics.height()
-        )
-        captions = [self._caption_box(g, room, metrics) for g in self.guides if g.upright]
-        if not captions or any(name.adjusted(0, 0, 8, 0).intersects(each) for each in captions):
-            name.moveTopLeft(corner.topLeft())
-        painter.drawText(name, flags.AlignLeft | flags.AlignVCenter, self.y_axis.name)
 
     def _draw_columns(self, painter: QtGui.QPainter, room: QtCore.QRectF) -> None:
         """The numbers of the horizontal axis, those that keep apart; its end's name first."""
@@ -214,16 +190,36 @@ class Chart(QtWidgets.QWidget):
                 *(t for t in ticks if t[0] < self.x_axis.high),
             ]
         painter.setPen(QtGui.QColor(present.text_dim))
-        taken: list[QtCore.QRectF] = []
+        boxes = []
         for value, text in ticks:
             width = metrics.horizontalAdvance(text) + 2
             at = room.left() + float(self.x_axis.shares(value)) * room.width()
             box = QtCore.QRectF(at - width / 2, room.bottom() + 4, width, metrics.height())
+            boxes.append((at, text, box))
+        taken = self._name_among([box for _, _, box in boxes], room, painter)
+        for at, text, box in boxes:
             if any(box.adjusted(-6, 0, 6, 0).intersects(other) for other in taken):
                 continue
             taken.append(box)
             painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, text)
             painter.drawLine(QtCore.QLineF(at, room.bottom(), at, room.bottom() + 2))
+
+    def _name_among(
+        self, numbers: list[QtCore.QRectF], room: QtCore.QRectF, painter: QtGui.QPainter
+    ) -> list[QtCore.QRectF]:
+        """In a low chart the horizontal axis's name stands between its numbers, left of the last
+        one, where there is room for at least two of them; the place that it takes."""
+        if self._named_below() or not self.x_axis.name or not numbers:
+            return []
+        metrics = painter.fontMetrics()
+        last = max(numbers, key=lambda box: box.right())
+        width = metrics.horizontalAdvance(self.x_axis.name) + 2
+        box = QtCore.QRectF(last.left() - 14 - width, last.top(), width, last.height())
+        first = min(numbers, key=lambda each: each.left())
+        if box.left() < first.right() + 14:
+            return []
+        painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, self.x_axis.name)
+        return [box]
 
     def _draw_guides(
         self, painter: QtGui.QPainter, room: QtCore.QRectF, present: theme.Colours

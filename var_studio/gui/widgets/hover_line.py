@@ -18,6 +18,7 @@ class HoverLine(QtWidgets.QWidget):
         self._lines = lines
         self._text = self._short = ""
         self._quiet = False
+        self._standing = ""
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
         self.setAccessibleName("What is under the pointer")
 
@@ -32,6 +33,11 @@ class HoverLine(QtWidgets.QWidget):
         self._text, self._short = text, short
         self.setAccessibleDescription(text or self._hint)
         self.setToolTip(text)
+        self.update()
+
+    def set_standing(self, text: str) -> None:
+        """Say this, and no hint, while there is nothing else to say."""
+        self._standing = text
         self.update()
 
     def set_quiet(self, quiet: bool) -> None:
@@ -52,7 +58,7 @@ class HoverLine(QtWidgets.QWidget):
         painter = QtGui.QPainter(self)
         present = theme.colours(self.palette())
         ink = present.text_faint
-        if self._text:
+        if self._text or self._standing:
             ink = present.text_dim if self._quiet else present.text
         painter.setPen(QtGui.QColor(ink))
         font = self.font()
@@ -81,7 +87,7 @@ class HoverLine(QtWidgets.QWidget):
         text = self._text
         if self._short and metrics.horizontalAdvance(text) > self._lines * width:
             text = self._short
-        for part in (text or self._hint).split(" · "):
+        for part in (text or self._standing or self._hint).split(" · "):
             longer = f"{lines[-1]} · {part}" if lines[-1] else part
             if lines[-1] and metrics.horizontalAdvance(longer) > width and len(lines) < self._lines:
                 lines.append(part)

@@ -88,6 +88,14 @@ class IndexChart(Chart):
             painter.fillRect(column, shade)
         for bars in self._bars:
             self._draw_bars(painter, room, bars, QtGui.QColor(getattr(present, bars.colour)))
+        if self._bars and 0 <= self._current < self.count:
+            # A bar hides the shade behind it.
+            wide = max(step, 5.0)
+            left = room.left() + (self._current + 0.5) * step - wide / 2
+            frame = QtCore.QRectF(left, room.top(), wide, room.height())
+            painter.setPen(QtGui.QPen(QtGui.QColor(present.selection), 1.6))
+            painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
+            painter.drawRect(frame)
         painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
         for curve in self._curves:
             self._draw_curve(painter, room, curve, QtGui.QColor(getattr(present, curve.colour)))

@@ -26,7 +26,7 @@ class Line:
 
 class LedgerView(LineColumns[Line]):
     """Filled bar: after. Outline: before. Right of it: before, after and change, or what `headings`
-    call them.
+    call them. `percent`: both shares as parts of 100.
     """
 
     COLUMN = 380
@@ -36,15 +36,19 @@ class LedgerView(LineColumns[Line]):
         parent: QtWidgets.QWidget | None = None,
         headings: tuple[str, str, str] = ("before", "after", "change"),
         name: str = "Ledger of the attention row",
+        percent: bool = False,
     ) -> None:
         super().__init__(name, parent)
-        self._headings = headings
+        self._headings, self._percent = headings, percent
         self.setMinimumSize(240, 48)
 
     def set_lines(self, lines: Sequence[Line]) -> None:
         """Show other accounts."""
         before, after, _ = self._headings
-        spoken = (f"{n.name}: {n.before:.3f} {before}, {n.after:.3f} {after}" for n in lines)
+        spoken = (
+            f"{n.name}: {self._share(n.before)} {before}, {self._share(n.after)} {after}"
+            for n in lines
+        )
         self._put(lines, "; ".join(spoken))
 
     def _draw_column(
@@ -52,7 +56,7 @@ class LedgerView(LineColumns[Line]):
     ) -> None:
         present = theme.colours(self.palette())
         metrics = painter.fontMetrics()
-        number = max(metrics.horizontalAdvance(t) for t in ("+0.0000", *self._headings)) + 6
+        number = max(metrics.horizontalAdvance(t) for t in ("+0.0000", *self._headings)) + 14
         names = max(metrics.horizontalAdvance(line.name) for line in self._lines) + 12
         names = min(names, int(room.width() * 0.4), max(60, int(room.width()) - 3 * number - 12))
         bars = max(0.0, room.width() - names - 3 * number - 12.0)
@@ -104,14 +108,14 @@ class LedgerView(LineColumns[Line]):
         sign = f"{change:+.3f}".replace("-", "−") if abs(change) >= 0.0005 else "0"
         flags = QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
         third = sign if line.third is None else line.third
-        for place, text in enumerate((_share(line.before), _share(line.after), third)):
+        for place, text in enumerate((self._share(line.before), self._share(line.after), third)):
             painter.setPen(
                 QtGui.QColor(present.text if place < 2 or third != "0" else present.text_dim)
             )
             box = QtCore.QRectF(left + place * number, row.top(), number, row.height())
             painter.drawText(box, flags, text)
 
-
-def _share(value: float) -> str:
-    # Sums of float32 may end a hair below 0, which would read -0.000.
-    return f"{max(value, 0.0):.3f}"
+    def _share(self, value: float) -> str:
+        # Sums of float32 may end a hair below 0, which would read -0.000.
+        value = max(value, 0.0)
+        return f"{100 * value:.1f}" if self._percent else f"{value:.3f}"

@@ -39,7 +39,6 @@ class ScatterView(Chart):
     """Index of the point under the pointer, -1 for none."""
 
     brushing = True
-    named_inside = True
 
     def __init__(self, name: str, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(name, parent)
