@@ -12,8 +12,11 @@ from pytestqt.qtbot import QtBot
 from tests import synthetic
 from tests.gui.panel_stage import COLS, cropped_run, move_mouse, on_widget, picked, settle, stage
 from tests.gui.test_heat_scene import tiled_layout
+from var_studio.gui.panels.heads import HeadsPanel
 from var_studio.gui.panels.image import UNSEEN, ImagePanel
 from var_studio.gui.panels.image_maps import LOCAL
+from var_studio.gui.panels.regions import RegionsPanel
+from var_studio.gui.panels.transcript import TranscriptPanel
 from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.colour_maps import placed, to_indices
 from var_studio.gui.widgets.heat_scene import scenes_of
@@ -90,6 +93,71 @@ def test_clicks_pick_add_and_let_go_and_the_words_follow(qtbot: QtBot, run: Reco
     assert workspace.view.current.colour_by == "visual_mass", "the words have their colours back"
 
 
+def test_a_picked_cell_turns_words_and_heads_round_and_back(qtbot: QtBot, run: Recording) -> None:
+    """Whoever picked, and however the cells are let go."""
+    panel, heads, words = ImagePanel(), HeadsPanel(), TranscriptPanel()
+    workspace = stage(qtbot, panel, run)
+    for other in (heads, words):
+        other.set_workspace(workspace)
+        qtbot.addWidget(other)
+        other.show()
+    workspace.regions.paint((4, 5))
+    regions = RegionsPanel()
+    regions.set_workspace(workspace)
+    qtbot.addWidget(regions)
+
+    def seen() -> tuple[str, str, bool]:
+        view = workspace.view.current
+        return view.colour_by, view.head_value, view.thumbnails
+
+    begins = (lambda: panel.pick(9), lambda: regions.pick.click())
+    ends = (
+        lambda: panel.pick(-1),
+        lambda: workspace.selection.select_cells(()),
+        lambda: qtbot.mouseClick(heads.let_go, LEFT),
+        lambda: qtbot.mouseClick(words.let_go, LEFT),
+    )
+    regions.show()
+    for before in (("visual_mass", "entropy", False), ("probability", "visual_mass", True)):
+        for begin in begins:
+            for end in ends:
+                colour, value, maps = before
+                workspace.view.set(colour_by=colour, head_value=value, thumbnails=maps)
+                settle()
+                assert not heads.let_go.isVisible() and not words.let_go.isVisible()
+                begin()
+                settle()
+                assert (
+                    seen() == ("reverse", "cells", False) and heads.value.currentData() == "cells"
+                )
+                row = workspace.reading
+                assert row is not None
+                np.testing.assert_allclose(
+                    heads._values, row.on_cells(workspace.selection.cells), rtol=1e-6
+                )
+                assert heads.let_go.isVisible() and words.let_go.isVisible()
+                end()
+                settle()
+                assert not workspace.selection.cells and seen() == before
+                assert heads.value.currentData() == ("thumbnails" if maps else value)
+
+
+def test_a_choice_made_while_cells_are_picked_stays(qtbot: QtBot, run: Recording) -> None:
+    panel = ImagePanel()
+    workspace = stage(qtbot, panel, run)
+    panel.pick(9)
+    workspace.view.set(head_value="entropy")
+    panel.pick(-1)
+    view = workspace.view.current
+    assert (view.colour_by, view.head_value) == ("probability", "entropy")
+    panel.pick(9)
+    workspace.view.set(head_value="cells_all")
+    panel.pick(10)
+    assert workspace.view.current.head_value == "cells_all"
+    panel.pick(10)
+    assert workspace.view.current.head_value == "entropy"
+
+
 def test_another_run_with_fewer_cells_is_no_trouble(
     qtbot: QtBot, run: Recording, tmp_path: Path
 ) -> None:
@@ -112,8 +180,10 @@ def test_picking_can_be_undone(qtbot: QtBot, run: Recording) -> None:
     panel = ImagePanel()
     workspace = stage(qtbot, panel, run)
     panel.pick(9)
+    assert workspace.view.current.head_value == "cells"
     workspace.undo_stack.undo()
     assert picked(panel) == set()
+    assert workspace.view.current.head_value == "non_sink_ratio"
     workspace.undo_stack.redo()
     assert picked(panel) == {9}
 

@@ -54,21 +54,59 @@ class ViewSettings:
     brush: int = 1
 
 
+ON_CELLS = ("cells", "cells_all")
+"""Values of the heads that are about the selected cells."""
+
+
 class ViewModel(QObject):
-    """The present ViewSettings; `set(shown="after")` replaces fields; `changed` once per change."""
+    """The present ViewSettings; `set(shown="after")` replaces fields; `changed` once per change.
+
+    The reverse view is words and heads coloured by how much they look at the selected cells:
+    `reverse` begins it, `end_reverse` brings back what either showed before.
+    """
 
     changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.current = ViewSettings()
+        self._words: ColourBy = self.current.colour_by  # the last ones that were not reversed
+        self._heads = self.current.head_value, self.current.thumbnails
 
     def set(self, **changes: Any) -> None:
         """Replace some fields."""
         new = replace(self.current, **changes)
         if new != self.current:
+            if not self.words_reversed:
+                self._words = self.current.colour_by
+            if not self.heads_reversed:
+                self._heads = self.current.head_value, self.current.thumbnails
             self.current = new
             self.changed.emit()
+
+    @property
+    def words_reversed(self) -> bool:
+        """Whether the words show how much they look at the cells."""
+        return self.current.colour_by == "reverse"
+
+    @property
+    def heads_reversed(self) -> bool:
+        """Whether the heads do."""
+        return self.current.head_value in ON_CELLS and not self.current.thumbnails
+
+    def reverse(self) -> None:
+        """Colour words and heads by how much they look at the selected cells."""
+        value = self.current.head_value if self.heads_reversed else ON_CELLS[0]
+        self.set(colour_by="reverse", head_value=value, thumbnails=False)
+
+    def end_reverse(self) -> None:
+        """No cell is selected any more: words and heads show again what they did before."""
+        changes: dict[str, Any] = {}
+        if self.words_reversed:
+            changes["colour_by"] = self._words
+        if self.heads_reversed:
+            changes["head_value"], changes["thumbnails"] = self._heads
+        self.set(**changes)
 
     def resize_brush(self, step: int) -> None:
         """A brush of more (or, below 0, fewer) cells across."""

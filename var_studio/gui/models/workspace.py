@@ -68,6 +68,7 @@ class Workspace(QObject):
         self.modified = False
         self._reading: Reading | None = None
         self._stale = True
+        self._picked = False
         self._broken: tuple[object, ...] | None = None
         self._unrecorded: tuple[object, ...] | None = None
         self._timer = QTimer(self)
@@ -332,6 +333,10 @@ class Workspace(QObject):
         self.interventions.set_region(positions)
 
     def _selection_changed(self) -> None:
+        picked = bool(self.selection.cells)
+        if self._picked and not picked:
+            self.view.end_reverse()
+        self._picked = picked
         with self.history.together():
             if self.run is not None and set(self.selection.positions) != set(self._positions()):
                 self._update_range()

@@ -32,6 +32,7 @@ from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.head_picking import NO_HEAD, Head
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.legend import Swatch
+from var_studio.gui.widgets.let_go import LetGo
 from var_studio.gui.widgets.segmented import Segmented
 
 if TYPE_CHECKING:
@@ -127,7 +128,12 @@ class HeadsPanel(Panel):
         self.note = HoverLine("")
         self.note.setAccessibleName("Note on the heads")
         self.note.hide()
-        column.addWidget(self.note)
+        self.let_go = LetGo()
+        noted = QtWidgets.QHBoxLayout()
+        noted.setSpacing(6)
+        noted.addWidget(self.note, 1)
+        noted.addWidget(self.let_go)
+        column.addLayout(noted)
         self.bar = ColourBar()
         column.addWidget(self.bar)
         self.hover = HoverLine(
@@ -159,6 +165,7 @@ class HeadsPanel(Panel):
         """Follow the workspace and the choice of value."""
         super().set_workspace(workspace)
         workspace.view.changed.connect(self._view_changed)
+        self.let_go.set_workspace(workspace)
         self._show_choice()
 
     def _view_changed(self) -> None:

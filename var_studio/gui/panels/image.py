@@ -67,7 +67,6 @@ class ImagePanel(Panel):
         super().__init__(parent)
         self._hovered = -1
         self._said = ("", "")
-        self._colour_by = ""
         self._source = MapSource()
         self._maps: Maps | None = None
         self._reading: Reading | None = None
@@ -195,14 +194,9 @@ class ImagePanel(Panel):
             self._choose_part()
 
     def _selection_changed(self) -> None:
-        """Cells that were picked elsewhere are shown where they lie; letting go of all of them
-        gives the words their own colours back."""
+        """Cells that were picked elsewhere are shown where they lie."""
         assert self.workspace is not None
         cells = self.workspace.selection.cells
-        if not cells and self._colour_by:
-            if self.workspace.view.current.colour_by == "reverse":
-                self.workspace.view.set(colour_by=self._colour_by)
-            self._colour_by = ""
         if cells and self._scenes and not any(self._scene.cell(k) is not None for k in cells):
             for index, scene in enumerate(self._scenes):
                 if any(scene.cell(k) is not None for k in cells):
@@ -405,17 +399,16 @@ class ImagePanel(Panel):
     # ------------------------------------------------------------------------- the pointer
     def pick(self, token: int, extend: bool = False) -> None:
         """Pick the cell of visual token k, or with `extend` add it to the picked ones or take it
-        from them; the same again or -1 lets go. The words show who looks there."""
+        from them; the same again or -1 lets go. Words and heads show who looks there."""
         assert self.workspace is not None
-        selection, view = self.workspace.selection, self.workspace.view
+        selection = self.workspace.selection
         if extend:
             cells = selection.cells ^ {token} if token >= 0 else selection.cells
         else:
             cells = frozenset(() if token < 0 or selection.cells == {token} else (token,))
-        if cells and view.current.colour_by != "reverse":
-            self._colour_by = view.current.colour_by
-            view.set(colour_by="reverse")
         selection.select_cells(cells)
+        if cells:
+            self.workspace.view.reverse()
 
     def _box_drawn(self, box: QtCore.QRectF, erase: bool) -> None:
         """All that see half of the rectangle or more, in whatever view."""

@@ -239,7 +239,8 @@ class RegionsPanel(Panel):
         active = self.workspace.regions.active
         if active is not None:
             self.workspace.selection.select_cells(active.tokens)
-            self.workspace.view.set(colour_by="reverse")
+            if active.tokens:
+                self.workspace.view.reverse()
 
     def _steer(self, here: bool) -> None:
         assert self.workspace is not None

@@ -29,6 +29,7 @@ from var_studio.gui.panels.transcript_search import TranscriptSearch
 from var_studio.gui.widgets.answer_pair import AnswerPair
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.icons import icon
+from var_studio.gui.widgets.let_go import LetGo
 from var_studio.gui.widgets.tints import Hues, TintBar
 from var_studio.gui.widgets.token_strip import TokenStrip
 from var_studio.recording.interventions import run_name_for
@@ -139,6 +140,8 @@ class TranscriptPanel(Panel):
         legend.setSpacing(12)
         legend.addWidget(self.tint_bar)
         legend.addWidget(self.colour_line, 1)
+        self.let_go = LetGo()
+        legend.addWidget(self.let_go)
         lines.addLayout(legend)
         whole = QWidget()
         column = QVBoxLayout(whole)
@@ -215,6 +218,7 @@ class TranscriptPanel(Panel):
         workspace.tokens_appended.connect(self._grow)
         workspace.selection.changed.connect(self._show_selection)
         workspace.view.changed.connect(self._show_view)
+        self.let_go.set_workspace(workspace)
         self.colours = WordColours(workspace, self)
         self.colours.changed.connect(self._show_colours)
         self._show_view()
