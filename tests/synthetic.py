@@ -63,10 +63,12 @@ def make_run(
     teacher: str | None = None,
     finish: bool = True,
     varied: bool = False,
+    recorded: int | None = None,
 ) -> Recording:
     """Write a run into a directory and open it. The same arguments give the same run.
 
-    `varied`: heads that look at the image for one token do not for the next.
+    `varied`: heads that look at the image for one token do not for the next. `recorded`: so many
+    of the `queries` rows are there, as in a run that goes on.
     """
     rng = np.random.default_rng(seed)
     hidden = hidden or heads * 32
@@ -99,7 +101,7 @@ def make_run(
     writer.append_keys(0, *_keys(rng, layers, heads, hidden, length, sinks, dims))
     attend = _Attention(rng, layers, heads, rows, cols, sinks, length)
     attend.varied = varied
-    for index in range(queries):
+    for index in range(queries if recorded is None else recorded):
         position = first_text + index
         if position >= n_prompt:
             writer.append_token(tokens[position])
