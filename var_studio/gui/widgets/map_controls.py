@@ -72,6 +72,8 @@ class MapControls(QtWidgets.QWidget):
     def _menu(self) -> QtWidgets.QMenu:
         menu = QtWidgets.QMenu(self)
         menu.setToolTipsVisible(True)
+        # Made here rather than by the menu: of an action that Qt makes and deletes by itself, a
+        # stale wrapper can be found again at the address of a later one.
         self._choices: dict[str, dict[str, QtGui.QAction]] = {}
         for field, heading, choices in (
             ("quantity", "What the map shows", list(_QUANTITIES)),
@@ -87,7 +89,8 @@ class MapControls(QtWidgets.QWidget):
             group = QtGui.QActionGroup(menu)
             self._choices[field] = {}
             for key, text, tip in choices:
-                action = menu.addAction(text)
+                action = QtGui.QAction(text, menu)
+                menu.addAction(action)
                 action.setCheckable(True)
                 action.setToolTip(tip)
                 action.setData((field, key))
@@ -97,7 +100,8 @@ class MapControls(QtWidgets.QWidget):
                 self._choices[field][key] = action
             group.triggered.connect(self._chosen)
         menu.addSection("Upper end")
-        self.robust = menu.addAction("Robust (sinks and the top 1 % may exceed it)")
+        self.robust = QtGui.QAction("Robust (sinks and the top 1 % may exceed it)", menu)
+        menu.addAction(self.robust)
         self.robust.setCheckable(True)
         self.robust.setToolTip("So that one sink does not black out the rest. Off: full range.")
         self.robust.triggered.connect(self._toggle_robust)
