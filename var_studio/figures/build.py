@@ -18,6 +18,7 @@ from var_studio.figures.curves import (
     build_head_scatter,
     build_hidden,
     build_layers,
+    build_ledger,
     build_scatter,
     build_shares,
 )
@@ -277,6 +278,7 @@ FIGURES: Mapping[str, Callable[..., Figure]] = {
     "layers": build_layers,
     "hidden": build_hidden,
     "contribution": build_contribution,
+    "ledger": build_ledger,
     "shares": build_shares,
 }
 """Figures by name."""

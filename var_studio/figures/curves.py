@@ -28,10 +28,10 @@ from var_studio.figures.spec import (
     Scale,
     Width,
 )
-from var_studio.figures.words import focus_line, settings_line, sinks_by_kind, token_line
+from var_studio.figures.words import acts_line, focus_line, settings_line, sinks_by_kind, token_line
 
 _LEAST_ALPHA = 1e-6
-_GROUPS = ("first\ntoken", "text\nsinks", "visual\nsinks", "visual\nnon-sinks", "other\ntext")
+_GROUPS = ("BOS", "text\nsinks", "visual\nsinks", "visual\nnon-sinks", "other\ntext")
 
 
 def build_scatter(reading: Reading, *, width: Width = "two-columns") -> Figure:
@@ -257,6 +257,44 @@ def build_contribution(reading: Reading, *, width: Width = "two-columns") -> Fig
         ),
         metadata=origin("contribution", reading),
         arrays={**columns, "visual_per_token": baseline},
+        table=columns,
+    )
+
+
+def build_ledger(reading: Reading, *, width: Width = "two-columns") -> Figure:
+    """Where the attention of the row lies, before and after local redistribution (Sec. 5.2)."""
+    ledger = reading.ledger
+    places = np.arange(len(ledger.accounts))
+    before, after = (
+        np.array([getattr(account, side) for account in ledger.accounts])
+        for side in ("before", "after")
+    )
+    panel = PlotPanel(
+        title="",
+        marks=(
+            Marks("before", "bars", places - 0.2, before, PLAIN_COLOUR, 0.38),
+            Marks("after, local", "bars", places + 0.2, after, VISUAL_COLOUR, 0.38),
+        ),
+        x=Scale("", -0.6, len(places) - 0.4, names=_GROUPS),
+        y=Scale("attention (% of the row)", 0.0, 1.08 * float(max(*before, *after)), percent=True),
+        aspect=0.35 if width != "column" else 0.55,
+    )
+    columns: dict[str, npt.NDArray[Any]] = {
+        "account": np.array([account.name for account in ledger.accounts]),
+        "before": before,
+        "after": after,
+        "change": after - before,
+    }
+    return Figure(
+        rows=((panel,),),
+        title=f"{token_line(reading)} · {focus_line(reading, 'mean')}",
+        notes=(
+            f"Local: Ω = {100 * ledger.budget:.3g} % of the row moved; it sums to "
+            f"{100 * ledger.sum_before:.3g} % before and {100 * ledger.sum_after:.3g} % after.",
+            f"{acts_line(reading)}.",
+        ),
+        metadata=origin("ledger", reading),
+        arrays={**columns, "budget": np.array(ledger.budget)},
         table=columns,
     )
 

@@ -45,6 +45,13 @@ ACTIONS: tuple[ActionEntry, ...] = (
         (),
         "Open the folder of a single run, e.g. one that was stopped or never saved.",
     ),
+    ActionEntry(
+        "load_settings",
+        "File",
+        "&Load settings…",
+        (),
+        "Take the settings of a JSON file that Setup or a figure wrote.",
+    ),
     ActionEntry(SEPARATOR, "File", ""),
     ActionEntry("save_session", "File", "&Save session", ("Ctrl+S",), "Save all runs in one file."),
     ActionEntry("save_session_as", "File", "Sa&ve session as…", ("Ctrl+Shift+S",)),

@@ -47,6 +47,7 @@ FIGURES = (
     ("layers", "Layers (Fig. 8)"),
     ("hidden", "Hidden state (Fig. 2)"),
     ("contribution", "Contribution (Fig. 3c)"),
+    ("ledger", "Ledger"),
     ("shares", "Image-centric share (Fig. 10)"),
 )
 _WIDTHS = (("column", "One column"), ("two-columns", "Two columns"), ("slide", "Slide"))

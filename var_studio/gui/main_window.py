@@ -266,20 +266,31 @@ class MainWindow(QMainWindow):
     def export_figure(self) -> None:
         """Export the figure of the panel in focus, or the map."""
         panel = self._panel_in_focus()
-        figure = None if panel is None else panel.figure_name
+        figure = None if panel is None else panel.figure_name or panel.data_file
         if figure == "answers" and None in (self.workspace.baseline, self.workspace.paired):
             figure = None
-        if figure is None:
+        if not figure:
             panel = self.area.panel("image")
         if panel is not None:
             self.export_panel(panel)
 
     @Slot(object)
     def export_panel(self, panel: Panel) -> None:
-        """Export one panel's figure."""
+        """Export one panel's figure, or what it has in place of one."""
+        if panel.figure_name is None:
+            from var_studio.gui.data_files import ask_save
+
+            ask_save(self, panel)
+            return
         from var_studio.gui.export import ask_export
 
-        ask_export(self, self.workspace, str(panel.figure_name))
+        ask_export(self, self.workspace, panel.figure_name)
+
+    def load_settings(self) -> None:
+        """Take the settings of a file that Setup or a figure wrote."""
+        from var_studio.gui.data_files import ask_load_settings
+
+        ask_load_settings(self, self.workspace)
 
     def copy_picture(self) -> None:
         """Copy the picture of the panel in focus (or of the image)."""

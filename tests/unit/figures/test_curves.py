@@ -84,6 +84,30 @@ def test_stems_are_the_recorded_dimensions(run):
     assert panels[0].hatched == np.abs(values[3, 0]).min()
 
 
+def test_bars_of_the_ledger_follow_the_rows(run):
+    reading = read(run, layer=3, head=1, settings=Redistribution(tau=3.0, heads="all"))
+    figure = build("ledger", reading)
+    before, after = figure.rows[0][0].marks
+    row = run.attention(reading.focus.query, 3, 1)
+    moved = run.redistributed(reading.focus.query, reading.settings, 3, 1)
+    sinks = run.phi(3) >= 3.0
+    first = np.arange(run.length) == 0
+    masks = (
+        first,
+        sinks & ~run.visual & ~first,
+        sinks & run.visual,
+        ~sinks & run.visual,
+        ~sinks & ~run.visual & ~first,
+    )
+    for marks, values in ((before, row), (after, moved)):
+        np.testing.assert_allclose(marks.y, [values[mask].sum() for mask in masks], atol=1e-3)
+    assert np.abs(after.y - before.y).max() > 0.01, "nothing moves"
+    np.testing.assert_allclose(figure.table["change"], after.y - before.y)
+    budget = f"{100 * float(np.clip(after.y - before.y, 0, None).sum()):.3g} %"
+    assert budget in figure.notes[0]
+    assert figure.rows[0][0].x.names[0] == "BOS"
+
+
 def test_bars_of_contributions_follow_the_rows(run):
     reading = read(run, layer=3, head=2)
     figure = build("contribution", reading)

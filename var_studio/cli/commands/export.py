@@ -40,6 +40,7 @@ FigureName = Literal[
     "layers",
     "hidden",
     "contribution",
+    "ledger",
     "shares",
 ]
 

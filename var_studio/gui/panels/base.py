@@ -46,7 +46,9 @@ class PanelHeader(QWidget):
         self.copy_button = self._button("copy", "Copy picture", panel.copy_picture)
         self.export_button = self._button("export", "Export…", panel.request_export)
         self.help_button = self._button("help", "What is this? (F1)", panel.request_help)
-        self.export_button.setVisible(panel.figure_name is not None)
+        self.export_button.setVisible(panel.figure_name is not None or bool(panel.data_file))
+        if panel.figure_name is None:
+            self.export_button.setToolTip(f"Save as {panel.data_file.rpartition('.')[2].upper()}…")
         for button, what in (
             (self.copy_button, "Copy picture of"),
             (self.export_button, "Export"),
@@ -90,6 +92,7 @@ class Panel(QWidget):
     help_text: ClassVar[str] = ""  # shown by F1 and the ? button; plain sentences
     empty_text: ClassVar[str] = "Nothing to show yet."
     figure_name: ClassVar[str | None] = None  # for export, in figures.FIGURES; None: no
+    data_file: ClassVar[str] = ""  # what to call the file of `data_text`, where there is no figure
 
     export_requested = Signal(object)  # this panel
     help_requested = Signal(object)  # this panel
@@ -153,6 +156,11 @@ class Panel(QWidget):
 
     def refresh(self, reading: Reading | None) -> None:
         """Repaint for this reading (None: nothing to show). Override; no need to call super."""
+
+    def data_text(self) -> str:
+        """What the panel shows as the text of a file, CSV or JSON as `data_file` says. Raises
+        VarStudioError where there is nothing to save."""
+        raise NotImplementedError
 
     def picture(self) -> QPixmap:
         """What "copy picture" copies: the body as it is on screen."""

@@ -39,6 +39,7 @@ class InspectorPanel(Panel):
         "picture. Rows that are selected are the cells picked in the picture, both ways. Click a "
         "heading to sort."
     )
+    data_file = "token-map.csv"
     empty_text = "Click a word of the answer: the visual tokens it could look at are listed here."
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
@@ -106,6 +107,12 @@ class InspectorPanel(Panel):
         self.unseen.set_quiet(True)
         column.addWidget(self.unseen)
         return body
+
+    def data_text(self) -> str:
+        """The rows that are listed, as CSV."""
+        from var_studio.gui.data_files import csv_of
+
+        return csv_of(self.model.table())
 
     # ------------------------------------------------------------------------------ listen
     def set_workspace(self, workspace: Workspace) -> None:

@@ -28,6 +28,7 @@ class LedgerPanel(Panel):
         "visual non-sinks and other text. The sinks give the share p of what they hold, the "
         "budget Ω; the target receives it (Sec. 5.2, Eq. 4). The row sums to 1 before and after."
     )
+    figure_name = "ledger"
     empty_text = "Click a word of the answer: what sinks give and the image gets appears here."
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6 import QtWidgets
 
+from var_studio.errors import VarStudioError
 from var_studio.gui.models.answers import Step, Way, scored, step_at
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.candidates_view import CandidatesView, Line
@@ -42,6 +43,7 @@ class NextTokenPanel(Panel):
         "records both. A candidate that is not among those recorded is known to lie below the "
         "last of them: ≤. A dot marks the word that was chosen."
     )
+    data_file = "next-token.csv"
     empty_text = (
         "Press Run pair (Ctrl+R) and click a word of the answer: the ten likeliest candidates "
         "before and after the interventions appear here."
@@ -91,6 +93,34 @@ class NextTokenPanel(Panel):
         self.subject.set_text(_subject(step, found))
         both = step.after is not None
         self.candidates.set_lines([_line(row, found, both) for row in found.rows], both)
+
+    def data_text(self) -> str:
+        """The candidates as CSV: log-probabilities in nats, ranks from 1, -1 where not recorded."""
+        from var_studio.analysis.candidates import candidates
+        from var_studio.gui.data_files import csv_of
+
+        step: Step | str = "There is no word to save the candidates of."
+        if self.workspace is not None and self.workspace.run is not None:
+            step = step_at(self.workspace, self._present_way())
+        if isinstance(step, str):
+            raise VarStudioError(step, "Click a word of the answer.")
+        rows = candidates(step.before, step.after).rows
+        nan = math.nan
+        return csv_of(
+            {
+                "word": [step.number] * len(rows),
+                "comparison": [step.way if step.after is not None else "none"] * len(rows),
+                "token": [row.id for row in rows],
+                "text": [row.text for row in rows],
+                "logprob_before": [nan if row.before is None else row.before for row in rows],
+                "logprob_after": [nan if row.after is None else row.after for row in rows],
+                "change": [nan if row.change is None else row.change for row in rows],
+                "rank_before": [row.rank_before or -1 for row in rows],
+                "rank_after": [row.rank_after or -1 for row in rows],
+                "chosen_before": [row.chosen_before for row in rows],
+                "chosen_after": [row.chosen_after for row in rows],
+            }
+        )
 
     def _runs_changed(self) -> None:
         if self.workspace is not None:

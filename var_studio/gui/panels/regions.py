@@ -55,6 +55,7 @@ class RegionsPanel(Panel):
         "Regions belong to the picture and are saved with the session. Double click or F2 "
         "renames, Delete removes, and all of it can be undone."
     )
+    data_file = "regions.csv"
     empty_text = "Click a word of the answer: regions of its picture are listed here."
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
@@ -192,6 +193,37 @@ class RegionsPanel(Panel):
         return " ".join(said)
 
     # ------------------------------------------------------------------------------ buttons
+    def data_text(self) -> str:
+        """Every region of the picture on screen with its numbers, as CSV."""
+        reading = None if self.workspace is None else self.workspace.reading
+        if reading is None or self.workspace is None or not self.workspace.regions.current:
+            raise VarStudioError("There is no region to save yet.", "Paint one on the picture.")
+        from var_studio.analysis.regions import region_attention, region_counts
+        from var_studio.gui.data_files import csv_of
+
+        layer, rows = reading.focus.layer, []
+        for region in self.workspace.regions.current:
+            counts = region_counts(reading, region.tokens)
+            attention = region_attention(reading, region.tokens)
+            rows.append(
+                {
+                    "region": region.name,
+                    "visual_tokens": " ".join(map(str, region.tokens)),
+                    "tokens_inside": counts.tokens_inside,
+                    "tokens": counts.tokens,
+                    "layer": layer,
+                    "sinks_inside": int(counts.sinks_inside[layer]),
+                    "sinks": int(counts.sinks[layer]),
+                    "sinks_inside_all_layers": int(counts.sinks_inside.sum()),
+                    "sinks_all_layers": int(counts.sinks.sum()),
+                    "alpha_before": attention.before,
+                    "alpha_after": attention.after,
+                    "visual_alpha_before": attention.visual_before,
+                    "visual_alpha_after": attention.visual_after,
+                }
+            )
+        return csv_of({key: [row[key] for row in rows] for key in rows[0]})
+
     def _activate(self, name: str) -> None:
         assert self.workspace is not None
         self.workspace.regions.activate(name)

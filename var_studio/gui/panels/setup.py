@@ -64,9 +64,17 @@ class SetupPanel(Panel):
     sample_chosen = Signal(object)
     follow_up_wanted = Signal()
 
+    data_file = "settings.json"
+
+    def data_text(self) -> str:
+        """The settings as JSON, which File, Load settings reads back."""
+        from var_studio.gui.data_files import settings_text
+
+        assert self.workspace is not None
+        return settings_text(self.workspace)
+
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.header.copy_button.hide()
         self._column = QVBoxLayout()
         self._column.setContentsMargins(12, 6, _SCROLL_ROOM, 12)
         self._column.setSpacing(16)

@@ -152,6 +152,18 @@ class TokenTable(QAbstractTableModel):
         # As many decimals in each row: the points stand under each other.
         return "–" if np.isnan(value) else f"{value:.{_DECIMALS[column]}f}"
 
+    def table(self) -> dict[str, list[Any]]:
+        """The rows that are listed, in their order: heading -> values. φ and α are not rounded."""
+        return {
+            HEADINGS[column][0]: [
+                float(self._values[column][token])
+                if column in _DECIMALS
+                else self.text(token, column)
+                for token in map(int, self._tokens)
+            ]
+            for column in range(len(HEADINGS))
+        }
+
     # ------------------------------------------------------------------------------ plumbing
     def _place(self, layout: VisualLayout) -> None:
         placed = token_map(layout)
