@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent, QFontDatabase
+from PySide6.QtCore import QEvent, QObject, QRect, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import (
+    QAccessible,
+    QAccessibleAnnouncementEvent,
+    QEnterEvent,
+    QFontDatabase,
+    QHideEvent,
+    QShowEvent,
+)
 from PySide6.QtWidgets import (
+    QApplication,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -25,12 +33,20 @@ from var_studio.gui.widgets.icons import icon
 
 Kind = Literal["note", "warning", "error"]
 
-_MARGIN = 8
-_WIDEST = 900
+_MARGIN = 10
+_WIDEST = 480
+STAYS_MS = 6_000
+"""How long good news stay; a letter more of them, `_LETTER_MS` longer."""
+_LETTER_MS = 30
 
 
 class Notice(QFrame):
-    """One notice: a sentence in bold, the next step, details on demand, a cross to close it."""
+    """One notice: a sentence, the next step, details on demand, a cross to close it.
+
+    A note that asks nothing is `over` after some seconds, not while the pointer rests on it.
+    """
+
+    over = Signal()
 
     def __init__(
         self,
@@ -48,11 +64,11 @@ class Notice(QFrame):
         self._mark = QLabel()
         self._mark.setFixedSize(18, 18)
         self._text = QLabel()
+        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setWordWrap(True)
         self._text.setText(f"{what} {next_step}".strip())
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setAccessibleName(self._text.text())
         self.details_button = QToolButton()
         self.details_button.setText("Details")
@@ -84,7 +100,40 @@ class Notice(QFrame):
         column.setContentsMargins(12, 6, 8, 6)
         column.addLayout(row)
         column.addWidget(self._details)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(STAYS_MS + _LETTER_MS * len(self.text()))
+        self._timer.timeout.connect(self.over)
         self._paint_theme()
+
+    @property
+    def passes(self) -> bool:
+        """Whether it goes away by itself."""
+        return self.kind == "note" and not self.asks
+
+    def _count_down(self) -> None:
+        if self.passes:
+            self._timer.start()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Only what is seen passes."""
+        self._count_down()
+        super().showEvent(event)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """What is out of sight waits."""
+        self._timer.stop()
+        super().hideEvent(event)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        """Somebody reads it."""
+        self._timer.stop()
+        super().enterEvent(event)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """From the beginning: it may have been read to the middle."""
+        self._count_down()
+        super().leaveEvent(event)
 
     def text(self) -> str:
         """The sentence and the next step, as shown."""
@@ -108,9 +157,11 @@ class Notice(QFrame):
 
 
 class NoticeBar(QWidget):
-    """Notices under one another, the newest first; three at most, the same one once.
+    """Notices under one another, the newest first; the same one once. At most three that stay,
+    and good news that passes.
 
-    It lies over the top of the widget `over`, whose layout stays as it is.
+    It lies in a corner of the widget `over`, whose layout stays as it is: at the bottom right, or
+    where it does not cover what has the keyboard.
     """
 
     most = 3
@@ -123,6 +174,7 @@ class NoticeBar(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(4)
         self.notices: list[Notice] = []
+        self._corner: Qt.Corner | None = None
         over.installEventFilter(self)
         self.hide()
 
@@ -145,10 +197,14 @@ class NoticeBar(QWidget):
             same = (old.what, old.next_step) == (what, next_step)
             if same or (kind == old.kind == "note" and action is None and not old.asks):
                 self._remove(old)
-        while len(self.notices) >= self.most:
-            self._remove(self.notices[-1])
         notice = Notice(kind, what, next_step, more, action)
-        notice.close_button.clicked.connect(self._close_clicked)
+        lasting = [old for old in self.notices if not old.passes]
+        if not notice.passes and len(lasting) >= self.most:
+            self._remove(lasting[-1])
+        notice.close_button.clicked.connect(self._close_sender)
+        notice.over.connect(self._close_sender)
+        if not self.notices:
+            self._corner = None
         self.notices.insert(0, notice)
         self._column.insertWidget(0, notice)
         notice.show()
@@ -181,11 +237,35 @@ class NoticeBar(QWidget):
     def _place(self) -> None:
         room = self._over.width() - 2 * _MARGIN
         width = min(room, _WIDEST)
-        height = self._column.totalHeightForWidth(width)
-        self.setGeometry((self._over.width() - width) // 2, _MARGIN, width, height)
+        size = QSize(width, self._column.totalHeightForWidth(width))
+        if self._corner is None:  # once: it does not jump away from under the pointer
+            self._corner = self._free_corner(size)
+        self.setGeometry(self._in_corner(self._corner, size))
 
-    def _close_clicked(self) -> None:
-        for notice in [n for n in self.notices if n.close_button is self.sender()]:
+    def _free_corner(self, size: QSize) -> Qt.Corner:
+        """The first corner where the notices leave what has the keyboard in sight."""
+        focus = QApplication.focusWidget()
+        corners = (
+            Qt.Corner.BottomRightCorner,
+            Qt.Corner.BottomLeftCorner,
+            Qt.Corner.TopRightCorner,
+        )
+        if focus is None or not self._over.isAncestorOf(focus) or self.isAncestorOf(focus):
+            return corners[0]
+        busy = QRect(focus.mapTo(self._over, focus.rect().topLeft()), focus.size())
+        free = (c for c in corners if not self._in_corner(c, size).intersects(busy))
+        return next(free, corners[0])
+
+    def _in_corner(self, corner: Qt.Corner, size: QSize) -> QRect:
+        right = self._over.width() - _MARGIN - size.width()
+        bottom = self._over.height() - _MARGIN - size.height()
+        left = _MARGIN if corner == Qt.Corner.BottomLeftCorner else right
+        top = _MARGIN if corner == Qt.Corner.TopRightCorner else max(bottom, _MARGIN)
+        return QRect(left, top, size.width(), size.height())
+
+    def _close_sender(self) -> None:
+        sender = self.sender()
+        for notice in [n for n in self.notices if sender in (n, n.close_button)]:
             self._remove(notice)
 
     def _remove(self, notice: Notice) -> None:
@@ -194,3 +274,5 @@ class NoticeBar(QWidget):
         notice.hide()
         notice.deleteLater()
         self.setVisible(bool(self.notices))
+        if self.notices:
+            self._place()

@@ -1,0 +1,89 @@
+"""Notices: where they lie, and how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from PySide6 import QtCore, QtGui, QtWidgets
+from pytestqt.qtbot import QtBot
+
+from var_studio.gui.widgets import notices
+from var_studio.gui.widgets.notices import NoticeBar
+
+pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
+
+
+@pytest.fixture
+def over(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[QtWidgets.QWidget]:
+    monkeypatch.setattr(notices, "STAYS_MS", 150)
+    monkeypatch.setattr(notices, "_LETTER_MS", 0)
+    widget = QtWidgets.QWidget()
+    qtbot.addWidget(widget)
+    widget.resize(1100, 640)
+    widget.show()
+    yield widget
+
+
+def send(widget: QtWidgets.QWidget, *, inside: bool) -> None:
+    place = QtCore.QPointF(5, 5)
+    if inside:
+        QtWidgets.QApplication.sendEvent(widget, QtGui.QEnterEvent(place, place, place))
+    else:
+        QtWidgets.QApplication.sendEvent(widget, QtCore.QEvent(QtCore.QEvent.Type.Leave))
+
+
+def test_good_news_pass_and_problems_and_questions_stay(
+    over: QtWidgets.QWidget, qtbot: QtBot
+) -> None:
+    bar = NoticeBar(over)
+    bar.show_notice("error", "The disk is full.", "Free some room.")
+    bar.show_notice("warning", "This is slow.")
+    bar.show_notice("note", "The last run was cut off.", action=QtWidgets.QPushButton("Open it"))
+    bar.show_notice("note", "Exported map.pdf", "to /home/me.")
+    qtbot.waitUntil(lambda: len(bar.notices) == 3, timeout=3000)
+    qtbot.wait(400)
+    assert [notice.kind for notice in bar.notices] == ["note", "warning", "error"]
+    assert bar.notices[0].asks
+
+
+def test_a_note_that_is_read_stays(over: QtWidgets.QWidget, qtbot: QtBot) -> None:
+    bar = NoticeBar(over)
+    note = bar.show_notice("note", "Exported map.pdf", "to /home/me.")
+    send(note, inside=True)
+    qtbot.wait(500)
+    assert bar.notices == [note] and note.isVisible()
+    send(note, inside=False)
+    qtbot.waitUntil(lambda: bar.notices == [], timeout=3000)
+    assert not bar.isVisible()
+
+
+def test_it_lies_in_a_corner_that_leaves_the_keyboard_in_sight(
+    over: QtWidgets.QWidget, qtbot: QtBot
+) -> None:
+    bar = NoticeBar(over)
+    area = over.rect()
+    bar.show_notice("error", "The disk is full.", "Free some room.")
+    place = bar.geometry()
+    assert area.right() - place.right() < 20 and area.bottom() - place.bottom() < 20
+    assert (
+        place.height() > 20
+        and place.width() < 0.5 * area.width()
+        and place.top() > 0.7 * area.height()
+    )
+    bar.clear()
+    field = QtWidgets.QLineEdit(over)
+    field.setGeometry(800, 600, 250, 30)
+    field.show()
+    over.activateWindow()
+    field.setFocus()
+    qtbot.waitUntil(field.hasFocus)
+    bar.show_notice("error", "The image cannot be read.", "Open another one.")
+    assert not bar.geometry().intersects(field.geometry())
+    assert area.contains(bar.geometry())
+    assert bar.height() > 20 and bar.geometry().left() < 20
+    # It keeps its corner, whatever gets the keyboard meanwhile.
+    field.clearFocus()
+    over.resize(1000, 500)
+    qtbot.wait(20)
+    assert bar.geometry().left() < 20 and over.rect().contains(bar.geometry())
