@@ -176,4 +176,23 @@ def image_centric_share(run: Recording, settings: Redistribution) -> Floats:
     return masses.image_centric_share(settings)
 
 
+def looking_words(run: Recording, settings: Redistribution, most: int) -> tuple[int, ...]:
+    """Positions of the answer's words with the largest share of image-centric heads, ascending.
+
+    No more than `most`; a text that comes twice counts once, and what holds no letter or digit is
+    left out. Of equal shares the earlier. Reads every row, as `image_centric_share`.
+    """
+    share = image_centric_share(run, settings)
+    found: dict[str, int] = {}
+    for query in np.argsort(-share, kind="stable"):
+        token = run.tokens[int(run.query_positions[query])]
+        word = token.text.strip().casefold()
+        written = token.role == "generated" and not token.special
+        if written and any(letter.isalnum() for letter in word):
+            found.setdefault(word, token.position)
+        if len(found) == most:
+            break
+    return tuple(sorted(found.values()))
+
+
 _of_run: WeakKeyDictionary[Recording, dict[tuple[object, ...], RowMasses]] = WeakKeyDictionary()

@@ -1,0 +1,48 @@
+"""Heads in the order of their visual non-sink ratio, with what each looks at (Fig. 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.analysis.groups import Floats
+from var_studio.analysis.reading import Reading
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SortedHeads:
+    """Heads that look at the image, the largest r first; N of them.
+
+    `layers`, `heads`, `ratio` (r of Eq. 3) and `mass` (visual mass) are (N,). `left_out`: how many
+    heads have a visual mass below the least that the settings ask for.
+    """
+
+    layers: Indices
+    heads: Indices
+    ratio: Floats
+    mass: Floats
+    left_out: int
+
+
+def sorted_heads(reading: Reading) -> SortedHeads:
+    """All heads with at least the least visual mass, by r; of equal ones the first layer first."""
+    ratio, mass = reading.non_sink_ratio.ravel(), reading.visual_mass.ravel()
+    looking = np.flatnonzero(mass >= reading.settings.mass_min)
+    order = looking[np.argsort(-ratio[looking], kind="stable")].astype(np.int64)
+    layers, heads = np.divmod(order, reading.run.n_heads)
+    return SortedHeads(layers, heads, ratio[order], mass[order], len(mass) - len(order))
+
+
+def share_of_image(reading: Reading, layer: int, head: int) -> Floats:
+    """(V,) float32: the part of one head's attention on the image that each visual token has.
+
+    It sums to 1 over the patches, so that heads can be compared however much they look at the
+    image; 0 for a separator.
+    """
+    row = np.where(reading.visual, reading.attention[layer, head], np.float32(0))[reading.positions]
+    total = float(row.sum(dtype=np.float64))
+    return np.asarray(row / np.float32(total if total > 0 else 1.0), dtype=np.float32)
