@@ -135,7 +135,7 @@ def test_an_experiment_of_the_paper_is_one_choice_and_one_undo_step(
     assert ablation.rho == 0.5
     while workspace.undo_stack.count() > count and workspace.undo_stack.index() > count:
         workspace.undo_stack.undo()
-    assert workspace.interventions.current == (workspace.method.current,)
+    assert workspace.interventions.current == (workspace.method.for_a_run,)
     assert workspace.method.stored == Redistribution(rho=0.5)
 
 

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
 from var_studio.gui.panels import PANELS, PanelEntry, Place
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.image_well import ImageWell, dropped_files
+from var_studio.gui.widgets.wheel_guard import WheelGuard
 
 _PANEL_NAMES = " ".join(f"{entry.class_name} {entry.place}" for entry in PANELS)
 _LAYOUT_VERSION = zlib.crc32(_PANEL_NAMES.encode()) & 0x7FFFFFFF
@@ -98,6 +99,7 @@ class DockArea(QMainWindow):
             | QMainWindow.DockOption.AllowTabbedDocks
         )
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
+        self.wheel_guard = WheelGuard(self)
         self.docks: dict[str, PanelDock] = {}
         self._entries: dict[str, PanelEntry] = {}
         self.own_sizes = False  # whether the user dragged a separator
@@ -110,6 +112,7 @@ class DockArea(QMainWindow):
         for entry in PANELS:
             dock = PanelDock(entry)
             dock.made.connect(self.panel_made)
+            dock.made.connect(self._guard)
             dock.topLevelChanged.connect(self._moved)
             self.docks[entry.name] = dock
             self._entries[entry.name] = entry
@@ -144,8 +147,14 @@ class DockArea(QMainWindow):
             self._finish(self._unfinished.pop(0))
             self._finish_later()
 
+    @Slot(object)
+    def _guard(self, panel: Panel) -> None:
+        self.wheel_guard.watch(panel)
+        self.wheel_guard.watch(panel.header)
+
     def _finish(self, dock: PanelDock) -> None:
         dock.panel.prepare()
+        self._guard(dock.panel)
         # Text fields and plots would swallow a dropped file: leave it to the window.
         for widget in dock.findChildren(QWidget):
             if widget.acceptDrops() and not isinstance(widget, ImageWell):

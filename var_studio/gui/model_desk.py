@@ -36,6 +36,7 @@ class ModelDesk(QObject):
         self._controller = controller
         self._question: Notice | None = None
         self._loading = ""
+        self._on_disk = False
         self._takes = ""
         # Typing asks once it pauses.
         self._pause = QTimer(self)
@@ -73,6 +74,7 @@ class ModelDesk(QObject):
         recent = memory.recent("models")
         model = self._setup.model_section
         model.set_models([*recent, *([name] if name not in ("demo", *recent) else [])], name)
+        self._on_disk = name == "demo" or Path(name).expanduser().is_dir()
         self._loading = "the demo model" if name == "demo" else Path(name).name
         self._takes = ""
         model.show_model(name, None, f"Loading {self._loading}…")
@@ -151,7 +153,7 @@ class ModelDesk(QObject):
 
     @Slot(str, float, float)
     def _progress(self, stage: str, done: float, total: float) -> None:
-        if stage not in _STAGES:
+        if stage not in _STAGES or (stage == "download" and self._on_disk):
             return
         self._window.status.show_progress(done, total)
         from var_studio.models.room import in_words

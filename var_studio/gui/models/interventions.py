@@ -131,8 +131,9 @@ class InterventionsModel(QObject):
         return run_name_for(current) if current else ""
 
     def of_kind(self, kind: str) -> Intervention:
-        """The settings of a kind, with the method's τ, ρ and so on."""
-        method = self.method.current
+        """The settings of a kind, with the method's τ, ρ and so on; a τ of None is that of the
+        model that makes the run."""
+        method = self.method.for_a_run
         if kind == "redistribution":
             return method
         if kind == "contrast":

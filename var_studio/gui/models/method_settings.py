@@ -122,7 +122,7 @@ class MethodModel(LayersModel[Redistribution]):
         self.tau_default = 20.0
         self.tau_max = 64.0
         self.hidden_size = 4096
-        self.n_layers = 0
+        self.n_layers = 0  # until a model is known: τ and D above are those of LLaMA then
         self.sink_dims_default: tuple[int, ...] = ()
         self.region: tuple[int, ...] = ()
         self._picture = ""
@@ -139,12 +139,21 @@ class MethodModel(LayersModel[Redistribution]):
         return bool(pictures) and self._picture not in pictures
 
     @property
+    def model_known(self) -> bool:
+        """Whether `set_model` told of a model, so that its τ, D and layers are not a guess."""
+        return self.n_layers > 0
+
+    @property
     def current(self) -> Redistribution:
-        """The settings with τ resolved (never None), and the region as it is painted now; without
-        one that belongs to another picture."""
+        """As `for_a_run`, with τ resolved (never None) for the model on screen."""
+        found = self.for_a_run
+        return found if found.tau is not None else found.model_copy(update={"tau": self.tau})
+
+    @property
+    def for_a_run(self) -> Redistribution:
+        """The settings with the region as it is painted now, without one that belongs to another
+        picture. τ may be None: the model that makes the run has its own."""
         changes: dict[str, Any] = {}
-        if self._value.tau is None:
-            changes["tau"] = self.tau_default
         if self._value.target == "region" and self.region:
             changes["region"] = self.region
         elif self.region_elsewhere:

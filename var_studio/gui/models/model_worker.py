@@ -204,7 +204,7 @@ class ModelWorker(QObject):
                 request.prompt,
                 history=request.history,
                 generation=request.generation,
-                intervention=request.interventions,
+                intervention=request.interventions_with(float(self._lmm.tau_default)),
                 name=request.name,
                 teacher=teacher,
                 on_event=self._push,

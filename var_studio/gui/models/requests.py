@@ -73,6 +73,14 @@ class RunRequest:
         """What the run will be called."""
         return run_name_for(self.interventions) + (FORCED if self.scores is not None else "")
 
+    def interventions_with(self, tau: float) -> Interventions:
+        """What acts, with this τ, the model's own, where none was chosen. Asked when the run
+        starts: it may have waited for its model."""
+        return tuple(
+            each if getattr(each, "tau", tau) is not None else each.model_copy(update={"tau": tau})
+            for each in self.interventions
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForecastRequest:

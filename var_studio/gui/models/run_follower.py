@@ -34,6 +34,10 @@ STAGES = {
 }
 
 
+_SHORTEST_PACE = 0.25
+"""Seconds: several tokens handed on at once would look like thousands in a second."""
+
+
 class RunFollower(QObject):
     """Opens the recording of the run under way and follows it as it grows.
 
@@ -144,8 +148,11 @@ class RunFollower(QObject):
         self._select(self._grow)
 
     def _pace(self) -> str:
-        seconds = time.monotonic() - self._first
-        return f", {(self._count - 1) / seconds:.1f} tokens/s" if self._count > 1 else ""
+        """Tokens a second so far; nothing until enough of them came to say so."""
+        seconds, further = time.monotonic() - self._first, self._count - 1
+        if further < 1 or seconds < _SHORTEST_PACE:
+            return ""
+        return f", {further / seconds:.1f} tokens/s"
 
     def _grow(self) -> None:
         try:

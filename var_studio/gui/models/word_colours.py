@@ -275,14 +275,14 @@ class WordColours(QObject):
             return
         heads = tuple(sorted(selection.heads))
         count = len(selection.cells)
-        over = "all heads" if not heads else "1 head" if len(heads) == 1 else f"{len(heads)} heads"
         which = "largest" if aggregate == "max" else "mean"
-        across = "" if len(heads) == 1 else f", {which} over {over}"
+        over = f"the {len(heads)} heads in focus" if heads else "all heads"
+        across = "in the head in focus" if len(heads) == 1 else f"{which} over {over}"
         self._follow(
             {run: cell_attention(run, selection.cells) for run in self._runs()},
             lambda cells: cells.of_tokens(heads, aggregate),
-            f"Attention that each word gives to the {count} cell{'s' if count > 1 else ''} "
-            f"selected in Image{across}" + (" in focus." if heads else "."),
+            f"Attention that each word gives to the {'cell' if count == 1 else f'{count} cells'} "
+            f"selected in Image, {across}.",
         )
 
     def _changes(self) -> None:

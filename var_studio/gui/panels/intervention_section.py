@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from PySide6.QtCore import QEvent, QSignalBlocker, Qt
 from PySide6.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
     QMenu,
-    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from var_studio.gui.models.interventions import PRESETS, Acting, InterventionsModel, Preset
-from var_studio.gui.panels.method_section import NO_REGION
+from var_studio.gui.panels.method_section import NO_REGION, limit_layers, name_last_layer
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.icons import icon
 from var_studio.gui.widgets.quiet import QuietLabel
 from var_studio.gui.widgets.section import Section
 from var_studio.gui.widgets.settings_form import SettingsForm
 from var_studio.recording.interventions import KINDS
+from var_studio.recording.settings import AttentionIntervention
 
 _TOKENS = {
     "visual-sinks": "Visual sinks",
@@ -179,15 +179,17 @@ class InterventionSection(Section):
 
     def _build_knockout(self) -> QWidget:
         self.knockout = KnockoutForm(self._interventions)
-        _name_last_layer(self.knockout)
+        self.knockout_layers = name_last_layer(self.knockout, "the last")
         self._interventions.changed.connect(self._follow_knockout)
+        self._interventions.method.changed.connect(self._follow_knockout)
         self._follow_knockout()
-        return self.knockout
+        return _together(self.knockout, self.knockout_layers)
 
     def _follow_knockout(self) -> None:
         known = self._interventions.region_positions
         self.knockout.refuse("tokens", "chosen", "" if known else NO_REGION)
         stored = self._interventions.knockout.stored
+        self._limit_layers("knockout", self.knockout, self.knockout_layers)
         self.knockout.controls["seed"].setEnabled(stored.tokens == "random-visual")
 
     def _build_ablation(self) -> QWidget:
@@ -196,14 +198,20 @@ class InterventionSection(Section):
             ["heads", "seed", "first_layer", "last_layer"],
             choice_words={"heads": _HEADS},
         )
-        _name_last_layer(self.head_ablation)
+        self.ablation_layers = name_last_layer(self.head_ablation, "the last")
         self._interventions.changed.connect(self._follow_ablation)
+        self._interventions.method.changed.connect(self._follow_ablation)
         self._follow_ablation()
-        return self.head_ablation
+        return _together(self.head_ablation, self.ablation_layers)
 
     def _follow_ablation(self) -> None:
         chosen = self._interventions.head_ablation.stored
+        self._limit_layers("head-ablation", self.head_ablation, self.ablation_layers)
         self.head_ablation.controls["seed"].setEnabled(chosen.heads == "random")
+
+    def _limit_layers(self, kind: str, form: SettingsForm, note: QuietLabel) -> None:
+        settings = cast(AttentionIntervention, self._interventions.of_kind(kind))
+        limit_layers(form, note, settings, self._interventions.method.n_layers)
 
     def _build_contrast(self) -> QWidget:
         return SettingsForm(
@@ -221,7 +229,11 @@ class InterventionSection(Section):
         self._interventions.choose(preset)
 
 
-def _name_last_layer(form: SettingsForm) -> None:
-    last = form.controls["last_layer"]
-    assert isinstance(last, QSpinBox)
-    last.setSpecialValueText("the last")
+def _together(*widgets: QWidget) -> QWidget:
+    whole = QWidget()
+    column = QVBoxLayout(whole)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(6)
+    for widget in widgets:
+        column.addWidget(widget)
+    return whole

@@ -8,15 +8,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from PySide6.QtCore import QSignalBlocker
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QToolButton, QWidget
 
 from var_studio.gui.models.method_settings import MethodModel
 from var_studio.gui.widgets.dims_edit import DimsEdit
 from var_studio.gui.widgets.quiet import QuietLabel
 from var_studio.gui.widgets.section import Section
-from var_studio.gui.widgets.settings_form import SettingsForm
+from var_studio.gui.widgets.settings_form import FloatControl, SettingsForm
 from var_studio.gui.widgets.ticks import setting_text
-from var_studio.recording.settings import RHO_PRESETS
+from var_studio.recording.settings import RHO_PRESETS, AttentionIntervention
 
 NO_REGION = "Paint a region on the image first: with the brush or the rectangle above the map."
 _WORDS = {
@@ -38,6 +39,15 @@ class MethodForm(SettingsForm):
 
     def shown_value(self, name: str) -> Any:
         return getattr(self._model.current, name)  # type: ignore[attr-defined]
+
+    def follow(self) -> None:
+        """The model's τ is a dash until there is a model."""
+        super().follow()
+        method: MethodModel = self._model  # type: ignore[assignment]
+        tau = self.controls.get("tau")
+        if isinstance(tau, FloatControl):
+            with QSignalBlocker(tau.box):
+                tau.box.set_unknown(method.stored.tau is None and not method.model_known)
 
     def change(self, name: str, value: Any, *, drag: bool = False) -> None:
         """A region as target brings its tokens along."""
@@ -78,9 +88,7 @@ class MethodSection(Section):
             ],
             choice_words=_WORDS,
         )
-        last = self.more_form.controls["last_layer"]
-        assert isinstance(last, QSpinBox)
-        last.setSpecialValueText("all but the last")
+        self.layers_note = name_last_layer(self.more_form, "all but the last")
         self.dims = DimsEdit()
         self.dims.changed.connect(self._dims_typed)
         dims_form = SettingsForm(method, [])
@@ -88,6 +96,7 @@ class MethodSection(Section):
         self.dims.line.setObjectName("setting.sink_dims")
         self.add_more(dims_form)
         self.add_more(self.more_form)
+        self.add_more(self.layers_note)
         self.region_note = QuietLabel()
         self.add_more(self.region_note)
         method.changed.connect(self._follow_more)
@@ -121,6 +130,8 @@ class MethodSection(Section):
         self.tau_note.say(
             f"φ is at most √D = {method.tau_max:.1f}; this model's τ is "
             f"{setting_text(method.tau_default)}."
+            if method.model_known
+            else "Left alone, τ is the model's own; no model is loaded yet."
         )
         for preset, button in self.preset_buttons.items():
             button.setChecked(abs(method.current.rho - RHO_PRESETS[preset]) < 1e-9)
@@ -143,7 +154,9 @@ class MethodSection(Section):
             self.region_note.say(
                 f"{len(method.region)} visual tokens receive the budget." if steered else ""
             )
-        self.dims.set_model(method.sink_dims_default, method.hidden_size)
+        limit_layers(self.more_form, self.layers_note, method.for_a_run, method.n_layers)
+        known = method.hidden_size if method.model_known else 0
+        self.dims.set_model(method.sink_dims_default, known)
         self.dims.set_dims(method.current.sink_dims)
 
     def _preset_chosen(self, rho: float) -> None:
@@ -152,3 +165,35 @@ class MethodSection(Section):
 
     def _dims_typed(self, dims: tuple[int, ...] | None) -> None:
         self._method.set(sink_dims=dims)
+
+
+def name_last_layer(form: SettingsForm, empty: str) -> QuietLabel:
+    """Say in a form what an empty last layer means; `limit_layers` fills the line given back."""
+    last = form.controls["last_layer"]
+    assert isinstance(last, QSpinBox)
+    last.setSpecialValueText(empty)
+    return QuietLabel()
+
+
+def limit_layers(
+    form: SettingsForm, note: QuietLabel, settings: AttentionIntervention, n_layers: int
+) -> None:
+    """Bound a range of layers by those of the model (0: not known yet), and say which of them
+    these settings change."""
+    if not n_layers:
+        note.say("")
+        return
+    from var_studio.recording.apply import active_layers
+
+    for name in ("first_layer", "last_layer"):
+        form.set_most(name, n_layers - 1)
+    if max(settings.first_layer, settings.last_layer or 0) >= n_layers:
+        note.say(f"This model has layers 0 to {n_layers - 1} only: choose among them.")
+        return
+    changed = active_layers(settings, n_layers).nonzero()[0]
+    if not len(changed):
+        note.say("No layer changes.")
+    elif len(changed) == 1:
+        note.say(f"Changes layer {changed[0]} of 0 to {n_layers - 1}.")
+    else:
+        note.say(f"Changes layers {changed[0]} to {changed[-1]} of 0 to {n_layers - 1}.")

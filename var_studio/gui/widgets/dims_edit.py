@@ -9,13 +9,14 @@ from PySide6.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
 def parse_dims(text: str, hidden_size: int) -> tuple[int, ...] | None:
     """The dimensions that a person typed, each once, in their order; None for an empty line.
 
-    Raises ValueError, with a sentence for that person, for anything else.
+    `hidden_size` 0: not known yet. Raises ValueError, with a sentence for that person, for anything
+    else.
     """
     parts = text.replace(",", " ").replace(";", " ").split()
     wrong = [part for part in parts if not (part.isascii() and part.isdigit())]
     if wrong:
         raise ValueError(f"“{wrong[0]}” is no dimension: type whole numbers, such as 141, 37.")
-    outside = [part for part in parts if int(part) >= hidden_size]
+    outside = [part for part in parts if 0 < hidden_size <= int(part)]
     if outside:
         raise ValueError(
             f"There is no dimension {outside[0]}: they go from 0 to {hidden_size - 1}."
@@ -50,7 +51,7 @@ class DimsEdit(QWidget):
         """Tell the model's own dimensions, shown faintly in an empty line, and D."""
         self._hidden_size = hidden_size
         shown = ", ".join(str(dim) for dim in own) or "none known"
-        self.line.setPlaceholderText(f"{shown} (the model's)")
+        self.line.setPlaceholderText(f"{shown} (the model's)" if hidden_size else "the model's")
 
     def set_dims(self, dims: tuple[int, ...] | None) -> None:
         """Show these dimensions; what was typed and not accepted is dropped."""
@@ -58,7 +59,7 @@ class DimsEdit(QWidget):
         text = ", ".join(str(dim) for dim in dims or ())
         if text != self.line.text():
             self.line.setText(text)
-        self._say("")
+        self._check()  # they may be those of a larger model
 
     def _check(self) -> tuple[int, ...] | None:
         try:

@@ -33,11 +33,18 @@ class SettingBox(QDoubleSpinBox):
 
     def __init__(self) -> None:
         super().__init__()
+        self._unknown = False
         self.setDecimals(3)
 
     def textFromValue(self, value: float) -> str:
         """As the panels write it."""
-        return setting_text(value, 2)
+        return "–" if self._unknown else setting_text(value, 2)
+
+    def set_unknown(self, unknown: bool) -> None:
+        """A dash in place of a value that nobody knows yet."""
+        if unknown != self._unknown:
+            self._unknown = unknown
+            self.setDecimals(self.decimals())  # writes the text anew
 
 
 class FloatControl(QWidget):
@@ -162,6 +169,15 @@ class SettingsForm(QWidget):
     def change(self, name: str, value: Any, *, drag: bool = False) -> None:
         """What the user chose; overridden where a field takes others along."""
         self._model.set(drag=drag, **{name: value})
+
+    def set_most(self, name: str, most: int) -> None:
+        """The largest value of a whole number (the model's last layer). A stored value beyond it
+        stays on screen: the run would be refused for it."""
+        spin = self.controls[name]
+        assert isinstance(spin, QSpinBox)
+        with QSignalBlocker(spin):
+            spin.setMaximum(max(most, self.shown_value(name) or 0))
+        self.follow()
 
     def refuse(self, name: str, choice: str, why: str) -> None:
         """Make one choice of a list impossible, and say why as its tooltip; "" offers it again."""
