@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from var_studio.recording.arrays import ArraySpec, FormatError
+from var_studio.recording.arrays import ArraySpec, FormatError, nested_within
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.migrations import RUN_SCHEMA, migrate_run
 from var_studio.recording.settings import Generation, Interventions
@@ -19,10 +19,22 @@ TOP_DIMS: Final = 16
 """Largest hidden dimensions kept of every token and layer."""
 MAX_ELEMENTS: Final = 1 << 28
 """Layers x heads x keys of a run that is believed: 126 x 128 heads of 16,000 keys."""
+MAX_NESTED: Final = 64
+"""Lists and objects inside one another, in what may be any JSON."""
 _MAX_LENGTH: Final = 1 << 22
 
 Count = Annotated[int, Field(ge=1, le=4096)]
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
+
+
+def _shallow(values: dict[str, Any]) -> dict[str, Any]:
+    if not nested_within(values, MAX_NESTED):
+        raise ValueError("nested too deeply")
+    return values
+
+
+PlainValues = Annotated[dict[str, Any], AfterValidator(_shallow)]
+"""Any JSON object that can be written again: pydantic and json give up on deep ones."""
 
 
 class ImageEntry(BaseModel):
@@ -61,7 +73,7 @@ class RunDocument(BaseModel):
     teacher: RunId | None = None
     history: tuple[tuple[str, str], ...] = ()
     """Questions asked before this one about the same images, and their answers."""
-    provenance: dict[str, Any] = {}
+    provenance: PlainValues = {}
     images: tuple[ImageEntry, ...] = ()
     finished: bool = False
     reason: str | None = None

@@ -23,6 +23,11 @@ class StorageError(VarStudioError):
     """The disk refused: full, read-only, no permission, gone."""
 
 
+def clipped(text: str, most: int = 200) -> str:
+    """Text from a file, short enough to be a part of a message."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Free some space, then try again."),
     errno.EDQUOT: ("your disk quota is used up", "Free some space, then try again."),

@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from var_studio.recording.failures import RecordingError, SessionError
+from var_studio.recording.failures import RecordingError, SessionError, clipped
 
 
 class Files(Protocol):
@@ -69,7 +69,7 @@ class FolderFiles:
 
     def damaged(self, why: str) -> RecordingError:
         return RecordingError(
-            f"The recording in {self.place} is damaged: {why}.", "Record the run again."
+            f"The recording in {self.place} is damaged: {clipped(why)}.", "Record the run again."
         )
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class ZipFiles:
         )
 
     def damaged(self, why: str) -> SessionError:
-        return SessionError(f"{self.place} is damaged: {why}.", "Open another copy of it.")
+        return SessionError(f"{self.place} is damaged: {clipped(why)}.", "Open another copy of it.")
 
     def hold(self) -> None:
         """Keep the file open, so that it can be read on after another took its name.

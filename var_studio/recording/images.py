@@ -30,6 +30,11 @@ T = TypeVar("T")
 MAX_PIXELS: Final = 178_956_970
 """About 13,400 x 13,400: what Pillow takes for a decompression bomb, too."""
 MAX_BYTES: Final = 1 << 30
+_FORMATS: Final = (
+    *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM"),
+    *("JPEG2000", "AVIF", "QOI", "ICO", "TGA"),
+)
+"""What is decoded, as Pillow names it. Of its other formats one runs a program: PostScript."""
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
 
 
@@ -79,6 +84,18 @@ def load_image(source: ImageSource, name: str = "") -> StoredImage:
         )
     path = Path(os.path.expanduser(source))
     return _from_bytes(_read(path), name or path.name, str(path))
+
+
+def open_encoded(encoded: bytes) -> Image.Image:
+    """Have Pillow read the header of an image in one of the formats that are plain data.
+
+    Raises whatever Pillow raises.
+    """
+    from PIL import Image
+
+    Image.init()
+    formats = [name for name in _FORMATS if name in Image.OPEN]
+    return Image.open(io.BytesIO(encoded), formats=formats)
 
 
 def decode(image: StoredImage) -> Image.Image:
@@ -142,7 +159,7 @@ def _decoded(encoded: bytes, called: str) -> tuple[Image.Image, str, int]:
     from PIL import Image
 
     def decode_all() -> tuple[Image.Image, str, int]:
-        with Image.open(io.BytesIO(encoded)) as opened:
+        with open_encoded(encoded) as opened:
             _check_size(opened, called)
             media_type = Image.MIME.get(opened.format or "", "application/octet-stream")
             frames = int(getattr(opened, "n_frames", 1))

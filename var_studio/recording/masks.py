@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.recording.images import decode, load_image
+from var_studio.recording.images import decode, load_image, open_encoded
 from var_studio.recording.regions import RegionError
 
 
@@ -23,7 +22,7 @@ def load_mask(path: str | os.PathLike[str], size: tuple[int, int]) -> npt.NDArra
     from PIL import Image
 
     stored = load_image(path)
-    with Image.open(io.BytesIO(stored.bytes)) as opened:
+    with open_encoded(stored.bytes) as opened:
         labelled = opened.mode == "P" and "transparency" not in opened.info
         labels = np.array(opened) if labelled else np.zeros((1, 1), np.uint8)
         alpha = np.asarray(opened.convert("RGBA"))[..., 3] if not labelled else labels

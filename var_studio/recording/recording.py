@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 import os
 import shutil
@@ -379,6 +380,8 @@ class Recording(RunFacts):
         encoded = self._image_bytes(index, entry)
         if encoded is None:
             raise self._reader.files.damaged(f"the image {entry.name} is missing")
+        if hashlib.sha256(encoded).hexdigest() != entry.sha256:
+            raise self._reader.files.damaged(f"the image {entry.name} is not the recorded one")
         return StoredImage(encoded, entry.media_type, entry.sha256, entry.name, entry.note)
 
     @property

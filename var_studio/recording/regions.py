@@ -7,7 +7,7 @@ share it share its regions, whatever they asked; `picture_key` says which runs t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from var_studio.recording.failures import RecordingError
 from var_studio.recording.layout import Box, VisualLayout
+from var_studio.recording.settings import Intervention, Knockout, Redistribution
 
 if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
@@ -44,18 +45,51 @@ def picture_key(run: Recording) -> str:
     Where the tokens stand in the sequence does not matter, so that another question about the same
     picture has the same key.
     """
-    layout = run.layout
-    if layout.count == 0:
+    if run.layout.count == 0:
         return ""
-    seen = hashlib.sha256()
-    for entry in run.image_entries:
-        seen.update(entry.sha256.encode())
-    seen.update(repr((layout.count, layout.known, layout.image_sizes)).encode())
+    images = "".join(entry.sha256 for entry in run.image_entries)
+    return hashlib.sha256(images.encode() + _cells(run.layout)).hexdigest()[:32]
+
+
+def placed_on(settings: Intervention, layout: VisualLayout, other: VisualLayout) -> Intervention:
+    """An intervention that names visual tokens of `layout`, as it is for `other`: the same images,
+    but the question or the model may be another one.
+
+    A redistribution's region keeps its tokens and a knockout's positions follow theirs; where the
+    images are cut into other cells, these are the ones of `carried_over`. What names no visual
+    token is returned as it is. Raises RegionError where nothing is left of them.
+    """
+    if isinstance(settings, Redistribution) and settings.target == "region":
+        return settings.model_copy(update={"region": _moved(settings.region, layout, other)})
+    if isinstance(settings, Knockout) and settings.tokens == "chosen":
+        tokens = np.flatnonzero(np.isin(layout.positions, settings.positions))
+        moved = _moved([int(k) for k in tokens], layout, other)
+        return settings.model_copy(
+            update={"positions": tuple(int(other.positions[k]) for k in moved)}
+        )
+    return settings
+
+
+def _moved(tokens: Sequence[int], layout: VisualLayout, other: VisualLayout) -> tuple[int, ...]:
+    if _cells(layout) == _cells(other):
+        return tuple(tokens)
+    moved = carried_over(tokens, layout, other)
+    if not moved:
+        raise RegionError(
+            "This model cuts the picture into other cells, and the region covers none by half.",
+            "Press Run, and paint the region on the map of this model's answer.",
+        )
+    return moved
+
+
+def _cells(layout: VisualLayout) -> bytes:
+    """What the visual tokens are, wherever they stand in the sequence."""
+    parts = [repr((layout.count, layout.known, layout.image_sizes)).encode()]
     for view in layout.views:
         box = tuple(float(edge) for edge in view.box)
-        seen.update(repr((view.name, view.image, box, view.tokens.shape)).encode())
-        seen.update(np.ascontiguousarray(view.tokens, dtype="<i8").tobytes())
-    return seen.hexdigest()[:32]
+        parts.append(repr((view.name, view.image, box, view.tokens.shape)).encode())
+        parts.append(np.ascontiguousarray(view.tokens, dtype="<i8").tobytes())
+    return b"".join(parts)
 
 
 def tokens_in_box(

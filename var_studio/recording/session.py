@@ -26,9 +26,15 @@ from typing import Any, Final, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from var_studio.recording.arrays import FormatError, dump, parse
-from var_studio.recording.document import ImageEntry, RunId
-from var_studio.recording.failures import RecordingError, SessionError, StorageError, storage_error
+from var_studio.recording.arrays import FormatError, dump, nested_within, parse
+from var_studio.recording.document import MAX_NESTED, ImageEntry, PlainValues, RunId
+from var_studio.recording.failures import (
+    RecordingError,
+    SessionError,
+    StorageError,
+    clipped,
+    storage_error,
+)
 from var_studio.recording.files import Files, FilesBelow, ZipFiles
 from var_studio.recording.images import StoredImage
 from var_studio.recording.migrations import SESSION_SCHEMA, NewerSchemaError, migrate_session
@@ -49,7 +55,7 @@ class SessionDocument(BaseModel):
     kind: Literal["var-studio-session"] = "var-studio-session"
     schema_version: int = Field(SESSION_SCHEMA, alias="schema")
     notes: str = ""
-    view: dict[str, Any] = {}
+    view: PlainValues = {}
     images: tuple[ImageEntry, ...] = ()
     runs: tuple[RunId, ...] = ()
     regions: dict[str, tuple[Region, ...]] = {}
@@ -77,8 +83,8 @@ class Runs(Sequence[Recording]):
             for name, run in zip(self.names, self._runs, strict=True):
                 if name == key:
                     return run
-            names = ", ".join(map(repr, self.names)) or "none"
-            raise RecordingError(f"There is no run named {key!r}.", f"There are: {names}.")
+            names = clipped(", ".join(map(repr, self.names))) or "none"
+            raise RecordingError(f"There is no run named {clipped(key)!r}.", f"There are: {names}.")
         try:
             key = operator.index(key)
         except TypeError:
@@ -307,6 +313,8 @@ def _check_plain(session: Session) -> None:
         raise SessionError(f"The notes are a text, not {type(session.notes).__name__}.")
     try:
         dump(session.view)
+        if not nested_within(session.view, MAX_NESTED):
+            raise ValueError(f"it is nested more than {MAX_NESTED} deep")
     except (TypeError, ValueError, RecursionError) as error:
         raise SessionError(
             f"The view cannot be saved: {error}.", "It is a dict of plain JSON values."

@@ -8,7 +8,7 @@ from PIL import Image
 
 from var_studio.errors import VarStudioError
 from var_studio.recording import images
-from var_studio.recording.images import ImageError, decode, load_image
+from var_studio.recording.images import ImageError, StoredImage, decode, load_image
 
 
 def encoded(image, kind="PNG", **options):
@@ -272,3 +272,19 @@ def test_flipped_bytes_never_crash():
             except ImageError:
                 refused += 1
     assert refused > 50
+
+
+def test_postscript_is_not_run(monkeypatch):
+    """Pillow hands EPS to Ghostscript, a program that runs what the file says."""
+    import subprocess
+
+    def refuse(*arguments, **options):
+        raise AssertionError(f"started {arguments}")
+
+    for name in ("Popen", "check_call", "run"):
+        monkeypatch.setattr(subprocess, name, refuse)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) print\n"
+    with pytest.raises(ImageError, match="not an image that can be read"):
+        load_image(eps)
+    with pytest.raises(ImageError, match="not an image that can be read"):
+        decode(StoredImage(eps, "image/png", "0" * 64, "x.png"))
