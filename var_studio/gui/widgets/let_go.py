@@ -16,7 +16,7 @@ class LetGo(QtWidgets.QToolButton):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setText("✕ Let go of the cells")
+        self.setText("✕ Let go")
         self.setObjectName("toggle")
         self.setAutoRaise(True)
         self.setToolTip(
