@@ -92,7 +92,7 @@ def test_a_gap_is_no_token(qtbot: QtBot, answers: tuple[Recording, ...]) -> None
     panel, workspace = shown(qtbot, *answers[:2])
     before = workspace.run, workspace.selection.position
     gap = next(n for n, e in enumerate(panel.answer.tokens.entries) if e.kind == "gap")
-    with qtbot.assertNotEmitted(panel.dead_token):
+    with qtbot.assertNotEmitted(panel.note):
         click_word(qtbot, panel.answer, gap)
     assert (workspace.run, workspace.selection.position) == before
 
@@ -152,6 +152,7 @@ def test_typing_selects_the_first_word_found_and_enter_the_next(
     bar = panel.search.bar
     panel.answer.setFocus()
     click_word(qtbot, panel.answer, 0)
+    panel.search.open()  # as / and Ctrl+F do
     for letter in "cup":
         qtbot.keyClick(QtWidgets.QApplication.focusWidget() or panel.answer, letter)
     settle()
@@ -306,6 +307,32 @@ def test_keys_of_the_window_search_and_other_letters_too(
         assert workspace.selection.position in reds and workspace.selection.position != first
         qtbot.keyClick(bar.field, Key.Key_Escape)
         assert not bar.isVisible() and transcript.answer.hasFocus()
+    # Letters are keys of the window, also while a word has the focus: none of them searches, so
+    # that "red" never begins with a run. Another letter says how to search.
     qtbot.keyClick(transcript.answer, "m")
-    assert bar.isVisible() and bar.field.text() == "m"
-    qtbot.keyClick(bar.field, Key.Key_Escape)
+    assert not bar.isVisible()
+    assert window.status.activity.text() == "To search the words press / and type"
+    boxed = workspace.view.current.sinks_boxed
+    qtbot.keyClick(transcript.answer, "s")
+    assert workspace.view.current.sinks_boxed != boxed and not bar.isVisible()
+
+
+def test_a_click_on_the_image_goes_to_its_map(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    answers: tuple[Recording, ...],
+) -> None:
+    window.workspace.add_run(answers[0])
+    settle()
+    position = window.workspace.selection.position
+    question = window.transcript.question
+    kinds = [entry.kind for entry in question.tokens.entries]
+    click_word(qtbot, question, kinds.index("chip"))
+    assert window.workspace.selection.position == position
+    assert window.area.panel("image").views["before"].hasFocus()  # type: ignore[attr-defined]
+    # A token before the image has no row: the status line says why.
+    before = next(e for e in question.tokens.entries if e.token and e.position < 5)
+    assert before.position not in question.tokens.selectable
+    click_word(qtbot, question, question.tokens.entries.index(before))
+    assert window.workspace.selection.position == position
+    assert "no attention row is kept" in window.status.activity.text().lower()

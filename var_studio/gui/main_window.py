@@ -126,7 +126,8 @@ class MainWindow(QMainWindow):
         controller.model_released.connect(self._facts_changed)
         self.follower.status.connect(self.status.say)
         self.transcript.asked.activated.connect(self.files.show_question)
-        self.transcript.dead_token.connect(self.status.say)
+        self.transcript.note.connect(self.status.say)
+        self.transcript.image_clicked.connect(self.look_at_image)
         setup.run_button.clicked.connect(self.run)
         setup.run_var_button.clicked.connect(self.run_with_var)
         setup.run_pair_button.clicked.connect(self.run_pair)
@@ -301,6 +302,13 @@ class MainWindow(QMainWindow):
         self.status.say(f"The picture of {panel.title} is on the clipboard.")
 
     # -------------------------------------------------------------------------------- walking
+    def look_at_image(self) -> None:
+        """Go to the map: the keyboard moves over its cells."""
+        from var_studio.gui.panels.image import ImagePanel
+
+        self.area.reveal("image")
+        cast(ImagePanel, self.area.panel("image")).focus_map()
+
     def next_token(self) -> None:
         self.workspace.selection.step_token(1)
 

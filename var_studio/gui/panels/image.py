@@ -157,6 +157,12 @@ class ImagePanel(Panel):
             parts.append((moment, view, bar))
         return MapGrid(parts)
 
+    def focus_map(self) -> None:
+        """Give the keyboard to the map on screen, where there is one."""
+        shown = [view for view in self.views.values() if view.isVisible()]
+        if shown:
+            shown[0].setFocus(QtCore.Qt.FocusReason.OtherFocusReason)
+
     # ------------------------------------------------------------------------------ listen
     def set_workspace(self, workspace: Workspace) -> None:
         """Follow the workspace and the way its maps are shown."""

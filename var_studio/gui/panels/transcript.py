@@ -65,11 +65,11 @@ class TranscriptPanel(Panel):
     help_text = (
         "Every word the model read or wrote. Click one, also a repeated one, to see where the "
         "model looked: Image, Heads and the φ histogram follow. ← and → step from token to token, "
-        "Home and End go to either end. Type while a word has the focus to search, or press "
-        "/ first (A, R and S alone are keys of the window): Enter or F3 goes to the next word "
-        "found. Two answers stand under each other, word under "
-        "word; a dash is a gap where the other answer has a word more. A red bar marks the first "
-        "word at which the second answer leaves the baseline's, dots the words that differ. "
+        "Home and End go to either end. To search press / and type: Enter or F3 goes to the next "
+        "word found (letters without / are keys of the window: R runs, S boxes the sinks). A click "
+        "on the image between the words leads to the Image panel. Two answers stand under each "
+        "other, word under word; a dash is a gap where the other answer has a word more. A red bar marks "
+        "the first word at which the second answer leaves the baseline's, dots the words that differ. "
         "“Colour” tints the words by their probability, by the attention they give to the image or "
         "to sinks, by the share of image-centric heads (Fig. 10), by the change of their "
         "log-probability, or by how much they look at the cells selected in Image. “As query” "
@@ -79,7 +79,8 @@ class TranscriptPanel(Panel):
     empty_text = "Ask a question about a picture: the words will appear here, each one clickable."
     figure_name = "answers"
 
-    dead_token = Signal(str)  # why the clicked token cannot be selected
+    note = Signal(str)  # for the status line: why a token cannot be selected, how to search
+    image_clicked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -116,6 +117,7 @@ class TranscriptPanel(Panel):
         for strip in self.strips:
             strip.token_clicked.connect(self._clicked)
             strip.dead_token_clicked.connect(self._dead_clicked)
+            strip.chip_clicked.connect(self._chip_clicked)
             strip.home.connect(self._home)
             strip.end.connect(self._end)
             strip.typed.connect(self._typed)
@@ -201,7 +203,7 @@ class TranscriptPanel(Panel):
         self.find_button = QToolButton()
         self.find_button.setAutoRaise(True)
         self.find_button.setIcon(icon("find"))
-        self.find_button.setToolTip("Find words (Ctrl+F or /; or type while a word has the focus)")
+        self.find_button.setToolTip("Find words (Ctrl+F or /)")
         self.find_button.setAccessibleName("Find words in the transcript")
         self.find_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.find_button.clicked.connect(lambda: self.search.open())
@@ -403,7 +405,7 @@ class TranscriptPanel(Panel):
         strip = self.sender()
         assert isinstance(strip, TokenStrip)
         text = strip.tokens.index_of(position).data(Qt.ItemDataRole.ToolTipRole)
-        self.dead_token.emit(str(text).splitlines()[-1])
+        self.note.emit(str(text).splitlines()[-1])
 
     def _home(self) -> None:
         selection = self._workspace().selection
@@ -415,8 +417,11 @@ class TranscriptPanel(Panel):
         if selection.positions:
             selection.select_token(selection.positions[-1])
 
-    def _typed(self, text: str) -> None:
-        self.search.open(text)
+    def _typed(self) -> None:
+        self.note.emit("To search the words press / and type")
+
+    def _chip_clicked(self, position: int) -> None:
+        self.image_clicked.emit()
 
     def _present_place(self) -> tuple[Recording, int] | None:
         workspace = self._workspace()

@@ -193,17 +193,19 @@ def _ink(entry: Entry, live: bool, shade: float | None) -> str:
 
 class TokenStrip(QListView):
     """One paragraph. `token_clicked(position)` for tokens that have an attention row,
-    `dead_token_clicked(position)` for the others; `home()`, `end()` and `typed(text)` from the
-    keys; `fitted()` when the paragraph has another height.
+    `dead_token_clicked(position)` for the others, `chip_clicked(position)` for the image; `home()`,
+    `end()` and `typed()`, a letter that is no key of the window, from the keys; `fitted()` when the
+    paragraph has another height.
 
     With `lines` 2 it leaves room for another paragraph of the same columns under each line.
     """
 
     token_clicked = Signal(int)
     dead_token_clicked = Signal(int)
+    chip_clicked = Signal(int)
     home = Signal()
     end = Signal()
-    typed = Signal(str)
+    typed = Signal()
     fitted = Signal()
 
     def __init__(self, model: TokenListModel, name: str, parent: QWidget | None = None) -> None:
@@ -318,7 +320,7 @@ class TokenStrip(QListView):
         super().mouseMoveEvent(event)
         index = self.indexAt(event.position().toPoint())
         self._hover(index.row())
-        live = bool(index.data(TokenRole.SELECTABLE))
+        live = bool(index.data(TokenRole.SELECTABLE)) or self._is_chip(index)
         self.setCursor(Qt.CursorShape.PointingHandCursor if live else Qt.CursorShape.ArrowCursor)
 
     def leaveEvent(self, event: QEvent) -> None:
@@ -336,18 +338,23 @@ class TokenStrip(QListView):
         elif event.key() == Qt.Key.Key_End:
             self.end.emit()
         elif event.text().isprintable() and event.text().strip() and not _with_ctrl(event):
-            self.typed.emit(event.text())
+            self.typed.emit()
         else:
             event.ignore()  # arrows belong to the window
 
     def wheelEvent(self, event: QEvent) -> None:
         event.ignore()  # the panel scrolls, never the paragraph
 
+    def _is_chip(self, index: QModelIndex) -> bool:
+        return index.isValid() and self.tokens.entries[index.row()].kind == "chip"
+
     def _clicked(self, index: QModelIndex) -> None:
         position = int(index.data(TokenRole.POSITION))
         if position == NOWHERE:
             return
-        if index.data(TokenRole.SELECTABLE):
+        if self._is_chip(index):
+            self.chip_clicked.emit(position)
+        elif index.data(TokenRole.SELECTABLE):
             self.token_clicked.emit(position)
         else:
             self.dead_token_clicked.emit(position)
