@@ -14,10 +14,12 @@ from var_studio.gui.panels.contribution import ContributionPanel
 from var_studio.gui.panels.head_scatter import HeadScatterPanel
 from var_studio.gui.panels.hidden_state import HiddenStatePanel
 from var_studio.gui.panels.image import ImagePanel
+from var_studio.gui.panels.inspector import InspectorPanel
 from var_studio.gui.panels.layers import LayersPanel
 from var_studio.gui.panels.ledger import LedgerPanel
 from var_studio.gui.panels.phi_alpha import PhiAlphaPanel
 from var_studio.gui.panels.phi_histogram import PhiHistogramPanel
+from var_studio.gui.panels.regions import RegionsPanel
 from var_studio.gui.panels.shares import SharesPanel
 from var_studio.gui.widgets.chart_axes import Axis
 from var_studio.gui.widgets.plot_frame import LOW
@@ -33,12 +35,23 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
 
 
 def said(panel: Panel) -> str:
+    if isinstance(panel, RegionsPanel):
+        return panel.sentence.text()
     line = getattr(panel, "subject", None) or panel.frame.subject  # type: ignore[attr-defined]
     return str(line.text())
 
 
 @pytest.mark.parametrize(
-    "kind", [PhiAlphaPanel, HiddenStatePanel, LedgerPanel, ContributionPanel, HeadScatterPanel]
+    "kind",
+    [
+        PhiAlphaPanel,
+        HiddenStatePanel,
+        LedgerPanel,
+        ContributionPanel,
+        HeadScatterPanel,
+        InspectorPanel,
+        RegionsPanel,
+    ],
 )
 def test_word_layer_and_heads_are_those_of_the_image(
     qtbot: QtBot, run: Recording, kind: type[Panel]
@@ -48,6 +61,7 @@ def test_word_layer_and_heads_are_those_of_the_image(
     image.set_workspace(workspace)
     qtbot.addWidget(image)
     image.show()
+    workspace.regions.add((3, 4), "cup")
     workspace.view.toggle_sinks()  # no note on the boxes
     for heads, row_of in (((), "query"), (((2, 1),), "query"), (((1, 0), (1, 3)), "produced")):
         workspace.selection.select_heads(heads, 2)

@@ -9,8 +9,10 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from var_studio.analysis.token_map import KINDS
 from var_studio.figures.words import STRIP, count
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.image_maps import subject
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.item_keys import KeyedTable
+from var_studio.gui.widgets.plot_frame import TableFrame
 from var_studio.gui.widgets.segmented import Segmented
 from var_studio.gui.widgets.token_table import ALPHA, HEADINGS, PHI, Keep, PlainCells, TokenTable
 
@@ -61,13 +63,10 @@ class InspectorPanel(Panel):
         self.set_body(self._build_body())
 
     def _build_body(self) -> QtWidgets.QWidget:
-        body = QtWidgets.QWidget()
-        column = QtWidgets.QVBoxLayout(body)
-        column.setContentsMargins(10, 2, 10, 6)
+        below = QtWidgets.QWidget()
+        column = QtWidgets.QVBoxLayout(below)
+        column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        self.summary = HoverLine("")
-        self.summary.setAccessibleName("What the tokens are")
-        column.addWidget(self.summary)
         self.model = TokenTable(self)
         self.table = KeyedTable()
         self.table.setAccessibleName("Visual tokens")
@@ -106,6 +105,11 @@ class InspectorPanel(Panel):
         self.unseen.setAccessibleName("Parts of the picture that the model never saw")
         self.unseen.set_quiet(True)
         column.addWidget(self.unseen)
+        body = TableFrame(below)
+        self.subject, self.summary = body.subject, body.note
+        self.subject.setAccessibleName("What α, rank and φ are of")
+        self.summary.setAccessibleName("What the tokens are")
+        self.summary.set_quiet(True)
         return body
 
     def data_text(self) -> str:
@@ -168,6 +172,9 @@ class InspectorPanel(Panel):
             self._fit_columns()
         if not moved:
             self._show_picked()
+        selection = self.workspace.selection
+        said = subject(reading, selection.position, selection.row_of)
+        self.subject.set_text(f"{said} · φ and sinks of layer {reading.focus.layer}")
         self.summary.set_text(self._summary(layout))
         unseen = _unseen_text(layout)
         self.unseen.set_text(unseen)

@@ -11,6 +11,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from var_studio.errors import VarStudioError
 from var_studio.gui import memory
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.image_maps import subject
 from var_studio.gui.widgets.number_grid import NumberGrid
 from var_studio.gui.widgets.region_list import RegionList
 from var_studio.gui.widgets.ticks import number_text
@@ -177,7 +178,9 @@ class RegionsPanel(Panel):
         attention = region_attention(reading, region.tokens)
         layer = reading.focus.layer
         self.numbers.set_rows(_rows(counts, attention, layer))
-        self.sentence.setText(_sentence(region, counts, layer))
+        selection = self.workspace.selection
+        said = subject(reading, selection.position, selection.row_of)
+        self.sentence.setText(f"α: {said}. {_sentence(region, counts, layer)}")
 
     def _without_region(self) -> str:
         assert self.workspace is not None
