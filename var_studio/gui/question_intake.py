@@ -21,6 +21,7 @@ from var_studio.gui.widgets.image_well import dropped_files
 if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow
     from var_studio.recording.images import ImageSource, StoredImage
+    from var_studio.recording.layout import VisualLayout
     from var_studio.recording.recording import Recording
     from var_studio.recording.settings import Interventions
 
@@ -222,15 +223,19 @@ class QuestionIntake(QObject):
         )
         if what == "baseline":
             return [baseline]
-        changed = replace(baseline, interventions=self._interventions(images))
+        interventions, cells = self._interventions(images)
+        changed = replace(baseline, interventions=interventions, cells=cells)
         there = self._baseline_of(baseline)
         requests = [changed] if there is not None else [baseline, changed]
         if what == "pair":
             requests.append(replace(changed, scores=there or baseline))
         return requests
 
-    def _interventions(self, images: tuple[StoredImage, ...]) -> Interventions:
-        """What acts on these images. Raises a VarStudioError where nothing does, or cannot."""
+    def _interventions(
+        self, images: tuple[StoredImage, ...]
+    ) -> tuple[Interventions, VisualLayout | None]:
+        """What acts on these images, and whose visual tokens it names, if any. Raises a
+        VarStudioError where nothing acts, or cannot."""
         workspace = self._workspace
         current = workspace.interventions.current
         if not current:
@@ -238,26 +243,33 @@ class QuestionIntake(QObject):
                 "No intervention acts: the run would be the baseline again.",
                 "Tick one in Setup, under Interventions.",
             )
-        for settings in current:
-            painted = getattr(settings, "target", "") == "region"
-            if painted or getattr(settings, "tokens", "") == "chosen":
-                self._check_region(images)
-        return current
-
-    def _check_region(self, images: tuple[StoredImage, ...]) -> None:
-        """A region says where to look on one picture; on another its tokens mean nothing."""
-        workspace = self._workspace
+        hides = any(getattr(settings, "tokens", "") == "chosen" for settings in current)
+        method = workspace.method
+        steers = workspace.interventions.acts("redistribution") and (
+            method.stored.target == "region"  # also where it does not apply to what is on screen
+        )
+        if not (hides or steers):
+            return current, None
+        self._check_picture(images)
         run = workspace.run
-        asked = [image.sha256 for image in images]
-        if not workspace.method.region:
+        if not hides and method.region_elsewhere and workspace.regions.available:
+            return current, None  # as the panels say: the budget goes to all visual non-sinks
+        if run is None or not method.region:
             raise QuestionError(
                 "There is no region to act on.",
                 "Paint one on the image, or choose other tokens in Setup.",
             )
-        if run is None or [entry.sha256 for entry in run.image_entries] != asked:
+        return current, run.layout
+
+    def _check_picture(self, images: tuple[StoredImage, ...]) -> None:
+        """A region says where to look on one picture; on another its tokens mean nothing."""
+        run = self._workspace.run
+        shown = None if run is None else [entry.sha256 for entry in run.image_entries]
+        if shown is not None and shown != [image.sha256 for image in images]:
             raise QuestionError(
-                "The active region was painted on another picture than the one asked about.",
-                "Ask about it once (Run), and paint the region on its map.",
+                "The region to act on belongs to another picture than the one asked about.",
+                "Press Run, or show an answer about that picture, and paint the region there; or "
+                "choose other tokens in Setup.",
             )
 
     def _baseline_of(self, wanted: RunRequest) -> Recording | None:

@@ -297,6 +297,7 @@ def _view(workspace: Workspace) -> dict[str, Any]:
         "heads": sorted([layer, head] for layer, head in selection.heads),
         "cells": sorted(selection.cells),
         "method": workspace.method.stored.model_dump(mode="json"),
+        "region_of": workspace.method.region_pictures,
         "generation": workspace.generation.stored.model_dump(mode="json"),
         "interventions": workspace.interventions.to_json(),
         "view": workspace.view.to_json(),
@@ -312,7 +313,8 @@ def _restore_view(workspace: Workspace, view: dict[str, Any]) -> None:
 def _restore(workspace: Workspace, view: dict[str, Any]) -> None:
     try:
         if "method" in view:
-            workspace.method.reset(Redistribution.model_validate(view["method"]))
+            pictures = [str(key) for key in view.get("region_of", ())]
+            workspace.method.restore(Redistribution.model_validate(view["method"]), pictures)
         if "generation" in view:
             workspace.generation.reset(Generation.model_validate(view["generation"]))
         workspace.interventions.restore(dict(view.get("interventions", {})))

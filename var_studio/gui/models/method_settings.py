@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import QObject, Signal
@@ -129,13 +129,18 @@ class MethodModel(LayersModel[Redistribution]):
         self._pictures: dict[tuple[int, ...], set[str]] = {}
 
     @property
+    def region_pictures(self) -> list[str]:
+        """The pictures that the region to steer to was painted on, as `regions.picture_key`."""
+        return sorted(self._pictures.get(self._value.region, ()))
+
+    @property
     def region_elsewhere(self) -> bool:
         """Whether the region to steer to is one of another picture: here it means nothing, and
         the budget goes to all visual non-sinks."""
         stored = self._value
         if stored.target != "region" or self.region:
             return False
-        pictures = self._pictures.get(stored.region, set())
+        pictures = self.region_pictures
         return bool(pictures) and self._picture not in pictures
 
     @property
@@ -170,6 +175,11 @@ class MethodModel(LayersModel[Redistribution]):
         if changes.get("region"):
             self._pictures.setdefault(tuple(changes["region"]), set()).add(self._picture)
         super().set(drag=drag, **changes)
+
+    def restore(self, value: Redistribution, pictures: Iterable[str] = ()) -> None:
+        """Take the settings of a session, as `reset`, and the pictures that their region is of."""
+        self._pictures = {value.region: set(pictures)} if value.region else {}
+        self.reset(value)
 
     def set_region(self, tokens: tuple[int, ...], picture: str = "") -> None:
         """Tell the visual tokens of the active region, empty where there is none, and which picture

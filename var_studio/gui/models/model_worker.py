@@ -21,6 +21,7 @@ from var_studio.gui.models.requests import ForecastRequest, LoadRequest, RunRequ
 
 if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
+    from var_studio.recording.settings import Interventions
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ class ModelWorker(QObject):
                 request.prompt,
                 history=request.history,
                 generation=request.generation,
-                intervention=request.interventions_with(float(self._lmm.tau_default)),
+                intervention=self._interventions_of(request),
                 name=request.name,
                 teacher=teacher,
                 on_event=self._push,
@@ -218,6 +219,17 @@ class ModelWorker(QObject):
             if teacher is not None and teacher is not request.scores:
                 teacher.close()
         self.run_ended.emit(not self._failed)
+
+    def _interventions_of(self, request: RunRequest) -> Interventions:
+        """What acts on the visual tokens that this model makes of the images. Raises RegionError
+        where it makes none of those that were named."""
+        acting = request.interventions_with(float(self._lmm.tau_default))
+        if request.cells is None:
+            return acting
+        from var_studio.recording.regions import placed_on
+
+        encoded = self._lmm.encode(list(request.images), request.prompt, request.history)
+        return tuple(placed_on(each, request.cells, encoded.layout) for each in acting)
 
     def _teacher_of(self, request: RunRequest) -> Recording | None:
         if not isinstance(request.scores, RunRequest):

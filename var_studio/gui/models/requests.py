@@ -13,6 +13,7 @@ from var_studio.recording.settings import Generation, Interventions, Settings
 
 if TYPE_CHECKING:
     from var_studio.recording.images import StoredImage
+    from var_studio.recording.layout import VisualLayout
     from var_studio.recording.recording import Recording
     from var_studio.recording.tokens import Exchange
 
@@ -58,7 +59,8 @@ class RunRequest:
     """One run to make; each is itself alone, whatever it asks.
 
     `interventions` empty: the baseline. `scores`: the answer that is fed to the model word by word
-    (teacher forcing), of a run that is there or of a request before this one.
+    (teacher forcing), of a run that is there or of a request before this one. `cells`: the layout
+    whose visual tokens the interventions name; None: they name none.
     """
 
     images: tuple[StoredImage, ...]
@@ -67,6 +69,7 @@ class RunRequest:
     interventions: Interventions = ()
     history: tuple[Exchange, ...] = ()
     scores: Recording | RunRequest | None = None
+    cells: VisualLayout | None = None
 
     @property
     def name(self) -> str:
