@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from var_studio.recording.failures import clipped
+
 if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
 
@@ -24,7 +26,8 @@ def mismatch(one: Recording, other: Recording) -> str:
         return "they were asked different questions"
     ours, theirs = one.layout, other.layout
     if ours is not theirs and not (
-        np.array_equal(ours.positions, theirs.positions) and np.allclose(ours.boxes, theirs.boxes)
+        np.array_equal(ours.positions, theirs.positions)
+        and np.allclose(ours.boxes, theirs.boxes, equal_nan=True)
     ):
         return "the picture was cut into cells in different ways"
     return ""
@@ -37,9 +40,9 @@ def _model(run: Recording) -> tuple[object, ...]:
 
 
 def _model_name(run: Recording) -> str:
-    name = str(run.provenance.get("model") or run.provenance.get("checkpoint") or "unknown")
+    name = run.provenance.get("model") or run.provenance.get("checkpoint") or "unknown"
     quantization = run.provenance.get("quantization") or "none"
-    return name if quantization == "none" else f"{name}, {quantization}"
+    return clipped(str(name) if quantization == "none" else f"{name}, {quantization}")
 
 
 def _shape(run: Recording) -> tuple[int, int, int]:

@@ -361,6 +361,8 @@ class Reading:
         rows = (self.attention if moment == "before" else self.redistributed)[heads]
         if moment == "difference":
             rows = rows - self.attention[heads]
+        if not len(self.positions):
+            return np.full((*rows.shape[:-1], *tokens.shape), np.nan, np.float32)
         flat = self.positions[np.maximum(tokens, 0)].ravel()
         # A slice where the tokens follow each other, as they mostly do: 5 times as fast.
         follow = bool(flat.size) and bool((np.diff(flat) == 1).all())

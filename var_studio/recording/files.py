@@ -8,7 +8,7 @@ import threading
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from var_studio.recording.failures import RecordingError, SessionError, clipped
 
@@ -80,6 +80,28 @@ _UNSAFE_NAME = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\x00|\\")
 _LOCAL_HEADER = b"PK\x03\x04"
 
 
+MAX_DIRECTORY_BYTES: Final = 1 << 24
+"""A session's list of contents has about 100 bytes a row."""
+
+
+class _LongReadError(Exception):
+    """The list of contents is longer than MAX_DIRECTORY_BYTES."""
+
+
+class _BoundedReads:
+    """An open file of which zipfile reads only so much at once: it takes the list of contents
+    whole, however long the file says that it is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MAX_DIRECTORY_BYTES:
+            raise _LongReadError
+        return self._file.read(size)  # without a size: the last 22 bytes
+
+
 class ZipFiles:
     """Members of a session file. Only uncompressed members are read, each checked by its CRC.
 
@@ -95,9 +117,12 @@ class ZipFiles:
         self._starts: dict[str, int] = {}
         self._identity = (0, 0)
         try:
-            with zipfile.ZipFile(self.place) as archive:
-                members = archive.infolist()
+            with self.place.open("rb") as file:
+                archive = zipfile.ZipFile(_BoundedReads(file))  # type: ignore[arg-type]
+                members, directory = archive.infolist(), archive.start_dir
             self._identity = self._stat()
+        except _LongReadError as error:
+            raise self.damaged("its list of contents is absurdly long") from error
         except FileNotFoundError as error:
             raise SessionError(
                 f"There is no file {self.place}.", "Check the name and the folder."
@@ -121,6 +146,14 @@ class ZipFiles:
             if member.file_size != member.compress_size:
                 raise self.damaged("its list of contents is wrong")
             self._members[member.filename] = member
+        # Members that share bytes would let a small file hold any amount.
+        free = 0
+        for member in sorted(members, key=lambda member: member.header_offset):
+            if member.header_offset < free:
+                raise self.damaged("its files lie over one another")
+            free = member.header_offset + 30 + len(member.filename) + member.file_size
+        if free > directory:
+            raise self.damaged("it is cut short")
 
     def read(self, name: str, offset: int = 0) -> bytes | None:
         member = self._members.get(name)
