@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from var_studio.recording.failures import storage_error
 from var_studio.recording.halves import narrow
 from var_studio.recording.images import StoredImage
 from var_studio.recording.layout import VisualLayout
+from var_studio.recording.locks import try_lock
 from var_studio.recording.migrations import RUN_SCHEMA
 from var_studio.recording.settings import Generation, Intervention
 from var_studio.recording.tokens import Exchange, Token
@@ -241,7 +241,7 @@ class RunWriter:
             self._put(name, content)
         path = self.directory / JOURNAL
         self._journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
-        _try_lock(self._journal)
+        try_lock(self._journal)
         # Last: a directory with this file is a run.
         self._put(GROUP, dump(group_metadata(self.document.to_json())))
 
@@ -359,34 +359,17 @@ class RunWriter:
 def being_written(directory: Path) -> bool:
     """Whether a program that is alive writes the run in this directory.
 
-    The system drops a writer's lock with the process, however it ends. Where there are no such
-    locks (Windows, some network disks), a run that was never finished counts as being written on
-    Windows, and as left behind elsewhere.
+    The system drops a writer's lock with the process, however it ends. On a disk without locks a
+    run that was never finished counts as left behind.
     """
     try:
         journal = os.open(directory / JOURNAL, os.O_RDWR | _BINARY)
     except OSError:
         return False
     try:
-        return not _try_lock(journal)
+        return try_lock(journal) is False
     finally:
         os.close(journal)
-
-
-def _try_lock(file: int) -> bool:
-    """Lock a file for this descriptor; False if another has it."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        # A disk without locks.
-        return True
-    return True
 
 
 def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
