@@ -10,7 +10,10 @@ import numpy.typing as npt
 
 from var_studio.analysis.scale import placed, value_at
 from var_studio.analysis.smoothing import SMOOTH_STEPS, interpolate
+from var_studio.figures.measure import fitted
+from var_studio.figures.page import LEAST_POINTS
 from var_studio.figures.spec import (
+    BOS_COLOUR,
     ColourScale,
     HeadsPanel,
     Heat,
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-INK = "#1a1a1a"
+INK = BOS_COLOUR
 THRESHOLD = "#d55e00"
-SINK = "#00e5ff"
+SINK, OTHER = "#00e5ff", "#ffd23f"
 _HALO = "#000000"
 
 # PDF viewers smooth small pictures when they enlarge them. A cell of many equal pixels stays crisp.
@@ -57,11 +60,14 @@ def cell_colours(
     return colours
 
 
-def draw_image(axes: Axes, panel: ImagePanel) -> None:
-    """Picture, heat map, hatched borders and boxed sinks, in pixels of the original image."""
+def draw_image(axes: Axes, panel: ImagePanel, room: float) -> None:
+    """Picture, heat map, hatched borders and boxed sinks, in pixels of the original image.
+
+    `room`: inches that the title may take.
+    """
     width, height = panel.size
     left, top, right, bottom = panel.extent
-    _title(axes, panel.title)
+    _fitted_title(axes, panel.title, room)
     if panel.picture is not None:
         picture = _reduced(panel.picture)
         # Colours of the picture would mix with those of the map.
@@ -75,7 +81,8 @@ def draw_image(axes: Axes, panel: ImagePanel) -> None:
         _hatch(axes, box, veil=0.6)
     for box in panel.padding:
         _hatch(axes, box, veil=0.0)
-    _outline_boxes(axes, panel.sinks)
+    _outline_boxes(axes, panel.sinks, SINK)
+    _outline_boxes(axes, panel.others, OTHER)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.set_aspect("auto")
@@ -152,7 +159,7 @@ def draw_heads(axes: Axes, panel: HeadsPanel) -> None:
     from matplotlib.ticker import MaxNLocator
 
     n_layers, n_heads = panel.values.shape
-    _title(axes, panel.title)
+    title(axes, panel.title)
     heat = Heat(panel.values, (-0.5, -0.5, n_heads - 0.5, n_layers - 0.5))
     _draw_heat(axes, heat, panel.scale, 1.0, smooth=False)
     segments = contour(panel.outlined)
@@ -254,14 +261,14 @@ def _draw_heat(
     axes.imshow(colours, extent=(left, right, bottom, top), interpolation="none")
 
 
-def _outline_boxes(axes: Axes, boxes: tuple[Box, ...]) -> None:
+def _outline_boxes(axes: Axes, boxes: tuple[Box, ...], ink: str) -> None:
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
     patches = [
         Rectangle((left, top), right - left, bottom - top) for left, top, right, bottom in boxes
     ]
-    for colour, width in ((_HALO, 1.9), (SINK, 1.0)):
+    for colour, width in ((_HALO, 1.9), (ink, 1.0)):
         axes.add_collection(
             PatchCollection(patches, facecolors="none", edgecolors=colour, linewidths=width)
         )
@@ -297,9 +304,21 @@ def _grey(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.repeat(np.round(light)[..., None], 3, axis=2).astype(np.uint8)
 
 
-def _title(axes: Axes, title: str) -> None:
+def title(axes: Axes, said: str) -> None:
     # A token may hold a dollar sign: nothing a model wrote is parsed as mathematics.
-    axes.set_title(title, loc="left").set_parse_math(False)
+    axes.set_title(said, loc="left").set_parse_math(False)
+
+
+def _fitted_title(axes: Axes, title: str, room: float) -> None:
+    """A title of a picture: smaller, and at last shortened, rather than over its neighbour's."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import font_scalings
+
+    points = rcParams["axes.titlesize"]
+    if points in font_scalings:
+        points = rcParams["font.size"] * font_scalings[points]
+    said, em = fitted(title, room, float(points) / 72, LEAST_POINTS / 72)
+    axes.set_title(said, loc="left", fontsize=em * 72).set_parse_math(False)
 
 
 def _number(value: float, signed: bool) -> str:

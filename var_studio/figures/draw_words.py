@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from var_studio.figures.measure import text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +35,19 @@ class WordsPanel:
     title: str = ""
 
 
+def split_words(
+    panel: WordsPanel, width: float, em: float, room: float
+) -> tuple[WordsPanel, WordsPanel] | None:
+    """As many lines as `room` inches hold, at least one, and the rest; None where all fit."""
+    lines = _lines(panel, width, em)
+    fitting = max(int((room / em + _BETWEEN) / (2 * _LINE + _BETWEEN)), 1)
+    if fitting >= len(lines):
+        return None
+    kept = sum(map(len, lines[:fitting]))
+    first, rest = panel.columns[:kept], panel.columns[kept:]
+    return replace(panel, columns=first), replace(panel, columns=rest, title="")
+
+
 def words_height(panel: WordsPanel, width: float, em: float) -> float:
     """Height in inches of all lines at this width, in a font of `em` inches."""
     lines = len(_lines(panel, width, em))
@@ -58,7 +72,7 @@ def draw_words(axes: Axes, panel: WordsPanel, width: float, em: float) -> None:
                 ink = GAP if word is None else colour if pair.differs else "#1a1a1a"
                 _write(axes, x, base, "–" if word is None else word, em, ink)
                 if pair.differs and word is not None:
-                    ends = x, x + _width(word, em)
+                    ends = x, x + text_width(word, em)
                     under = base + 0.22 * em
                     axes.plot(ends, (under, under), color=colour, linewidth=0.7)
         for x, pair in line:
@@ -70,11 +84,11 @@ def draw_words(axes: Axes, panel: WordsPanel, width: float, em: float) -> None:
 
 def _lines(panel: WordsPanel, width: float, em: float) -> list[list[tuple[float, WordPair]]]:
     """Each line's columns with where they begin, in inches."""
-    left = max(_width(name, em) for name in panel.names) + _NAMES * em
+    left = max(text_width(name, em) for name in panel.names) + _NAMES * em
     lines: list[list[tuple[float, WordPair]]] = [[]]
     x = left
     for pair in panel.columns:
-        wide = max(_width(word or "–", em) for word in (pair.first, pair.second))
+        wide = max(text_width(word or "–", em) for word in (pair.first, pair.second))
         x += _SPACE * em if pair.parts and lines[-1] else 0.0  # room for the bar
         if x + wide > width and lines[-1]:
             lines.append([])
@@ -88,12 +102,3 @@ def _write(axes: Axes, x: float, y: float, text: str, em: float, colour: str) ->
     written = axes.text(x, y, text, fontsize=em * 72, color=colour, ha="left", va="baseline")
     # A token may hold a dollar sign: nothing a model wrote is parsed as mathematics.
     written.set_parse_math(False)
-
-
-@cache
-def _width(text: str, em: float) -> float:
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    font = FontProperties(size=em * 72)
-    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72

@@ -54,8 +54,8 @@ class ImagePanel:
 
     `size` is (width, height) of the image in pixels and `picture` (h, w, 3) uint8 the same image,
     perhaps with fewer pixels; None draws the heat map alone. `unseen` boxes were cropped away,
-    `padding` boxes lie outside the image: both are hatched. `sinks` are boxed. `grey`: under a
-    heat map the picture loses its colours.
+    `padding` boxes lie outside the image: both are hatched. `sinks` are boxed, and `others` in
+    another colour. `grey`: under a heat map the picture loses its colours.
     """
 
     title: str
@@ -64,6 +64,7 @@ class ImagePanel:
     heats: tuple[Heat, ...] = ()
     scale: ColourScale | None = None
     sinks: tuple[Box, ...] = ()
+    others: tuple[Box, ...] = ()
     unseen: tuple[Box, ...] = ()
     padding: tuple[Box, ...] = ()
     opacity: float = 0.75
@@ -182,7 +183,42 @@ class PlotPanel:
         return sum(bool(mark.name) for mark in self.marks)
 
 
-Panel = ImagePanel | HistogramPanel | HeadsPanel | PlotPanel | WordsPanel
+@dataclass(frozen=True, slots=True)
+class TextWord:
+    """A piece of text with its own blanks, as the model wrote it. `value` colours the paper behind
+    it by the panel's scale, None or NaN leaves it white; `colour` is the ink on white paper."""
+
+    text: str
+    value: float | None = None
+    colour: str = BOS_COLOUR
+    underlined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Words in one flow, with a short `name` before its first line."""
+
+    name: str
+    words: tuple[TextWord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextPanel:
+    """Paragraphs of live text under each other, broken where the page ends."""
+
+    paragraphs: tuple[Paragraph, ...]
+    scale: ColourScale | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An empty place in a row, as wide as the panels beside it."""
+
+    title: str = ""
+
+
+Panel = ImagePanel | HistogramPanel | HeadsPanel | PlotPanel | WordsPanel | TextPanel | Gap
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from var_studio.analysis.scale import Limits
 from var_studio.figures.build import FIGURES, MapOptions, build, build_map
 from var_studio.figures.choice import read
 from var_studio.figures.draw import contour
-from var_studio.figures.render import FigureError, _style, render, save, to_bytes
+from var_studio.figures.page import page_of, styled
+from var_studio.figures.render import FigureError, render, save, to_bytes
 from var_studio.figures.spec import WIDTHS, ColourScale, Figure, Heat, ImagePanel
 from var_studio.recording.settings import Redistribution
 
@@ -309,7 +310,7 @@ def texts_of(drawing, dpi: int) -> list[tuple[str, Any]]:
 
     drawing.set_dpi(dpi)
     canvas = FigureCanvasAgg(drawing)
-    with _style("column"):  # as `save` draws; what decides about widths is in every style
+    with styled(page_of("column")):  # as `save` draws; what decides about widths is in every style
         canvas.draw()
         renderer = canvas.get_renderer()
         boxed = [(t, t.get_window_extent(renderer)) for t in drawing.findobj(Text)]
