@@ -135,7 +135,7 @@ def test_the_selected_layer_is_seen_over_its_bar(qtbot: QtBot, run: Recording) -
         settle()
         room = chart.plot_rect()
         step = room.width() / chart.count
-        low = QtCore.QRectF(room.left() + layer * step, room.bottom() - 12, step, 8)
-        pictures.append(chart.grab().toImage().copy(low.toAlignedRect()))
+        foot = QtCore.QRect(round(room.left() + layer * step), round(room.bottom()) - 12, 2, 8)
+        pictures.append(chart.grab().toImage().copy(foot))  # of the bar, not of the gap beside it
     assert isinstance(pictures[0], QtGui.QImage)
     assert pictures[0] != pictures[1], "the foot of the bar looks the same, selected or not"
