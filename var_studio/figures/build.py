@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.analysis.contributions import Quantity
 from var_studio.analysis.reading import HeadValue, Reading
-from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
+from var_studio.analysis.scale import Limits, full_limits, symmetric_limits
 from var_studio.errors import VarStudioError
 from var_studio.figures.curves import (
     build_contribution,
@@ -24,9 +23,14 @@ from var_studio.figures.curves import (
 )
 from var_studio.figures.geometry import (
     ShownViews,
-    cell_box,
     choose_views,
-    unseen_and_padding,
+)
+from var_studio.figures.map_panels import (
+    MapOptions,
+    heat_panel,
+    picture_panel,
+    shared_limits,
+    sink_boxes,
 )
 from var_studio.figures.map_rows import MapRows
 from var_studio.figures.origin import dims_of, origin, tau_of
@@ -37,7 +41,6 @@ from var_studio.figures.spec import (
     ColourScale,
     Figure,
     HeadsPanel,
-    Heat,
     HistogramPanel,
     ImagePanel,
     Panel,
@@ -53,10 +56,9 @@ from var_studio.figures.words import (
     sinks_by_kind,
     token_line,
 )
-from var_studio.recording.layout import Box
 
-ATTENTION_COLOURS = "viridis"
-DIFFERENCE_COLOURS = "RdBu_r"
+__all__ = ["FIGURES", "MapOptions", "build", "build_heads", "build_histogram", "build_map"]
+
 HEAD_COLOURS = "cividis"
 
 _HEAD_LABELS: Mapping[HeadValue, str] = {
@@ -65,36 +67,6 @@ _HEAD_LABELS: Mapping[HeadValue, str] = {
     "sink_mass": "mass on sinks (% of the row)",
     "entropy": "entropy of the row (nats)",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class MapOptions:
-    """How a map is shown. `robust`: the 99 % quantile is the last colour, so that a few tokens do
-    not darken the rest. `hide_sinks`: sinks, which are boxed anyway, play no part in that.
-
-    `image` and `view` count from 0. `view` None: all finest views of the image; a number: that
-    view alone, whose image goes before `image`. `gamma` bends the colours (`scale.placed`).
-    `limits` and `difference_limits`: those of a scale made elsewhere, of which `scale_name` tells
-    in the notes; None: made for the tokens shown. `bare_sinks` leaves sinks uncoloured; `grey`
-    takes the colours off the picture under before and after, as under the difference always.
-    """
-
-    opacity: float = 0.8
-    smooth: bool = False
-    robust: bool = True
-    hide_sinks: bool = True
-    colour_map: str = ATTENTION_COLOURS
-    image: int = 0
-    view: int | None = None
-    difference_map: str = DIFFERENCE_COLOURS
-    gamma: float = 1.0
-    limits: Limits | None = None
-    difference_limits: Limits | None = None
-    scale_name: str = ""
-    quantity: Quantity = "attention"
-    sinks_boxed: bool = True
-    bare_sinks: bool = False
-    grey: bool = True
 
 
 def build(
@@ -137,7 +109,7 @@ def build_map(
     reading = compared.before
     shown = choose_views(reading.run.layout, options.image, options.view)
     drawn, values, sinks = shown.tokens, compared.values, compared.sinks
-    limits = options.limits or _limits(values, sinks, drawn, options)
+    limits = options.limits or shared_limits(values, sinks, drawn, options)
     apart = options.difference_limits or _difference_limits(
         values["difference"][drawn], limits, options.robust
     )
@@ -155,15 +127,15 @@ def build_map(
         centred=True,
         gamma=options.gamma,
     )
-    picture = _picture_panel(reading, options, shown)
+    picture = picture_panel(reading, options, shown)
     panels = {}
     for name, map_ in values.items():
         bare = np.where(sinks[name] & options.bare_sinks, np.float32(np.nan), map_)
-        base = replace(picture, sinks=_sink_boxes(reading, sinks[name], options, shown))
+        base = replace(picture, sinks=sink_boxes(reading, sinks[name], options, shown))
         scale = attention
         if name == "difference":
             base, scale = replace(base, grey=True), change
-        panels[name] = _heat_panel(base, compared.titles[name], reading, bare, scale, shown)
+        panels[name] = heat_panel(base, compared.titles[name], reading, bare, scale, shown)
     plain = replace(picture, title="image, sinks boxed" if options.sinks_boxed else "image")
     rows: tuple[tuple[Panel, ...], ...]
     if not reading.run.layout.known:
@@ -284,56 +256,6 @@ FIGURES: Mapping[str, Callable[..., Figure]] = {
 """Figures by name."""
 
 
-def _picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> ImagePanel:
-    layout = reading.run.layout
-    if not layout.known:
-        strip = layout.strip()
-        return ImagePanel("", (strip.cols, strip.rows), None, opacity=1.0)
-    unseen, padding = unseen_and_padding(layout, shown.image)
-    return ImagePanel(
-        title="",
-        size=layout.image_sizes[shown.image],
-        picture=np.asarray(reading.run.image(shown.image).convert("RGB")),
-        sinks=_sink_boxes(reading, reading.visual_sinks, options, shown),
-        unseen=unseen,
-        padding=padding,
-        opacity=options.opacity,
-        smooth=options.smooth,
-        grey=options.grey,
-    )
-
-
-def _sink_boxes(
-    reading: Reading, sinks: npt.NDArray[np.bool_], options: MapOptions, shown: ShownViews
-) -> tuple[Box, ...]:
-    layout = reading.run.layout
-    if not options.sinks_boxed or not layout.known:
-        return ()
-    cells = [layout.cell_of(int(k)) for k in np.flatnonzero(sinks)]
-    return tuple(cell_box(layout, c) for c in cells if c is not None and c[0] in shown.views)
-
-
-def _heat_panel(
-    base: ImagePanel,
-    title: str,
-    reading: Reading,
-    values: npt.NDArray[np.float32],
-    scale: ColourScale,
-    shown: ShownViews,
-) -> ImagePanel:
-    layout = reading.run.layout
-    if layout.known:
-        heats = tuple(
-            Heat(layout.grid(view, values), layout.views[view].box) for view in shown.views
-        )
-    else:
-        tokens = layout.strip().tokens
-        grid = np.where(tokens >= 0, values[np.maximum(tokens, 0)], np.float32(np.nan))
-        cols, rows = base.size
-        heats = (Heat(grid, (0.0, 0.0, float(cols), float(rows))),)
-    return replace(base, title=title, heats=heats, scale=scale)
-
-
 def _map_notes(
     compared: MapRows,
     shown: ShownViews,
@@ -366,21 +288,6 @@ def _map_notes(
     if not compared.before.run.layout.known:
         notes.append(STRIP_NOTE)
     return tuple(note for note in notes if note)
-
-
-def _limits(
-    values: Mapping[str, npt.NDArray[np.float32]],
-    sinks: Mapping[str, npt.NDArray[np.bool_]],
-    drawn: npt.NDArray[np.bool_],
-    options: MapOptions,
-) -> Limits:
-    """One scale for before and after."""
-    both = np.concatenate([values[name][drawn] for name in ("before", "after")])
-    if not options.robust and not options.hide_sinks:
-        return full_limits(both)
-    hide = np.concatenate([sinks[name][drawn] for name in ("before", "after")])
-    share = 0.99 if options.robust else 1.0
-    return robust_limits(both, share=share, hide=hide if options.hide_sinks else None)
 
 
 def _difference_limits(
