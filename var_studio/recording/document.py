@@ -48,6 +48,19 @@ class ImageEntry(BaseModel):
     note: str = ""
 
 
+class LeftOut(BaseModel):
+    """What was recorded of a run and is not in its session file, as positions in the sequence.
+
+    `rows`: tokens whose row is not there. `keys`: text tokens whose weights are NaN in the rows
+    that are there, from the token itself on. See `content.Content`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    keys: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+
 class RunDocument(BaseModel):
     """The attributes of a run's group. `tokens` and `layout` come from the journal while it runs.
 
@@ -82,6 +95,7 @@ class RunDocument(BaseModel):
     layout: dict[str, Any] | None = None
     n_keys: int = Field(0, ge=0)
     """Keys recorded, from the first on; fewer than tokens where the last was never fed."""
+    left_out: LeftOut = LeftOut()
 
     def to_json(self) -> dict[str, Any]:
         document = self.model_dump(mode="json", by_alias=True, exclude=_LONG)

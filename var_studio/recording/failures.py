@@ -19,6 +19,14 @@ class SettingsError(VarStudioError, ValueError):
     """Settings out of bounds, or settings that do not fit the model or the run."""
 
 
+class LeftOutError(RecordingError):
+    """Something was recorded, and left out when its session was saved."""
+
+
+class StoppedError(VarStudioError):
+    """The user stopped a piece of work; nothing was changed."""
+
+
 class StorageError(VarStudioError):
     """The disk refused: full, read-only, no permission, gone."""
 

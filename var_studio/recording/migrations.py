@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from var_studio.recording.arrays import FormatError
 
-RUN_SCHEMA: Final = 2
+RUN_SCHEMA: Final = 3
 """Schema of a run's group, in `RunDocument`."""
-SESSION_SCHEMA: Final = 1
+SESSION_SCHEMA: Final = 2
 """Schema of a session's root group, in `SessionDocument`."""
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]
@@ -25,9 +25,19 @@ def _several_interventions(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "interventions": [] if one is None else [one]}
 
 
-RUN_STEPS: Final[dict[int, Step]] = {1: _several_interventions}
+def _all_of_the_run(document: dict[str, Any]) -> dict[str, Any]:
+    """Schema 3: rows and weights may be left out, and are named then."""
+    return {**document, "left_out": {}}
+
+
+def _all_of_the_session(document: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 of sessions: the choice of content, and pictures that may be left out."""
+    return {**document, "content": {}}
+
+
+RUN_STEPS: Final[dict[int, Step]] = {1: _several_interventions, 2: _all_of_the_run}
 """For each old schema, the function that makes the next one of its attributes."""
-SESSION_STEPS: Final[dict[int, Step]] = {}
+SESSION_STEPS: Final[dict[int, Step]] = {1: _all_of_the_session}
 
 
 class NewerSchemaError(FormatError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.recording.arrays import Array, ArraySpec, FormatError, dump, parse, read_spec
+from var_studio.recording.arrays import Array, ArraySpec, FormatError, parse, read_spec
 from var_studio.recording.document import (
     RunDocument,
     array_specs,
@@ -16,13 +16,12 @@ from var_studio.recording.document import (
     layout_from_json,
     read_document,
     token_from_json,
-    token_to_json,
 )
 from var_studio.recording.files import Files
 from var_studio.recording.halves import widen
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.migrations import NewerSchemaError
-from var_studio.recording.store import GROUP, JOURNAL, group_metadata
+from var_studio.recording.store import GROUP, JOURNAL
 from var_studio.recording.tokens import Token
 
 
@@ -75,32 +74,16 @@ class RunReader:
         """Read the arrays on from another place that holds the same run, finished or not."""
         self.files, self._offset = files, -1
 
-    def packed_files(self, name: str | None = None) -> Iterator[tuple[str, bytes]]:
-        """The run as a session file holds it, by name below its group; images are kept apart.
-
-        `name`: what the run is called there, where it is not its own name.
-        Of a run that is not finished: what there was at the last `refresh`.
-        """
-        document = self.document.model_copy(
-            update={
-                "name": self.document.name if name is None else name,
-                "tokens": [token_to_json(token) for token in self.tokens],
-                "query_positions": list(self.queries),
-                "layout": self.layout.to_json() if self.layout.image_sizes else None,
-                "n_keys": self._count_keys() if self.growing else self.document.n_keys,
-            }
-        )
-        lengths = {"query": len(self.queries), "key": self.length}
-        specs = [spec.with_length(**lengths) for spec in self._specs.values()]
-        yield GROUP, dump(group_metadata(document.to_json()))
-        for spec in specs:
-            yield f"{spec.name}/{GROUP}", dump(spec.metadata())
-            for name in spec.chunk_files():
-                content = self.files.read(name)
-                if content is not None:
-                    yield name, content
-
     # -------------------------------------------------------------------------- arrays
+
+    @property
+    def specs(self) -> Mapping[str, ArraySpec]:
+        """The run's arrays, by name."""
+        return self._specs
+
+    def keys_so_far(self) -> int:
+        """Keys recorded, to a chunk where the run goes on: it does not tell."""
+        return self._count_keys() if self.growing else self.document.n_keys
 
     def row(self, query: int) -> npt.NDArray[np.float32]:
         """Attention of one query, (L, H, T), in an array of its own."""
@@ -167,6 +150,7 @@ class RunReader:
             raise FormatError("a query lies after the last token")
         if document.n_keys > self.length:
             raise FormatError("there are more keys than tokens")
+        self._check_left_out()
         self._specs = self._read_specs()
         self._check_chunks()
 
@@ -216,6 +200,13 @@ class RunReader:
             if self._offset < 0 and document.get("shape") != list(spec.shape):
                 raise FormatError(f"the array {name} has another shape than its run")
         return specs
+
+    def _check_left_out(self) -> None:
+        left_out = self.document.left_out
+        if any(at >= self.length for at in (*left_out.rows, *left_out.keys)):
+            raise FormatError("what it left out lies after the last token")
+        if not self.query_at.keys().isdisjoint(left_out.rows):
+            raise FormatError("it left out rows that are there")
 
     def _check_chunks(self) -> None:
         """That every chunk is there, so that a damaged file shows when it is opened."""

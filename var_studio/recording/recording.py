@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -202,6 +202,24 @@ class Recording(RunFacts):
         """The query of the token at a position; None where no row was recorded."""
         return self._reader.query_at.get(operator.index(position))
 
+    @property
+    def rows_left_out(self) -> tuple[int, ...]:
+        """Positions of tokens whose row was recorded, but not saved with the session."""
+        return self._reader.document.left_out.rows
+
+    @property
+    def keys_left_out(self) -> Bools | None:
+        """(T,) bool: text tokens on which rows have weights that were recorded, but not saved, and
+        are NaN; None where all were saved. See `content.Content`."""
+        with self._lock:
+            mask = self._keyed.get("keys_left_out")
+            keys = self._reader.document.left_out.keys
+            if mask is None and keys:
+                mask = np.zeros(self.length, dtype=bool)
+                mask[list(keys)] = True
+                self._keyed["keys_left_out"] = _frozen(mask)
+            return mask
+
     # --------------------------------------------------------------------------- arrays
 
     def attention(
@@ -214,8 +232,9 @@ class Recording(RunFacts):
     ) -> Floats:
         """Attention weights as the model computed them, before any redistribution.
 
-        (L, H, T) float32; (H, T), (L, T) or (T,) for one layer, head or both. `keep` False: a pass
-        over all rows, which must not push out those that are looked at.
+        (L, H, T) float32; (H, T), (L, T) or (T,) for one layer, head or both. NaN on
+        `keys_left_out`. `keep` False: a pass over all rows, which must not push out those that
+        are looked at.
         """
         query = checked_index("query", query, len(self._reader.queries))
         return self._pick(self._row(query, keep), layer, head)
@@ -391,9 +410,10 @@ class Recording(RunFacts):
 
     # -------------------------------------------------------------------------- packing
 
-    def packed_files(self, name: str | None = None) -> Iterator[tuple[str, bytes]]:
-        """The run as a session file holds it, called `name`: see `RunReader.packed_files`."""
-        return self._reader.packed_files(name)
+    @property
+    def reader(self) -> RunReader:
+        """The run as its files tell it, for who writes it anew."""
+        return self._reader
 
     def reads_from(self, path: Path) -> bool:
         """Whether this run lies in that session file."""
@@ -407,10 +427,15 @@ class Recording(RunFacts):
         if isinstance(self._reader.files, FilesBelow):
             self._reader.files.hold()
 
-    def move_to(self, files: Files, image_bytes: ImageBytes) -> None:
-        """Read on from another place that holds the same run."""
+    def move_to(self, files: Files, image_bytes: ImageBytes, *, whole: bool = True) -> None:
+        """Read on from another place that holds the same run; not `whole`: a part of it."""
         with self._lock:
-            self._reader.stay_with(files)
+            if whole:
+                self._reader.stay_with(files)
+            else:
+                self._reader = RunReader(files)
+                self._rows.clear()
+                self._keyed.clear()
             self._image_bytes = image_bytes
 
     # -------------------------------------------------------------------------- reading

@@ -15,36 +15,51 @@ Who owns what: a session reads its runs where they are, in run directories or se
 
 from __future__ import annotations
 
-import operator
 import os
+import shutil
+import threading
 import uuid
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, overload
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from var_studio.recording.arrays import FormatError, dump, nested_within, parse
+from var_studio.recording.content import FULL, Content, check_tokens
 from var_studio.recording.document import MAX_NESTED, ImageEntry, PlainValues, RunId
 from var_studio.recording.failures import (
-    RecordingError,
+    LeftOutError,
     SessionError,
     StorageError,
-    clipped,
     storage_error,
 )
 from var_studio.recording.files import Files, FilesBelow, ZipFiles
 from var_studio.recording.images import StoredImage
+from var_studio.recording.locks import ProgramLock, locked_for_saving
 from var_studio.recording.migrations import SESSION_SCHEMA, NewerSchemaError, migrate_session
+from var_studio.recording.packing import (
+    Piece,
+    Progress,
+    of_bytes,
+    run_pieces,
+    size_of_file,
+    write_file,
+)
 from var_studio.recording.recording import Recording
 from var_studio.recording.regions import Region
+from var_studio.recording.runs import Runs
+from var_studio.recording.settings import settled
 from var_studio.recording.store import GROUP, group_metadata, image_files
 
 SUFFIX: Final = ".vars"
-Progress = Callable[[int, int], None]
-"""Called with the runs written so far and their number; what it raises stops the saving."""
+
+
+class SavedImage(ImageEntry):
+    """An image of a session; where it is left out, there are no bytes of it in the file."""
+
+    left_out: bool = False
 
 
 class SessionDocument(BaseModel):
@@ -56,75 +71,10 @@ class SessionDocument(BaseModel):
     schema_version: int = Field(SESSION_SCHEMA, alias="schema")
     notes: str = ""
     view: PlainValues = {}
-    images: tuple[ImageEntry, ...] = ()
+    content: Content = FULL
+    images: tuple[SavedImage, ...] = ()
     runs: tuple[RunId, ...] = ()
     regions: dict[str, tuple[Region, ...]] = {}
-
-
-class Runs(Sequence[Recording]):
-    """The runs of a session, in order: by number, by name, or one after the other.
-
-    Of several runs of one name, the second goes by "name (2)", and so on: in `names`, as a key
-    here, and in the file.
-    """
-
-    def __init__(self, runs: Iterable[Recording] = ()) -> None:
-        self._runs = list(dict.fromkeys(runs))
-
-    @overload
-    def __getitem__(self, key: int | str) -> Recording: ...
-    @overload
-    def __getitem__(self, key: slice) -> list[Recording]: ...
-    def __getitem__(self, key: int | str | slice) -> Recording | list[Recording]:
-        """A run by number (negative from the end) or name (one of `names`)."""
-        if isinstance(key, slice):
-            return self._runs[key]
-        if isinstance(key, str):
-            for name, run in zip(self.names, self._runs, strict=True):
-                if name == key:
-                    return run
-            names = clipped(", ".join(map(repr, self.names))) or "none"
-            raise RecordingError(f"There is no run named {clipped(key)!r}.", f"There are: {names}.")
-        try:
-            key = operator.index(key)
-        except TypeError:
-            raise RecordingError(
-                f"A run goes by a number or a name, not {type(key).__name__}."
-            ) from None
-        try:
-            return self._runs[key]
-        except IndexError:
-            if not self._runs:
-                raise RecordingError(f"There is no run {key}: there are none.") from None
-            count = len(self._runs)
-            raise RecordingError(
-                f"There is no run {key}.", f"It goes from 0 to {count - 1}, or -{count} to -1."
-            ) from None
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def __iter__(self) -> Iterator[Recording]:
-        return iter(self._runs)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.names if isinstance(key, str) else any(r is key for r in self._runs)
-
-    @property
-    def names(self) -> list[str]:
-        """What each run goes by here: its name, with a number where another has it already."""
-        return _distinct([run.name for run in self._runs])
-
-    def append(self, run: Recording) -> None:
-        if not any(run is kept for kept in self._runs):
-            self._runs.append(run)
-
-    def remove(self, run: Recording) -> None:
-        """Take a run out of the session; its files stay where they are."""
-        self._runs = [kept for kept in self._runs if kept is not run]
-
-    def __repr__(self) -> str:
-        return f"Runs({self._runs!r})"
 
 
 class Session:
@@ -133,8 +83,9 @@ class Session:
 
     `regions` holds the regions of each picture, by `regions.picture_key` of a run that shows it.
     `view` holds plain JSON values and belongs to whoever shows the session. `path` is the file it
-    was opened from or saved to last. `left_behind`: run directories that the last save copied
-    into the file and nobody reads any more.
+    was opened from or saved to last, and `content` what of the runs it holds, which the next save
+    keeps to. `left_behind`: run directories that the last save copied whole into the file and
+    nobody reads any more.
     """
 
     def __init__(
@@ -145,18 +96,21 @@ class Session:
         view: dict[str, Any] | None = None,
         regions: Mapping[str, Iterable[Region]] | None = None,
         path: Path | None = None,
+        content: Content = FULL,
     ) -> None:
         self.runs = Runs(runs)
         self.notes = notes
         self.view: dict[str, Any] = dict(view or {})
         self.regions = {key: tuple(kept) for key, kept in (regions or {}).items()}
         self.path = path
+        self.content = content
         self.left_behind: list[Path] = []
 
     @property
     def images(self) -> list[StoredImage]:
-        """The images of all runs, each once, encoded."""
-        return list(_images(self.runs).values())
+        """The images of all runs, each once, encoded; without those that were left out."""
+        found = _images(self.runs).values()
+        return [image for image in found if isinstance(image, StoredImage)]
 
     def close(self) -> None:
         """Let go of memory and open files; everything on disk stays."""
@@ -207,13 +161,18 @@ def open_session(path: str | os.PathLike[str]) -> Session:
         runs = [Recording(FilesBelow(files, f"runs/{name}"), find) for name in document.runs]
         for run in runs:
             for entry in run.image_entries:
-                if find.number(entry) is None:
+                if not find.knows(entry):
                     raise files.damaged(f"the image {entry.name} is missing")
     except BaseException:
         files.close()
         raise
     return Session(
-        runs, notes=document.notes, view=document.view, regions=document.regions, path=place
+        runs,
+        notes=document.notes,
+        view=document.view,
+        regions=document.regions,
+        path=place,
+        content=document.content,
     )
 
 
@@ -224,7 +183,10 @@ def save_session(
     runs: Recording | Iterable[Recording] | None = None,
     notes: str = "",
     view: dict[str, Any] | None = None,
+    content: Content | Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+    held: ProgramLock | None = None,
 ) -> Path:
     """Save a session, or just a run or some runs, to one file; return its path.
 
@@ -237,11 +199,21 @@ def save_session(
     written; their directories are then listed in its `left_behind`. Of a run that is still being
     written, what it had at its last `refresh` is saved.
 
+    `content`: what of the runs to keep (None: what the session was saved with last, else all).
+    Where something is left out, the runs of a Session go on reading all there is where they are,
+    except from the file that is replaced: what was only there is gone. `session_size` tells the
+    size before. `progress(done, total)` is told bytes; `cancel` stops within a few MB.
+
     Runs given as such are copied and stay where they were, in the directories that `record` made:
     remove these with `Recording.discard` once the file is all that is wanted. (After saving a
     Session, `Session.discard_left_behind` does so.)
 
-    Raises StorageError when the disk refuses, SessionError for content that no file can hold.
+    A file that a window has open is not written over, but for that window itself: `held` is its
+    lock on it.
+
+    Raises StorageError when the disk refuses, FileInUseError for a file that is open elsewhere,
+    SessionError for content that no file can hold, SettingsError for a chosen token that no run
+    has, StoppedError after `cancel`.
     """
     if not isinstance(path, str | os.PathLike):
         raise SessionError(
@@ -253,44 +225,83 @@ def save_session(
     if target.is_dir():
         raise StorageError(f"{target} is a folder.", "Give the file a name.")
     keeps = runs is None and isinstance(session, Session)
-    if runs is None and isinstance(session, Session):
-        content = session
-    else:
-        content = Session(_listed(session if runs is None else runs), notes=notes, view=view)
-    _check_plain(content)
+    saved = _as_session(session, runs, notes, view)
+    content = _settled(content, saved)
+    names = _group_names(saved.runs)
+    pieces, images = _pieces(saved, names, content)
 
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    names = _group_names(content.runs)
-    try:
+    with locked_for_saving(target, held):
         try:
-            with open(temporary, "xb") as file:
-                images = _write(file, content, names, progress)
-                file.flush()
-                os.fsync(file.fileno())
-            for run in content.runs:
-                if run.reads_from(target):
-                    run.hold()
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(target.parent)
-    except OSError as error:
-        kept = "The file that was there is unchanged." if target.exists() else ""
-        raise storage_error(f"Saving {target}", error, kept) from error
+            try:
+                with open(temporary, "xb") as file:
+                    write_file(file, pieces, progress, cancel)
+                if target.exists():
+                    # Whoever could read the old file can read the new one.
+                    shutil.copymode(target, temporary)
+                for run in saved.runs:
+                    if run.reads_from(target):
+                        run.hold()
+                os.replace(temporary, target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync_folder(target.parent)
+        except OSError as error:
+            kept = "The file that was there is unchanged." if target.exists() else ""
+            raise storage_error(f"Saving {target}", error, kept) from error
 
-    moving = [run for run in content.runs if not run.live] if keeps else []
-    moving += [run for run in content.runs if run.reads_from(target) and run not in moving]
+    whole = content.full
+    moving = [run for run in saved.runs if not run.live] if keeps and whole else []
+    moving += [run for run in saved.runs if run.reads_from(target) and run not in moving]
     if moving:
         files = ZipFiles(target)
         find = _ImageFinder(files, images)
         for run in moving:
             if keeps and run.in_directory:
-                content.left_behind.append(run.path)
-            run.move_to(FilesBelow(files, f"runs/{names[run]}"), find)
+                saved.left_behind.append(run.path)
+            run.move_to(FilesBelow(files, f"runs/{names[run]}"), find, whole=whole)
     if keeps:
-        content.path = target
+        saved.path, saved.content = target, content
     return target
+
+
+def session_size(
+    session: Session | Recording | Iterable[Recording] = (),
+    *,
+    runs: Recording | Iterable[Recording] | None = None,
+    notes: str = "",
+    view: dict[str, Any] | None = None,
+    content: Content | Mapping[str, Any] | None = None,
+) -> int:
+    """Bytes of the file that `save_session` would write, with the same arguments.
+
+    Exact but for `Content(maps=True)` of runs with more than 256 rows, where it is told by a
+    sample of them (within 1 %). Raises as `save_session`, but for the disk.
+    """
+    saved = _as_session(session, runs, notes, view)
+    pieces, _ = _pieces(saved, _group_names(saved.runs), _settled(content, saved))
+    return size_of_file(pieces)
+
+
+def _as_session(session: Any, runs: Any, notes: str, view: dict[str, Any] | None) -> Session:
+    """What a caller gave to save. Raises SessionError for what cannot be."""
+    if runs is None and isinstance(session, Session):
+        saved = session
+    else:
+        saved = Session(_listed(session if runs is None else runs), notes=notes, view=view)
+    _check_plain(saved)
+    return saved
+
+
+def _settled(content: Content | Mapping[str, Any] | None, session: Session) -> Content:
+    """The choice of content for a session. Raises SettingsError."""
+    if content is None:
+        # A word that the session's later runs do not have is no mistake of this call.
+        return session.content
+    chosen = settled(Content, content, "content")
+    check_tokens(chosen, session.runs)
+    return chosen
 
 
 def _listed(runs: Any) -> list[Recording]:
@@ -321,41 +332,40 @@ def _check_plain(session: Session) -> None:
         ) from error
 
 
-def _write(
-    file: Any, session: Session, names: dict[Recording, str], progress: Progress | None
-) -> tuple[ImageEntry, ...]:
-    """Write the zip; the root's description comes first, for whoever looks into the file."""
-    stored = list(_images(session.runs).values())
-    entries = tuple(
-        ImageEntry(sha256=i.sha256, media_type=i.media_type, name=i.name, note=i.note)
-        for i in stored
+def _pieces(
+    session: Session, names: dict[Recording, str], content: Content
+) -> tuple[list[Piece], tuple[SavedImage, ...]]:
+    """What the file is made of, the root's description first, for whoever looks into it; and what
+    it says of the images."""
+    found = _images(session.runs)
+    stored = [image for image in found.values() if isinstance(image, StoredImage)]
+    stored = stored if content.images else []
+    saved = tuple(
+        SavedImage(
+            sha256=image.sha256,
+            media_type=image.media_type,
+            name=image.name,
+            note=image.note,
+            left_out=image not in stored,
+        )
+        for image in (*stored, *(image for image in found.values() if image not in stored))
     )
     document = SessionDocument(
         schema=SESSION_SCHEMA,
         notes=session.notes,
         view=session.view,
-        images=entries,
+        content=content,
+        images=saved,
         runs=tuple(names[run] for run in session.runs),
         regions=session.regions,
     )
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-
-        def put(name: str, content: bytes) -> None:
-            # A fixed date: the same session gives the same bytes.
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-
-        put(GROUP, dump(group_metadata(document.model_dump(mode="json", by_alias=True))))
-        for name, content in image_files(stored):
-            put(name, content)
-        put(f"runs/{GROUP}", dump(group_metadata({})))
-        for done, (run, called) in enumerate(zip(session.runs, session.runs.names, strict=True)):
-            if progress is not None:
-                progress(done, len(session.runs))
-            for name, content in run.packed_files(called):
-                put(f"runs/{names[run]}/{name}", content)
-        if progress is not None:
-            progress(len(session.runs), len(session.runs))
-    return entries
+    root = dump(group_metadata(document.model_dump(mode="json", by_alias=True)))
+    pieces = [of_bytes(GROUP, root)]
+    pieces += [of_bytes(name, encoded) for name, encoded in image_files(stored)]
+    pieces.append(of_bytes(f"runs/{GROUP}", dump(group_metadata({}))))
+    for run, called in zip(session.runs, session.runs.names, strict=True):
+        pieces += run_pieces(run, f"runs/{names[run]}", called, content)
+    return pieces, saved
 
 
 def _read_document(files: ZipFiles) -> SessionDocument:
@@ -386,40 +396,36 @@ def _read_document(files: ZipFiles) -> SessionDocument:
 class _ImageFinder:
     """Finds the bytes of a run's image among the images of the session, by hash."""
 
-    def __init__(self, files: Files, images: Sequence[ImageEntry]) -> None:
+    def __init__(self, files: Files, images: Sequence[SavedImage]) -> None:
         self._files = files
-        self._numbers = {entry.sha256: number for number, entry in enumerate(images)}
+        self._images = {image.sha256: (number, image) for number, image in enumerate(images)}
 
-    def number(self, entry: ImageEntry) -> int | None:
-        return self._numbers.get(entry.sha256)
+    def knows(self, entry: ImageEntry) -> bool:
+        return entry.sha256 in self._images
 
     def __call__(self, index: int, entry: ImageEntry) -> bytes | None:
-        number = self.number(entry)
-        return None if number is None else self._files.read(f"images/{number}/c.0")
+        number, image = self._images.get(entry.sha256, (-1, None))
+        if image is not None and image.left_out:
+            raise LeftOutError(
+                f"The picture {entry.name} was left out when this session was saved.",
+                f"What the run saw has the SHA-256 {entry.sha256}.",
+            )
+        return self._files.read(f"images/{number}/c.0")
 
 
-def _images(runs: Iterable[Recording]) -> dict[str, StoredImage]:
-    """The images of runs by their hash, each once, in the order they first appear."""
-    found: dict[str, StoredImage] = {}
+def _images(runs: Iterable[Recording]) -> dict[str, StoredImage | ImageEntry]:
+    """The images of runs by their hash, each once, in the order they first appear; what is said of
+    them where no run has their bytes any more."""
+    found: dict[str, StoredImage | ImageEntry] = {}
     for run in runs:
         for index, entry in enumerate(run.image_entries):
-            if entry.sha256 not in found:
+            if isinstance(found.get(entry.sha256), StoredImage):
+                continue
+            try:
                 found[entry.sha256] = run.stored_image(index)
+            except LeftOutError:
+                found[entry.sha256] = entry
     return found
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """The names, those that were there before with a number that makes them new."""
-    taken, given = set(names), set[str]()
-    distinct = []
-    for name in names:
-        number, told = 1, name
-        while told in given or (number > 1 and told in taken):
-            number += 1
-            told = f"{name} ({number})"
-        given.add(told)
-        distinct.append(told)
-    return distinct
 
 
 def _group_names(runs: Iterable[Recording]) -> dict[Recording, str]:

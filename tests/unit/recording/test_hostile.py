@@ -302,7 +302,7 @@ def run_description(saved):
         attributes(interventions=[{"kind": "exec", "code": "1"}]),
         attributes(interventions="all"),
         attributes(kind="something-else"),
-        attributes(schema=3),
+        attributes(schema=4),
         attributes(id="../../../up"),
     ],
 )

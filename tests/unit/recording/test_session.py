@@ -65,7 +65,7 @@ def test_plain_zarr_reads_it(tmp_path):
     path = save_session(tmp_path / "s.vars", runs, notes="n")
     store = ZipStore(path, mode="r")
     root = zarr.open(store, mode="r")
-    assert root.attrs["kind"] == "var-studio-session" and root.attrs["schema"] == 1
+    assert root.attrs["kind"] == "var-studio-session" and root.attrs["schema"] == 2
     assert root.attrs["runs"] == [run.id for run in runs] and root.attrs["notes"] == "n"
     assert set(root) == {"runs", "images"} and set(root["runs"]) == {run.id for run in runs}
     for number, run in enumerate(runs):

@@ -1,0 +1,267 @@
+"""What goes into a session file, piece by piece: how large each is, and how it is written.
+
+Chunks are copied as they are; only where weights are left out (`Content.maps`) is a row decoded
+and encoded again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO, Any, Final
+
+import numpy as np
+
+from var_studio.recording.arrays import ArraySpec, FormatError, dump
+from var_studio.recording.content import Content, kept_rows, map_keys
+from var_studio.recording.document import LeftOut, token_to_json
+from var_studio.recording.failures import StoppedError
+from var_studio.recording.reader import RunReader
+from var_studio.recording.recording import Recording
+from var_studio.recording.store import GROUP, group_metadata
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes written so far and their number; what it raises stops the saving."""
+
+_BLOCK: Final = 4 << 20
+"""Bytes written at once: how long a Stop waits at most."""
+_FLUSHED: Final = 32 << 20
+"""Bytes after which the system is asked to begin writing to the disk."""
+_SAMPLED: Final = 256
+"""Rows of a run that are encoded to tell how much leaving weights out saves; more are told by
+these, evenly spread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A member of a session file. `size` in bytes; `read` gives its content when its turn comes."""
+
+    name: str
+    size: int
+    read: Callable[[], bytes]
+
+
+def of_bytes(name: str, content: bytes) -> Piece:
+    """A piece that is in memory already."""
+    return Piece(name, len(content), lambda: content)
+
+
+def run_pieces(run: Recording, folder: str, called: str, content: Content) -> list[Piece]:
+    """A run as a session file holds it in `folder`, under the name `called`.
+
+    Of a run that is not finished: what there was at the last `refresh`. Reads rows only where
+    `content` leaves weights out, to tell their size.
+    """
+    reader = run.reader
+    rows = kept_rows(content, run)
+    queries = [reader.queries[query] for query in rows]
+    dropped = np.zeros(run.length, dtype=bool)
+    if content.maps:
+        dropped = ~map_keys(run)
+    before = reader.document.left_out
+    left_out = LeftOut(
+        rows=tuple(sorted({*before.rows, *reader.queries} - set(queries))),
+        keys=tuple(sorted({*before.keys, *np.flatnonzero(dropped).tolist()})),
+    )
+    document = reader.document.model_copy(
+        update={
+            "name": called,
+            "tokens": [token_to_json(token) for token in reader.tokens],
+            "query_positions": queries,
+            "layout": reader.layout.to_json() if reader.layout.image_sizes else None,
+            "n_keys": reader.keys_so_far(),
+            "left_out": left_out,
+        }
+    )
+    pieces = [of_bytes(f"{folder}/{GROUP}", dump(group_metadata(document.to_json())))]
+    for whole in reader.specs.values():
+        spec = whole.with_length(query=len(rows), key=run.length)
+        pieces.append(of_bytes(f"{folder}/{spec.name}/{GROUP}", dump(spec.metadata())))
+        if spec.name == "attention":
+            pieces += _rows(reader, spec, folder, rows, dropped)
+        else:
+            for name in spec.chunk_files():
+                size = reader.files.size(name)
+                if size is not None:
+                    pieces.append(_copied(reader, name, f"{folder}/{name}", size))
+    return pieces
+
+
+def _copied(reader: RunReader, source: str, name: str, size: int) -> Piece:
+    return Piece(name, size, lambda: _content(reader, source))
+
+
+def _content(reader: RunReader, name: str) -> bytes:
+    content = reader.files.read(name)
+    if content is None:
+        raise reader.files.damaged(f"{name} is missing")
+    return content
+
+
+def _rows(
+    reader: RunReader, spec: ArraySpec, folder: str, rows: Sequence[int], dropped: Any
+) -> list[Piece]:
+    """The chunks of the kept rows, numbered anew, without the weights on `dropped` keys (T,)."""
+    step = spec.chunks[3]
+    pieces: list[Piece] = []
+    changed: dict[int, Callable[[], bytes]] = {}
+    for number, query in enumerate(rows):
+        # A row has weight 0 on the keys after it: that is known.
+        seen = np.flatnonzero(dropped[: reader.queries[query] + 1])
+        for index in range(-(-spec.shape[3] // step)):
+            source = spec.chunk_file(query, 0, 0, index)
+            size = reader.files.size(source)
+            if size is None:
+                continue
+            name = f"{folder}/{spec.chunk_file(number, 0, 0, index)}"
+            inside = seen[(seen >= index * step) & (seen < (index + 1) * step)] - index * step
+            if len(inside):
+                changed[len(pieces)] = _without(reader, spec, source, inside)
+                pieces.append(Piece(name, size, changed[len(pieces)]))
+            else:
+                pieces.append(_copied(reader, source, name, size))
+    _tell_sizes(pieces, changed)
+    return pieces
+
+
+def _without(reader: RunReader, spec: ArraySpec, source: str, keys: Any) -> Callable[[], bytes]:
+    def encode() -> bytes:
+        try:
+            chunk = spec.decode(_content(reader, source))
+        except FormatError as error:
+            raise reader.files.damaged(str(error)) from error
+        chunk[..., keys] = np.nan
+        return spec.encode(chunk)
+
+    return encode
+
+
+def _tell_sizes(pieces: list[Piece], changed: dict[int, Callable[[], bytes]]) -> None:
+    """Say how large the rows that are encoded anew will be: each, or by a sample of them."""
+    numbers = list(changed)
+    every = -(-len(numbers) // _SAMPLED)
+    sizes = {number: len(changed[number]()) for number in numbers[::every]} if numbers else {}
+    whole = sum(pieces[number].size for number in sizes)
+    shrinks = sum(sizes.values()) / whole if whole else 1.0
+    for number in numbers:
+        piece = pieces[number]
+        size = sizes.get(number, round(piece.size * shrinks))
+        pieces[number] = Piece(piece.name, size, piece.read)
+
+
+# ------------------------------------------------------------------------------- the zip
+
+
+def size_of_file(pieces: Iterable[Piece]) -> int:
+    """Bytes of the file that `write_file` makes of these pieces."""
+    limit, at, directory, count = zipfile.ZIP64_LIMIT, 0, 0, 0
+    for piece in pieces:
+        name, large = len(piece.name), piece.size * 1.05 > limit
+        extra = 8 * (2 * large + (at > limit))
+        directory += 46 + name + (4 + extra if extra else 0)
+        at += 30 + name + (20 if large else 0) + piece.size
+        count += 1
+    end = 22 + (76 if count > 0xFFFF or at > limit or directory > limit else 0)
+    return at + directory + end
+
+
+def write_file(
+    file: IO[bytes],
+    pieces: Sequence[Piece],
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> None:
+    """Write an uncompressed zip of the pieces, and wait until it is on the disk.
+
+    Raises StoppedError soon after `cancel` was set, OSError where the disk refuses.
+    """
+    told = _Told(sum(piece.size for piece in pieces), progress, cancel)
+    with _ToDisk(file) as disk:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for piece in pieces:
+                told.check()
+                content = memoryview(piece.read())
+                # A fixed date: the same session gives the same bytes.
+                info = zipfile.ZipInfo(piece.name, (1980, 1, 1, 0, 0, 0))
+                info.file_size = len(content)
+                info.external_attr = 0o600 << 16
+                with archive.open(info, "w") as member:
+                    for start in range(0, len(content), _BLOCK):
+                        told.check()
+                        block = content[start : start + _BLOCK]
+                        member.write(block)
+                        told.add(len(block))
+                        disk.add(len(block))
+        told.check()
+
+
+class _Told:
+    """Tells progress, not too often, and asks whether to stop."""
+
+    def __init__(
+        self, total: int, progress: Progress | None, cancel: threading.Event | None
+    ) -> None:
+        self._total, self._progress, self._cancel = total, progress, cancel
+        self._done = self._last = 0
+        self._tell()
+
+    def check(self) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise StoppedError("Saving was stopped.", "What was on the disk is unchanged.")
+
+    def add(self, size: int) -> None:
+        # Sizes that are told by a sample may be a little short.
+        self._done = min(self._done + size, self._total)
+        if self._done - self._last >= self._total / 200 or self._done == self._total:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._last = self._done
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+class _ToDisk:
+    """Has the system write to the disk meanwhile, so that the last wait for it is short.
+
+    At the end of the block everything is on the disk, or OSError is raised; on another error
+    nothing is waited for but what is under way.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._pending = 0
+        self._under_way: Future[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "saving")
+
+    def add(self, size: int) -> None:
+        self._pending += size
+        if self._pending < _FLUSHED:
+            return
+        if self._under_way is not None:
+            if not self._under_way.done():
+                return
+            self._under_way.result()
+        self._pending = 0
+        self._under_way = self._thread.submit(_sync_data, self._file.fileno())
+
+    def __enter__(self) -> _ToDisk:
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        self._thread.shutdown(wait=True)
+        if kind is not None:
+            return
+        if self._under_way is not None:
+            self._under_way.result()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _sync_data(descriptor: int) -> None:
+    # Not everywhere; it leaves out the time of the last change.
+    getattr(os, "fdatasync", os.fsync)(descriptor)
