@@ -28,6 +28,7 @@ MENUS = {
     "Run": "&Run",
     "View": "&View",
     "Figure": "Fi&gure",
+    "Experiment": "E&xperiment",
     "Help": "&Help",
 }
 SEPARATOR = "-"
@@ -61,13 +62,6 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ActionEntry("redo", "Edit", "&Redo", ("Ctrl+Shift+Z",), "Make it again."),
     ActionEntry(SEPARATOR, "Edit", ""),
     ActionEntry("paste_image", "Edit", "&Paste image", ("Ctrl+V",), "Ask of the copied picture."),
-    ActionEntry(
-        "reset_method",
-        "Edit",
-        "Reset the redistribution's &settings",
-        (),
-        "Back to the paper's values and the model's own τ.",
-    ),
     ActionEntry(SEPARATOR, "Edit", ""),
     ActionEntry(
         "find_words", "Edit", "&Find words…", ("Ctrl+F", "/"), "Search the question and answers."
@@ -96,6 +90,13 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ActionEntry(SEPARATOR, "Run", ""),
     ActionEntry("load_demo", "Run", "Load the &demo model"),
     ActionEntry("open_model_folder", "Run", "Open a &model folder…"),
+    ActionEntry(
+        "open_hub_model",
+        "Run",
+        "Load a model from the &hub…",
+        (),
+        "Type its owner/name in Setup; it is downloaded once.",
+    ),
     ActionEntry("release_model", "Run", "Re&lease the model", (), "Give its memory back."),
     ActionEntry("next_token", "View", "&Next token", ("Right",)),
     ActionEntry("previous_token", "View", "&Previous token", ("Left",)),
@@ -119,6 +120,13 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ),
     ActionEntry("export_figure", "Figure", "&Export figure…", ("Ctrl+E",)),
     ActionEntry("copy_picture", "Figure", "&Copy the picture of the panel in focus"),
+    ActionEntry(
+        "reset_method",
+        "Experiment",
+        "R&eset the redistribution's settings",
+        (),
+        "Back to the paper's values and the model's own τ.",
+    ),
     ActionEntry("help_here", "Help", "&What is this?", ("F1",), "Help on the panel in focus."),
     ActionEntry("show_keys", "Help", "&Keys"),
     ActionEntry("about", "Help", "&About VAR Studio"),

@@ -21,6 +21,8 @@ def commands(window: MainWindow) -> list[Command]:
         for entry in ACTIONS
         if entry.name in window.actions_by_name and entry.name != "show_palette"
     ]
+    for choices in window.choices:
+        found += choices.commands()
     for name, dock in window.area.docks.items():
         title = dock.panel.title
         reveal = partial(window.area.reveal, name)

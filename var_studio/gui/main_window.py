@@ -26,9 +26,10 @@ from var_studio.errors import VarStudioError
 from var_studio.gui import actions, memory, menus, tab_order
 from var_studio.gui.about import ABOUT, keys_as_html
 from var_studio.gui.appearance import Appearance
+from var_studio.gui.choices import add_choices
 from var_studio.gui.docks import DockArea, PanelDock
 from var_studio.gui.model_desk import ModelDesk
-from var_studio.gui.models.question import shipped_samples
+from var_studio.gui.models.question import Sample, shipped_samples
 from var_studio.gui.models.rows_ahead import RowsAhead
 from var_studio.gui.models.run_controller import RunController
 from var_studio.gui.models.run_follower import RunFollower
@@ -80,6 +81,8 @@ class MainWindow(QMainWindow):
         menus.add_panels(self)
         self.theme_actions = menus.add_themes(self)
         self.recent = menus.add_recent(self)
+        self.samples: tuple[Sample, ...] = ()
+        self.choices = add_choices(self)
         self.key_guard = KeyGuard(self)
         self.help_card = HelpCard(self)
         self._painted = False
@@ -170,7 +173,7 @@ class MainWindow(QMainWindow):
     @Slot()
     def start(self, model: str | None = "demo") -> None:
         """Load the model behind the window and put a question there that is ready to run."""
-        samples = shipped_samples()
+        samples = self.samples = shipped_samples()
         self.setup.set_samples(samples)
         if samples and self.workspace.question.image is None and not self.workspace.runs:
             self.intake.take_sample(samples[0])
@@ -191,6 +194,11 @@ class MainWindow(QMainWindow):
     def open_model_folder(self) -> None:
         """Choose a checkpoint folder."""
         self.desk.open_folder()
+
+    def open_hub_model(self) -> None:
+        """Go to the line in Setup that takes a hub id."""
+        self.area.reveal("setup")
+        self.setup.model_section.ask_hub()
 
     def release_model(self) -> None:
         """Give the model's memory back."""

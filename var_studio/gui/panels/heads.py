@@ -51,11 +51,11 @@ _BAR_LABELS = {
 }
 """Each head's map has a scale of its own, which ends at 1 here."""
 
-_ORDERS = (
+ORDERS = (
     ("grid", "Grid", "Layers from top to bottom, heads from left to right."),
     ("sorted", "Sorted", "All heads in a line, the largest value first (Fig. 4)."),
 )
-_AGGREGATES = (
+AGGREGATES = (
     ("mean", "Mean", "Maps show the mean over the selected heads."),
     ("max", "Max", "Maps show for each cell the largest of the selected heads. Not the ledger."),
 )
@@ -143,9 +143,9 @@ class HeadsPanel(Panel):
         return body
 
     def _build_controls(self) -> QtWidgets.QHBoxLayout:
-        self.order = Segmented("Order of the heads", _ORDERS)
+        self.order = Segmented("Order of the heads", ORDERS)
         self.order.chosen.connect(lambda key: self._set_view(head_order=key))
-        self.aggregate = Segmented("Maps of several heads", _AGGREGATES)
+        self.aggregate = Segmented("Maps of several heads", AGGREGATES)
         self.aggregate.chosen.connect(lambda key: self._set_view(aggregate=key))
         self.all_heads = QtWidgets.QToolButton()
         self.all_heads.setText("All heads")

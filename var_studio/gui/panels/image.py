@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
 
 MOMENTS = ("before", "after", "difference")
+SHOWN = (
+    ("before", "Before", "The row as the model computed it."),
+    ("after", "After", "The row after redistribution (Eq. 4). Space flips."),
+    ("difference", "Difference", "After minus before; the colours' middle is 0."),
+    ("all", "All", "Before, after and difference side by side."),
+)
 UNSEEN = "The model never saw this part of the picture: it was cropped away."
 _LOW = 360
 """Pixels of height below which the controls fold into a button."""
@@ -73,15 +79,7 @@ class ImagePanel(Panel):
         self._scenes: list[HeatScene] = []
         self._scenes_of: object = None
         self.zoom = Zoom(self)
-        self.shown = Segmented(
-            "Map",
-            (
-                ("before", "Before", "The row as the model computed it."),
-                ("after", "After", "The row after redistribution (Eq. 4). Space flips."),
-                ("difference", "Difference", "After minus before; the colours' middle is 0."),
-                ("all", "All", "Before, after and difference side by side."),
-            ),
-        )
+        self.shown = Segmented("Map", SHOWN)
         self.compare = QtWidgets.QComboBox()
         self.compare.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.compare.addItem("Local", "local")

@@ -152,6 +152,11 @@ class ModelSection(Section):
         self._state = state
         self._show_buttons()
 
+    def ask_hub(self) -> None:
+        """Show the line for a hub id, as the list's entry does."""
+        self.model.setCurrentIndex(self.model.findData(_FROM_HUB))
+        self._model_activated()
+
     # ------------------------------------------------------------------------------- the user
     def _model_activated(self) -> None:
         chosen = str(self.model.currentData())

@@ -71,7 +71,7 @@ class RegionsPanel(Panel):
         self.steer.setToolTip(
             "The region receives Ω, not all visual non-sinks (Sec. 5.2); it follows as you paint."
         )
-        self.steer.clicked.connect(self._steer)
+        self.steer.clicked.connect(self.steer_budget)
         self.header.add_control(self.steer)
         self.set_body(body)
 
@@ -94,12 +94,12 @@ class RegionsPanel(Panel):
         )
         self.from_mask = _button("Mask…", "Load a mask image as a region.")
         for button, slot in (
-            (self.new, self._new),
-            (self.remove, self._remove),
-            (self.invert, self._invert),
-            (self.pick, self._pick),
-            (self.spread, self._spread),
-            (self.from_mask, self._ask_mask),
+            (self.new, self.new_region),
+            (self.remove, self.remove_region),
+            (self.invert, self.invert_region),
+            (self.pick, self.pick_cells),
+            (self.spread, self.spread_to_views),
+            (self.from_mask, self.ask_mask),
         ):
             button.clicked.connect(slot)
             buttons.addWidget(button)
@@ -241,16 +241,18 @@ class RegionsPanel(Panel):
         assert self.workspace is not None
         self.workspace.regions.remove(name)
 
-    def _remove(self) -> None:
+    def remove_region(self) -> None:
+        """Remove the active region."""
         assert self.workspace is not None
         if self.workspace.regions.active is not None:
             self.workspace.regions.remove(self.workspace.regions.active.name)
 
-    def _new(self) -> None:
+    def new_region(self) -> None:
+        """A region of the picked cells."""
         assert self.workspace is not None
         self.workspace.regions.add(self.workspace.selection.cells)
 
-    def _invert(self) -> None:
+    def invert_region(self) -> None:
         """Patches inside ↔ patches outside; what is no patch is in neither."""
         assert self.workspace is not None and self.workspace.run is not None
         regions, layout = self.workspace.regions, self.workspace.run.layout
@@ -261,7 +263,7 @@ class RegionsPanel(Panel):
         }
         regions.set_tokens(regions.active.name, patches - set(regions.active.tokens))
 
-    def _spread(self) -> None:
+    def spread_to_views(self) -> None:
         """The same part of the picture, wherever the model sees it."""
         assert self.workspace is not None and self.workspace.run is not None
         regions, layout = self.workspace.regions, self.workspace.run.layout
@@ -269,7 +271,8 @@ class RegionsPanel(Panel):
             tokens = in_all_views(layout, regions.active.tokens)
             regions.set_tokens(regions.active.name, tokens)
 
-    def _pick(self) -> None:
+    def pick_cells(self) -> None:
+        """Pick the active region's cells."""
         assert self.workspace is not None
         active = self.workspace.regions.active
         if active is not None:
@@ -277,7 +280,8 @@ class RegionsPanel(Panel):
             if active.tokens:
                 self.workspace.view.reverse()
 
-    def _steer(self, here: bool) -> None:
+    def steer_budget(self, here: bool) -> None:
+        """Make the active region the target of the redistribution, or all visual non-sinks."""
         assert self.workspace is not None
         active = self.workspace.regions.active
         if not here:
@@ -286,7 +290,7 @@ class RegionsPanel(Panel):
             self.workspace.method.set(target="region", region=active.tokens)
 
     # -------------------------------------------------------------------------------- masks
-    def _ask_mask(self) -> None:
+    def ask_mask(self) -> None:
         """Choose a mask image; of several pictures, say first which one it is of."""
         assert self.workspace is not None and self.workspace.run is not None
         image = 0

@@ -8,12 +8,16 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from var_studio.gui.models.view import ViewModel
 from var_studio.gui.widgets.colour_maps import DIVERGING, SEQUENTIAL, colour_table
 
-_SCALES = (
+SCALES = (
     ("map", "These maps", "Before and after share one scale, made for the heads shown."),
     ("token", "All heads of this token", "Comparable between the heads of one token."),
-    ("shared", "Largest so far", "Comparable between tokens: the scale never shrinks in a run."),
+    (
+        "shared",
+        "All tokens looked at so far",
+        "Comparable between tokens: up to the largest value shown of this run, never less.",
+    ),
 )
-_QUANTITIES = (
+QUANTITIES = (
     ("attention", "Attention α", "How much of the row each visual token gets."),
     (
         "contribution",
@@ -23,6 +27,7 @@ _QUANTITIES = (
     ),
 )
 
+ROBUST = "Robust (sinks and the top 1 % may exceed it)"
 GAMMA_MOST = 5.0
 _GAMMA_STEPS = 20
 
@@ -76,14 +81,14 @@ class MapControls(QtWidgets.QWidget):
         # stale wrapper can be found again at the address of a later one.
         self._choices: dict[str, dict[str, QtGui.QAction]] = {}
         for field, heading, choices in (
-            ("quantity", "What the map shows", list(_QUANTITIES)),
+            ("quantity", "What the map shows", list(QUANTITIES)),
             ("colour_map", "Colours", [(k, v, "") for k, v in SEQUENTIAL.items()]),
             (
                 "difference_map",
                 "Colours of differences",
                 [(k, v, "") for k, v in DIVERGING.items()],
             ),
-            ("scale", "One scale for", list(_SCALES)),
+            ("scale", "One scale for", list(SCALES)),
         ):
             menu.addSection(heading)
             group = QtGui.QActionGroup(menu)
@@ -100,7 +105,7 @@ class MapControls(QtWidgets.QWidget):
                 self._choices[field][key] = action
             group.triggered.connect(self._chosen)
         menu.addSection("Upper end")
-        self.robust = QtGui.QAction("Robust (sinks and the top 1 % may exceed it)", menu)
+        self.robust = QtGui.QAction(ROBUST, menu)
         menu.addAction(self.robust)
         self.robust.setCheckable(True)
         self.robust.setToolTip("So that one sink does not black out the rest. Off: full range.")

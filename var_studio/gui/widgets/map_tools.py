@@ -7,7 +7,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from var_studio.gui.models.view import ViewModel
 from var_studio.gui.widgets.icons import icon
 
-_TOOLS = (
+TOOLS = (
     ("select", "Pick cells", "Click a cell: who looks there. Ctrl-click adds; dragging moves."),
     ("rectangle", "Rectangle", "Add what a rectangle encloses to the region; with Ctrl, take it."),
     ("brush", "Brush", "Paint cells into the region."),
@@ -29,7 +29,7 @@ class MapTools(QtWidgets.QWidget):
         column.setSpacing(2)
         group = QtWidgets.QButtonGroup(self)
         self.buttons: dict[str, QtWidgets.QToolButton] = {}
-        for tool, name, tip in _TOOLS:
+        for tool, name, tip in TOOLS:
             button = QtWidgets.QToolButton()
             button.setObjectName("toggle")
             button.setProperty("tool", tool)
