@@ -21,9 +21,11 @@ from var_studio.errors import VarStudioError
 if TYPE_CHECKING:
     from var_studio.analysis.compare import compare
     from var_studio.analysis.discovery import discover_from
+    from var_studio.analysis.scale import Limits
     from var_studio.engine.discovery import discover
     from var_studio.engine.generation import record
     from var_studio.engine.pairs import record_pair
+    from var_studio.figures.build import MapOptions
     from var_studio.figures.export import export_figure
     from var_studio.models.convert_internvl2 import convert
     from var_studio.models.forecast import forecast
@@ -48,6 +50,8 @@ __all__ = [
     "Generation",
     "HeadAblation",
     "Knockout",
+    "Limits",
+    "MapOptions",
     "Recording",
     "RecordingOptions",
     "Redistribution",
@@ -72,6 +76,8 @@ _HOME = {
     "Generation": "var_studio.recording.settings",
     "HeadAblation": "var_studio.recording.settings",
     "Knockout": "var_studio.recording.settings",
+    "Limits": "var_studio.analysis.scale",
+    "MapOptions": "var_studio.figures.build",
     "Recording": "var_studio.recording.recording",
     "RecordingOptions": "var_studio.recording.settings",
     "Redistribution": "var_studio.recording.settings",

@@ -14,6 +14,7 @@ from var_studio.analysis.token_values import logprob_changes
 from var_studio.analysis.words import Word, WordColumn, laid_out_words
 from var_studio.errors import VarStudioError
 from var_studio.figures.draw_words import WordPair, WordsPanel
+from var_studio.figures.origin import images_of
 from var_studio.figures.spec import Figure, Width
 from var_studio.figures.words import count, interventions_line
 from var_studio.recording.interventions import method_settings, run_name_for
@@ -156,6 +157,7 @@ def _metadata(
         "before": run_json(first),
         "after": run_json(second),
         "teacher_forced": None if forced is None else run_json(forced),
+        "images": images_of(first),
         "first_divergence": compared.first_divergence,
         "identical": compared.identical,
         "undecided": compared.undecided,

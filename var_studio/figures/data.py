@@ -1,4 +1,4 @@
-"""What a figure shows, beside it: arrays (NPZ), a table (CSV) and settings (JSON)."""
+"""What a figure shows, beside it: arrays (NPZ), a table (CSV), settings (JSON), a script."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from var_studio.figures.render import FigureError, write_whole
 from var_studio.figures.spec import Figure
 from var_studio.recording.settings import Redistribution
 
-DATA_SUFFIXES = (".npz", ".csv", ".json")
+DATA_SUFFIXES = (".npz", ".csv", ".json", ".py")
 """What `save_beside` writes."""
 
 
-def save_beside(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:
-    """Write FIGURE.npz, FIGURE.csv and FIGURE.json next to the figure `path`; return their paths.
+def save_beside(figure: Figure, path: str | os.PathLike[str], script: str) -> list[Path]:
+    """Write FIGURE.npz, .csv, .json and the script FIGURE.py next to the figure `path`; return
+    their paths.
 
     The same figure gives the same bytes. Raises FigureError where the disk refuses.
     """
@@ -31,6 +32,7 @@ def save_beside(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:
         write_whole(path.with_suffix(".npz"), npz_bytes(figure)),
         write_whole(path.with_suffix(".csv"), csv_text(figure).encode("utf-8")),
         write_whole(path.with_suffix(".json"), settings_text(figure).encode("utf-8")),
+        write_whole(path.with_suffix(".py"), script.encode("utf-8")),
     ]
 
 
@@ -54,15 +56,19 @@ def csv_text(figure: Figure) -> str:
 
 
 def settings_text(figure: Figure) -> str:
-    """The figure's metadata as JSON; `load_settings` reads its `redistribution` back."""
+    """The figure's metadata as JSON; `load_settings` and `drawing.read_drawing` read it back."""
     return json.dumps(dict(figure.metadata), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def load_settings(path: str | os.PathLike[str]) -> Redistribution:
-    """Read the settings of a figure's JSON (or of a bare Redistribution). Raises FigureError."""
+    """Read the settings of a figure's JSON (or of a bare Redistribution): those it was drawn with,
+    of a run shown as it was made those of the run. Raises FigureError."""
     path = Path(path)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+        drawing = document.get("drawing") if isinstance(document, dict) else None
+        if isinstance(drawing, dict) and drawing.get("settings") is not None:
+            document = {"redistribution": drawing["settings"]}
         if isinstance(document, dict) and "redistribution" in document:
             document = document["redistribution"]
         return Redistribution.model_validate(document)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from var_studio.analysis.reading import Reading
+from var_studio.recording.recording import Recording
 
 
 def origin(figure: str, reading: Reading) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def origin(figure: str, reading: Reading) -> dict[str, Any]:
         "run_id": run.id,
         **{key: None if value is None else str(value) for key, value in known.items()},
         "text": run.text,
+        "images": images_of(run),
         "token": {
             "position": reading.position,
             "text": token.text,
@@ -38,6 +40,11 @@ def origin(figure: str, reading: Reading) -> dict[str, Any]:
         "redistribution": reading.settings.model_dump(mode="json"),
         "interventions": [each.model_dump(mode="json") for each in reading.acts],
     }
+
+
+def images_of(run: Recording) -> list[dict[str, str]]:
+    """Names and hashes of the pictures of a run."""
+    return [{"name": entry.name, "sha256": entry.sha256} for entry in run.image_entries]
 
 
 def tau_of(reading: Reading) -> float:

@@ -30,8 +30,9 @@ from var_studio.gui.models.answers import scored
 from var_studio.gui.models.problems import as_known
 
 if TYPE_CHECKING:
-    from var_studio.figures.map_rows import MapRows
-    from var_studio.figures.spec import Figure, Width
+    from var_studio.analysis.reading import Reading
+    from var_studio.figures.export import Drawn
+    from var_studio.figures.spec import Width
     from var_studio.gui.main_window import MainWindow
     from var_studio.gui.models.workspace import Workspace
     from var_studio.gui.panels.image import ImagePanel
@@ -77,7 +78,9 @@ class ExportDialog(QDialog):
         self.dpi.setRange(72, 1200)
         self.dpi.setValue(300)
         self.dpi.setSuffix(" dpi")
-        self.with_data = QCheckBox("Its numbers (NPZ, CSV) and settings (JSON) beside it")
+        self.with_data = QCheckBox(
+            "Its numbers (NPZ, CSV), settings (JSON) and script (Python) beside it"
+        )
         self.with_data.setChecked(True)
         self.file = QLineEdit(str(Path(memory.last_folder("figure")) / figure))
         self.file.setMinimumWidth(360)
@@ -166,22 +169,21 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
     QGuiApplication.setOverrideCursor(QCursor(Qt.CursorShape.WaitCursor))
     try:
         # matplotlib is imported here, at the first export: about a second.
-        from var_studio.figures.build import build, build_map
-        from var_studio.figures.export import export
+        from var_studio.figures.export import draw, export
 
         name, width = dialog.figure.currentData(), dialog.width_of.currentData()
         if name == "map":
             image = cast("ImagePanel", window.area.panel("image"))
-            options, across = image.map_options(reading), _across(workspace)
-            drawing = build_map(reading, width=width, options=options, across=across)
+            options, other = image.map_options(reading), _compared(workspace, reading)
+            drawn = draw(name, reading, width=width, options=options, compare_with=other)
         elif name == "answers":
-            drawing = _answers(workspace, width)
+            drawn = _answers(workspace, width)
         else:
-            drawing = build(name, reading, width=width)
+            drawn = draw(name, reading, width=width)
         for number, path in enumerate(dialog.paths()):
             # The numbers are the same for each format: they are written once.
             with_data = dialog.with_data.isChecked() and number == 0
-            written += export(drawing, path, width, dialog.dpi.value(), with_data)
+            written += export(drawn, path, dialog.dpi.value(), with_data)
     except Exception as error:
         window.show_problem(as_known(error))
         return written
@@ -193,19 +195,18 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
     return written
 
 
-def _across(workspace: Workspace) -> MapRows | None:
-    """Both runs, where the maps on screen are global."""
-    if workspace.view.current.compare == "local" or workspace.reading is None:
+def _compared(workspace: Workspace, reading: Reading) -> Recording | None:
+    """The other run, where the maps on screen are global."""
+    if workspace.view.current.compare == "local":
         return None
-    from var_studio.figures.map_rows import across_runs
+    baseline, second = _two_runs(workspace)
+    return second if reading.run is baseline else baseline
 
-    return across_runs(workspace.reading, *_two_runs(workspace))
 
+def _answers(workspace: Workspace, width: Width) -> Drawn:
+    from var_studio.figures.export import draw_answers
 
-def _answers(workspace: Workspace, width: Width) -> Figure:
-    from var_studio.figures.answers import build_answers
-
-    return build_answers(*_two_runs(workspace), scored(workspace), width=width)
+    return draw_answers(*_two_runs(workspace), scored(workspace), width=width)
 
 
 def _two_runs(workspace: Workspace) -> tuple[Recording, Recording]:

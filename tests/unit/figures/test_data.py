@@ -30,7 +30,7 @@ def exported(run, folder, figure, **choice):
 def test_settings_load_back(run, tmp_path, figure):
     settings = Redistribution(tau=5.5, rho=0.4, p=0.3, convention="released-code", target="both")
     written = exported(run, tmp_path, figure, layer=2, head=1, settings=settings)
-    assert [path.suffix for path in written] == [".png", ".npz", ".csv", ".json"]
+    assert [path.suffix for path in written] == [".png", ".npz", ".csv", ".json", ".py"]
     assert load_settings(written[3]) == settings
     document = json.loads(written[3].read_text("utf-8"))
     assert document["layer"] == 2 and document["heads"] == [[2, 1]]
