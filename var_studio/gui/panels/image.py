@@ -5,14 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from var_studio.analysis.scale import Limits
 from var_studio.errors import VarStudioError
-from var_studio.figures.words import STRIP, count
+from var_studio.figures.words import STRIP
 from var_studio.gui.panels.base import Panel
-from var_studio.gui.panels.cell_words import cell_text, cells_text, scene_text, sinks_elsewhere
+from var_studio.gui.panels.cell_words import cell_text, cells_text, sinks_elsewhere
 from var_studio.gui.panels.image_figure import options_of
-from var_studio.gui.panels.image_maps import LOCAL, Maps, MapSource, difference_limits, subject
+from var_studio.gui.panels.image_maps import (
+    BAR_NAMES,
+    BEFORE_NOTE,
+    Maps,
+    MapSource,
+    difference_limits,
+    missing_text,
+    note_text,
+    short_subject,
+    subject,
+)
+from var_studio.gui.panels.part_choice import PartChoice
 from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.heat_scene import HeatScene, scenes_of, to_qimage
 from var_studio.gui.widgets.heat_view import HeatView, Overlay
@@ -42,9 +55,7 @@ SHOWN = (
 UNSEEN = "The model never saw this part of the picture: it was cropped away."
 _LOW = 360
 """Pixels of height below which the controls fold into a button."""
-_PART, _ANY_WIDTH = 130, 16_777_215
-"""Pixels of the switcher between views beside the subject, and Qt's word for no limit."""
-BEFORE_NOTE = "As the model computed it, before any redistribution"
+HINT = "Rest the pointer on a cell for its numbers; click to pick it."
 
 
 class ImagePanel(Panel):
@@ -72,11 +83,10 @@ class ImagePanel(Panel):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._hovered = -1
-        self._said = ("", "")
+        self._said = ("", "", "")
         self._source = MapSource()
         self._maps: Maps | None = None
         self._reading: Reading | None = None
-        self._scenes: list[HeatScene] = []
         self._scenes_of: object = None
         self.zoom = Zoom(self)
         self.shown = Segmented("Map", SHOWN)
@@ -104,9 +114,7 @@ class ImagePanel(Panel):
         self.note = HoverLine("")
         self.note.setAccessibleName("What is compared")
         self.note.set_quiet(True)
-        self.part = QtWidgets.QComboBox()
-        self.part.setToolTip("Which grid of visual tokens: image, tiles or thumbnail.")
-        self.part.setAccessibleName("Grid of visual tokens")
+        self.part = PartChoice()
         self.part.activated.connect(self._choose_part)
         top = QtWidgets.QHBoxLayout()
         top.setSpacing(6)
@@ -130,7 +138,7 @@ class ImagePanel(Panel):
         column.addLayout(middle, 1)
         column.addWidget(self.controls)
         self._column = column
-        self.hover = HoverLine("Rest the pointer on a cell for its numbers; click to pick it.", 2)
+        self.hover = HoverLine(HINT, 2)
         column.addWidget(self.hover)
         return body
 
@@ -192,21 +200,15 @@ class ImagePanel(Panel):
         self._view_changed()
 
     def _step_part(self, step: int) -> None:
-        index = self.part.currentIndex() + step
-        if 0 <= index < self.part.count():
-            self.part.setCurrentIndex(index)
+        if self.part.step(step):
             self._choose_part()
 
     def _selection_changed(self) -> None:
         """Cells that were picked elsewhere are shown where they lie."""
         assert self.workspace is not None
         cells = self.workspace.selection.cells
-        if cells and self._scenes and not any(self._scene.cell(k) is not None for k in cells):
-            for index, scene in enumerate(self._scenes):
-                if any(scene.cell(k) is not None for k in cells):
-                    self.part.setCurrentIndex(index)
-                    self._choose_part()
-                    break
+        if self.part.show_one_of(cells):
+            self._choose_part()
         for view in self.views.values():
             view.set_cells(cells)
         self._say_hovered()
@@ -233,6 +235,7 @@ class ImagePanel(Panel):
         self._lay_out(shown)
         self._said = (
             subject(reading, selection.position, selection.row_of, boxed),
+            short_subject(reading, selection.position, boxed),
             self._note_text(shown),
         )
         self._say_what()
@@ -247,11 +250,8 @@ class ImagePanel(Panel):
         if self._scenes_of == key:
             return
         self._scenes_of = key
-        self._scenes = scenes_of(run.layout, self._pictures(run) if run.layout.known else [])
-        self.part.clear()
-        self.part.addItems([scene.title for scene in self._scenes])
-        self._name_parts()
-        self.part.setVisible(len(self._scenes) > 1)
+        pictures = self._pictures(run) if run.layout.known else []
+        self.part.set_scenes(scenes_of(run.layout, pictures))
         self.zoom.reset()
         self._hovered = -1
         self._show_scene()
@@ -268,16 +268,9 @@ class ImagePanel(Panel):
                 self.workspace.problem.emit(error)
         return pictures
 
-    def _name_parts(self) -> None:
-        """How many tokens each view has is said where there is room."""
-        for index, scene in enumerate(self._scenes):
-            text = scene.title if self.fold.folded else scene_text(scene)
-            self.part.setItemText(index, text)
-            self.part.setItemData(index, scene_text(scene), QtCore.Qt.ItemDataRole.ToolTipRole)
-
     @property
     def _scene(self) -> HeatScene:
-        return self._scenes[max(self.part.currentIndex(), 0)]
+        return self.part.scene
 
     def _show_scene(self) -> None:
         for view in self.views.values():
@@ -328,14 +321,8 @@ class ImagePanel(Panel):
         return f"Run with {run_name_for(paired.interventions)}" if paired else "Second run"
 
     def _note_text(self, shown: tuple[str, ...]) -> str:
-        assert self._maps is not None and self.workspace is not None
-        note = self._maps.note
-        if shown == ("before",) and self.workspace.view.current.compare == "local":
-            note = BEFORE_NOTE
-        assert self._reading is not None
-        settings = self._reading.settings
-        if note == LOCAL and settings.target == "region":
-            note += f" · to a region of {count(len(settings.region), 'token')}"
+        assert self._maps is not None and self._reading is not None
+        note = note_text(self._maps, shown, self._reading)
         if self._scene.strip:
             return f"{STRIP.capitalize()}. {note}"
         elsewhere = sinks_elsewhere(self._reading, self._scene)
@@ -346,46 +333,50 @@ class ImagePanel(Panel):
         assert self._reading is not None
         maps, view = self._maps, self.workspace.view.current
         limits = self._source.limits(maps, self._reading, view)
-        apart = difference_limits(maps, view, limits.high)
-        attention = view.quantity == "attention"
-        label = "attention α (share of the row)" if attention else "contribution α·‖v W_O‖"
+        apart = difference_limits(maps, view)
         gamma = min(max(view.gamma, 0.1), 10.0)
-        self.bar.set_scale(limits.low, limits.high, view.colour_map, label, limits.clipped, gamma)
-        self.difference_bar.set_scale(
-            apart.low,
-            apart.high,
-            view.difference_map,
-            "change of α (share of the row)" if attention else "change of α·‖v W_O‖",
-            apart.clipped,
-            gamma,
-        )
+        names = BAR_NAMES[view.quantity]
+        for bar, scale, colours, name in (
+            (self.bar, limits, view.colour_map, names[0]),
+            (self.difference_bar, apart, view.difference_map, names[1]),
+        ):
+            if scale is None:
+                bar.set_empty(f"{name}: nothing to show")
+            else:
+                bar.set_scale(scale.low, scale.high, colours, name, scale.clipped, gamma)
         bare = np.full(len(maps.first), np.nan, dtype=np.float32)
         for moment in shown:
             heat = self.views[moment]
             values = getattr(maps, moment)
+            sinks: npt.NDArray[np.bool_] | None
             sinks = maps.sinks_before if moment == "before" else maps.sinks_after
             if values is None:
-                values = bare
+                values, sinks = bare, None
             elif view.hide_sinks:
                 values = np.where(sinks, np.float32(np.nan), values)
             scale, colours = limits, view.colour_map
             if moment == "difference":
-                scale, colours = apart, view.difference_map
+                scale, colours = apart or Limits(-1.0, 1.0), view.difference_map
             heat.set_grey_picture(moment == "difference")
             heat.set_opacity(view.opacity)
             heat.set_smooth(view.smooth)
             heat.set_map(values, scale.low, scale.high, colours, gamma)
             heat.set_sinks(sinks if view.sinks_boxed else None)
+            heat.set_sentence(missing_text(maps, moment))
 
     def _say_what(self) -> None:
         """The subject and what is compared; in a low panel in one line, which of the two
-        comparisons it is first."""
-        what, note = self._said
-        self.note.setVisible(not self.fold.folded)
-        if self.fold.folded and note != BEFORE_NOTE:
+        comparisons it is first, and all of it below while no cell is pointed at."""
+        what, short, note = self._said
+        low = self.fold.folded
+        self.note.setVisible(not low)
+        self.hover.set_standing("")
+        if low:
             first, _, rest = note.partition(" – ")
-            what = " · ".join(part for part in (first, what, rest) if part)
-        self.subject.set_text(what)
+            if note != BEFORE_NOTE:
+                what, short = f"{first} · {what} · {rest}", f"{first} · {short}"
+            self.hover.set_standing(f"{self._said[0]} · {rest or note}")
+        self.subject.set_text(what, short)
         self.note.set_text(note)
 
     def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
@@ -395,8 +386,7 @@ class ImagePanel(Panel):
                 self._column.insertWidget(self._column.indexOf(self.hover), self.controls)
                 self.controls.show()
             (self._top if self.fold.folded else self._second).insertWidget(1, self.part)
-            self._name_parts()
-            self.part.setMaximumWidth(_PART if self.fold.folded else _ANY_WIDTH)
+            self.part.set_narrow(self.fold.folded)
             self._say_what()
         super().resizeEvent(event)
 

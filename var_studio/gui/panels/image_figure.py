@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SCALE_NAMES = {
     "map": "",
     "token": "that of all heads of this token",
-    "shared": "the largest shown so far in this run",
+    "shared": "one for all tokens looked at so far",
 }
 
 
@@ -38,7 +38,7 @@ def options_of(
         difference_map=view.difference_map,
         gamma=min(max(view.gamma, 0.1), 10.0),
         limits=limits,
-        difference_limits=difference_limits(maps, view, limits.high),
+        difference_limits=difference_limits(maps, view),
         scale_name=SCALE_NAMES[view.scale],
         sinks_boxed=view.sinks_boxed,
         bare_sinks=view.hide_sinks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmetric_limits
+from var_studio.figures.words import count
 from var_studio.gui.models.view import Compare, Quantity, ViewSettings
 from var_studio.recording.interventions import run_name_for
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from var_studio.analysis.focus import Aggregate
     from var_studio.analysis.reading import Reading
     from var_studio.recording.recording import Recording
+    from var_studio.recording.settings import Redistribution
 
 Floats = npt.NDArray[np.float32]
 
@@ -27,10 +29,20 @@ _SAMPLE = 1 << 16
 
 LOCAL = "LOCAL – same hidden states, this row redistributed (Sec. 5.2)"
 NOTHING_MOVES = "LOCAL – nothing moves: no head shown is redistributed (Sec. 5.1)"
+BEFORE_NOTE = "As the model computed it, before any redistribution"
 GLOBAL = "GLOBAL – the model run again with {what}"
+GLOBAL_BEFORE = "GLOBAL – the baseline run; “After” is the model run again with {what}"
+AGAINST = " against the baseline run"
+PAST = ", here after other words: past the first divergence"
 NO_PAIR = "No second run to compare with: press “Run pair” in Setup."
 NOT_YET = "The other run has not come to this word."
 NO_MATCH = "The two answers differ at this word, so it has no counterpart in the other run."
+UNCHANGED = "No visual token gets more or less."
+BAR_NAMES = {
+    "attention": ("attention α (share of the row)", "change of α (share of the row)"),
+    "contribution": ("contribution α·‖v W_O‖", "change of α·‖v W_O‖"),
+}
+"""What the colours of a map, and of a difference, stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,9 @@ class Maps:
     """Values of the visual tokens (V,) before and after, and the sinks boxed with each.
 
     One of the two is None where there is nothing to compare with: `before` for a word that only
-    the run with VAR has, else `after`. `note` then says why, else what the comparison is.
+    the run with VAR has, else `after`. `note` then says why, else what the comparison is. `what`:
+    what the second run was made with; empty where there is no second run. `past_divergence`: its
+    word comes after other words.
     """
 
     before: Floats | None
@@ -46,6 +60,8 @@ class Maps:
     sinks_before: npt.NDArray[np.bool_]
     sinks_after: npt.NDArray[np.bool_]
     note: str
+    what: str = ""
+    past_divergence: bool = False
 
     @property
     def difference(self) -> Floats | None:
@@ -93,11 +109,10 @@ class MapSource:
             self._across = AcrossRuns()
         found = self._across.rows(reading, baseline, paired)
         before, after = found.before, found.after
-        note = GLOBAL.format(what=run_name_for(paired.interventions))
+        what = run_name_for(paired.interventions) + _to_region(paired.redistribution)
+        note = GLOBAL.format(what=what)
         if found.missing:
             note = NO_MATCH if found.missing == "no match" else NOT_YET
-        elif found.past_divergence:
-            note += ", here after other words: past the first divergence"
         shown = before or after
         assert shown is not None
         return Maps(
@@ -106,6 +121,8 @@ class MapSource:
             (before or shown).visual_sinks,
             (after or shown).visual_sinks,
             note,
+            what,
+            found.past_divergence,
         )
 
     # ------------------------------------------------------------------------------- scales
@@ -152,13 +169,42 @@ def _moves(reading: Reading) -> bool:
     return bool(changed.any()) if not heads else any(bool(changed[head]) for head in heads)
 
 
-def difference_limits(maps: Maps, view: ViewSettings, otherwise: float) -> Limits:
-    """Symmetric about 0. Robust: sinks and the top 1 % of the others do not stretch it.
+def note_text(maps: Maps, shown: Sequence[str], reading: Reading) -> str:
+    """Which run or redistribution the maps shown are of ("before", "after", "difference")."""
+    alone = tuple(shown) == ("before",)
+    if not maps.what:
+        if maps.note == NO_PAIR:
+            return NO_PAIR
+        if alone:
+            return BEFORE_NOTE
+        to = _to_region(reading.settings) if maps.note == LOCAL else ""
+        return f"{maps.note} ·{to}" if to else maps.note
+    if alone and maps.before is not None:
+        return GLOBAL_BEFORE.format(what=maps.what)
+    both = maps.difference is not None and tuple(shown) != ("after",)
+    past = PAST if maps.past_divergence else ""
+    return f"{maps.note}{AGAINST if both else ''}{past}"
 
-    `otherwise` is the upper end where there is no difference at all.
-    """
+
+def missing_text(maps: Maps, moment: str) -> str:
+    """Why a map is empty; "" where it is not."""
+    if getattr(maps, moment) is None:
+        return maps.note
+    changed = moment != "difference" or maps.difference is None or maps.difference.any()
+    return "" if changed else UNCHANGED
+
+
+def _to_region(settings: Redistribution | None) -> str:
+    if settings is None or settings.target != "region":
+        return ""
+    return f" to a region of {count(len(settings.region), 'token')}"
+
+
+def difference_limits(maps: Maps, view: ViewSettings) -> Limits | None:
+    """Symmetric about 0; None where nothing differs. Robust: sinks and the top 1 % of the others
+    do not stretch it."""
     if maps.difference is None or not maps.difference.any():
-        return Limits(-otherwise, otherwise)
+        return None
     sinks = maps.sinks_before | maps.sinks_after
     others = maps.difference[~sinks]
     if not view.robust or others.size == 0 or not np.abs(others).max() > 0:
@@ -185,19 +231,37 @@ def subject(
 ) -> str:
     """Which token, layer and heads are shown: ‘dog’ (position 131) · layer 3 · head 2 · as query.
 
+    In the order in which they matter: where there is no room the end is cut.
+
     `position` is the token selected, which may be the one that this row produced. With
     `sinks_boxed`, the layer of the sinks is named where the heads do not say it. `heads`: what to
     say of the heads in place of those selected.
     """
     position = reading.position if position is None else position
-    token = reading.run.tokens[position]
-    text = token.text.strip() or token.text.replace("\n", "⏎").replace(" ", "␣") or "∅"
     row = "as query" if row_of == "query" else "step that produced it"
-    layers = {layer for layer, _ in reading.focus.heads}
-    boxes = ""
-    if sinks_boxed and layers != {reading.focus.layer}:
-        boxes = f" · sinks of layer {reading.focus.layer}"
-    return f"‘{text}’ (position {position}) · {heads or heads_text(reading)} · {row}{boxes}"
+    boxes = f"{_boxes_text(reading)} · " if sinks_boxed and _boxes_text(reading) else ""
+    word = _word_text(reading, position)
+    return f"{word} (position {position}) · {heads or heads_text(reading)} · {boxes}{row}"
+
+
+def short_subject(reading: Reading, position: int | None, sinks_boxed: bool = False) -> str:
+    """As `subject`, for little room: the word, whose sinks are boxed, the heads."""
+    word = _word_text(reading, reading.position if position is None else position)
+    boxes = _boxes_text(reading) if sinks_boxed else ""
+    return " · ".join(part for part in (word, boxes, heads_text(reading)) if part)
+
+
+def _word_text(reading: Reading, position: int) -> str:
+    text = reading.run.tokens[position].text
+    text = text.strip() or text.replace("\n", "⏎").replace(" ", "␣") or "∅"
+    return f"‘{text}’"
+
+
+def _boxes_text(reading: Reading) -> str:
+    """Whose sinks are boxed; "" where the heads say it."""
+    layer = reading.focus.layer
+    told = {of for of, _ in reading.focus.heads} == {layer}
+    return "" if told else f"sinks of layer {layer}"
 
 
 def heads_text(reading: Reading, aggregate: Aggregate | None = None) -> str:

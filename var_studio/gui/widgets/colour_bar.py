@@ -48,6 +48,13 @@ class ColourBar(QtWidgets.QWidget):
         self.setToolTip(words)
         self.update()
 
+    def set_empty(self, words: str) -> None:
+        """Show no scale, for there are no values; `words` say so."""
+        self._colours = ""
+        self.setAccessibleDescription(words)
+        self.setToolTip(words)
+        self.update()
+
     def sizeHint(self) -> QtCore.QSize:
         """The bar with a line of numbers under it."""
         return QtCore.QSize(160, BAR + self.fontMetrics().height() + 5)
@@ -58,6 +65,8 @@ class ColourBar(QtWidgets.QWidget):
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the name left, the bar right of it, numbers below the bar."""
+        if not self._colours:
+            return
         painter = QtGui.QPainter(self)
         painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
         painter.setFont(inks.small_font(self.font()))

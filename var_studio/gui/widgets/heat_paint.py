@@ -166,6 +166,24 @@ def draw_brush(painter: QtGui.QPainter, box: QtCore.QRectF) -> None:
     painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing, False)
 
 
+def draw_sentence(
+    painter: QtGui.QPainter, rect: QtCore.QRect, sentence: str, palette: QtGui.QPalette
+) -> None:
+    """A sentence in the middle of a view, on a ground of its own."""
+    present = theme.colours(palette)
+    flags = QtCore.Qt.AlignmentFlag.AlignCenter | QtCore.Qt.TextFlag.TextWordWrap
+    room = QtCore.QRectF(rect).adjusted(14, 10, -14, -10)
+    room.setWidth(min(room.width(), 320.0))
+    room.moveCenter(QtCore.QRectF(rect).center())
+    text = painter.boundingRect(room, int(flags), sentence)
+    painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+    painter.setPen(QtGui.QColor(present.border))
+    painter.setBrush(QtGui.QColor(present.surface))
+    painter.drawRoundedRect(text.adjusted(-10, -6, 10, 6), 5, 5)
+    painter.setPen(QtGui.QColor(present.text))
+    painter.drawText(room, int(flags), sentence)
+
+
 def frame_focus(painter: QtGui.QPainter, rect: QtCore.QRect, palette: QtGui.QPalette) -> None:
     """The line around a view that has the keyboard."""
     frame = QtCore.QRectF(rect).adjusted(0.5, 0.5, -0.5, -0.5)

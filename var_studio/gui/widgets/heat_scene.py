@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, KeysView
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,7 @@ class HeatScene:
         return self._cells.get(token)
 
     @property
-    def tokens(self) -> Collection[int]:
+    def tokens(self) -> KeysView[int]:
         """The visual tokens k that have a cell here."""
         return self._cells.keys()
 

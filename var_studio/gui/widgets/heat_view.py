@@ -55,6 +55,7 @@ class HeatView(HeatKeys):
         self._opacity = 0.75
         self._smooth = False
         self._grey = False
+        self._sentence = ""
         self._maps: list[QtGui.QImage] | None = None
         self._ground: QtGui.QPixmap | None = None
         self._pressed: QtCore.QPointF | None = None
@@ -112,6 +113,13 @@ class HeatView(HeatKeys):
         """Show where the pointer is in a linked view: visual token k, -1 for none."""
         if token != self._hovered:
             self._hovered = token
+            self.update()
+
+    def set_sentence(self, sentence: str) -> None:
+        """Say in the middle why there is no map; "" where there is one."""
+        if sentence != self._sentence:
+            self._sentence = sentence
+            self.setAccessibleDescription(sentence)
             self.update()
 
     def set_opacity(self, opacity: float) -> None:
@@ -199,6 +207,8 @@ class HeatView(HeatKeys):
             if self._sinks is not None:
                 heat_paint.box_sinks(painter, self._scene, transform, self._sinks)
             self._draw_marks(painter, transform)
+        if self._sentence:
+            heat_paint.draw_sentence(painter, self.rect(), self._sentence, self.palette())
         if self.hasFocus():
             heat_paint.frame_focus(painter, self.rect(), self.palette())
 
