@@ -35,6 +35,9 @@ def test_a_pair_is_three_runs_by_one_button(demo: MainWindow, qtbot: QtBot) -> N
     press(qtbot, demo.setup.run_pair_button)
     assert [r.name for r in demo.controller.waiting] == ["VAR", "VAR, teacher-forced"]
     assert demo.setup.queue.isVisible() and len(demo.setup.queue.texts()) == 3
+    # The question is said once; the lines below it have their room for what they are.
+    asked = [demo.workspace.question.prompt in text for text in demo.setup.queue.texts()]
+    assert asked == [True, False, False]
     wait_idle(qtbot, demo)
     assert not demo.setup.queue.isVisible()
     baseline, free, forced = workspace.runs

@@ -112,7 +112,7 @@ def add_choices(window: MainWindow) -> list[ChoiceMenu]:
         ("View", "show_palette", "&Words", "Words", _words),
         ("Experiment", "reset_method", "The &paper's experiments", "Experiment", _experiments),
         ("Experiment", "reset_method", "&In a run", "In a run", _interventions),
-        ("Experiment", "reset_method", "&ρ (rho) for", "ρ for", _rho),
+        ("Experiment", "reset_method", "ρ (&rho) for", "ρ for", _rho),
     ):
         submenu = QMenu(title, window)
         place = None if before is None else window.actions_by_name[before]

@@ -46,11 +46,15 @@ class QueueList(QScrollArea):
         self.rows, self._widgets = [], []
         listed = [*([] if current is None else [current]), *waiting]
         several = len({tuple(i.sha256 for i in each.images) for each in listed}) > 1
+        above = ""
         for request in listed:
+            # Said once for runs of the same question: each line has room for one of them.
+            asked, above = "" if request.prompt == above else request.prompt, request.prompt
             if request is current:
-                self._add(request, several, "▶ ", "Stop this run; what it recorded is kept")
+                tip = "Stop this run; what it recorded is kept"
+                self._add(request, asked, several, "▶ ", tip)
             else:
-                self._add(request, several, "", "Take this run off the queue")
+                self._add(request, asked, several, "", "Take this run off the queue")
         # One run alone has its Stop button.
         self.setVisible(bool(waiting))
         shown = min(len(self.rows), _ROWS_SHOWN)
@@ -60,13 +64,13 @@ class QueueList(QScrollArea):
         """What the rows say."""
         return [line.text() for _, line, _ in self.rows]
 
-    def _add(self, request: RunRequest, with_image: bool, mark: str, tip: str) -> None:
+    def _add(self, request: RunRequest, asked: str, with_image: bool, mark: str, tip: str) -> None:
         row = QWidget()
         row.setFixedHeight(_ROW)
         line = HoverLine("")
         line.set_quiet(not mark)
         images = ", ".join(image.name for image in request.images) if with_image else ""
-        line.set_text(mark + " · ".join(filter(None, [request.name, images, request.prompt])))
+        line.set_text(mark + " · ".join(filter(None, [request.name, images, asked])))
         line.setAccessibleName("Run")
         button = QToolButton()
         button.setAutoRaise(True)
