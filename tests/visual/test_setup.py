@@ -33,7 +33,7 @@ def test_setup_looks_as_before(
 ) -> None:
     QtWidgets.QApplication.setPalette(theme.palette(scheme))  # type: ignore[arg-type]
     panel = SetupPanel()
-    workspace = stage(qtbot, panel, size=(320, 2014 if unfolded else 1000))
+    workspace = stage(qtbot, panel, size=(320, 2074 if unfolded else 1000))
     workspace.method.set_model(5.0, 192, 6, (37, 141))
     panel.model_section.show_model("demo", MODEL)
     workspace.question.show(
