@@ -144,3 +144,148 @@ def test_buttons_and_menu_of_the_window(
     assert settings_text(window.workspace) == saved
     window.export_panel(window.area.panel("regions"))
     assert any("no region" in said for said in notices(window))
+
+
+def exported(window: MainWindow, qtbot: QtBot, figure: str, folder: Path) -> Path:  # noqa: F811
+    """Export what is on screen; the settings file."""
+    from var_studio.gui.export import ask_export
+
+    dialog = ask_export(window, window.workspace, figure)
+    assert dialog is not None
+    dialog.file.setText(str(folder / figure))
+    dialog.formats["png"].setChecked(False)
+    press(qtbot, dialog.export_button)
+    settle(qtbot)
+    return folder / f"{figure}.json"
+
+
+def on_screen(workspace: Workspace) -> dict[str, object]:
+    """What a figure is made of."""
+    view, selection = workspace.view.current, workspace.selection
+    assert workspace.reading is not None and workspace.run is not None
+    pair = (workspace.baseline, workspace.paired)
+    return {
+        "method": workspace.method.current,
+        "view": {name: getattr(view, name) for name in SHOWN},
+        "word": (workspace.run.id, workspace.reading.position, selection.layer, selection.heads),
+        "pair": [None if run is None else run.id for run in pair],
+    }
+
+
+SHOWN = (
+    "quantity", "sinks_boxed", "hide_sinks", "opacity", "colour_map", "difference_map", "smooth",
+    "scale", "robust", "gamma", "aggregate", "compare",
+)  # fmt: skip
+
+
+def test_a_figure_s_settings_bring_back_what_it_showed(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workspace = window.workspace
+    baseline, second, forced = answered(tmp_path, monkeypatch)
+    for run in (baseline, second, forced):
+        workspace.add_run(run, look=run.teacher is None)
+    at = int(second.generated_positions[2])
+
+    def distort() -> None:
+        workspace.look_at(baseline, int(baseline.generated_positions[0]))
+        workspace.selection.set_row_of("query")
+        workspace.selection.select_heads((), 1)
+        workspace.view.set(
+            quantity="attention", sinks_boxed=True, hide_sinks=False, opacity=0.65,
+            colour_map="inferno", difference_map="RdBu_r", smooth=False, scale="map", robust=True,
+            gamma=1.0, aggregate="mean", compare="local",
+        )  # fmt: skip
+        workspace.method.set_all_default()
+        settle(qtbot)
+
+    def show_all_else(compare: str) -> None:
+        workspace.look_at(second, at)
+        workspace.selection.select_heads([(1, 2), (4, 0)], 4)
+        workspace.view.set(
+            quantity="contribution", sinks_boxed=False, hide_sinks=True, opacity=0.35,
+            colour_map="magma", smooth=True, scale="token", robust=False, gamma=0.4,
+            aggregate="max", compare=compare,
+        )  # fmt: skip
+        workspace.method.set(tau=3.5, rho=0.31, p=0.77, last_layer=3, source="visual")
+        settle(qtbot)
+
+    panels = (dock.panel for dock in window.area.docks.values())
+    figures = [(panel.figure_name, "local") for panel in panels if panel.figure_name]
+    figures += [("map", "run")]
+    for figure, compare in figures:
+        if figure == "answers":
+            continue
+        distort()
+        plain = on_screen(workspace)
+        show_all_else(compare)
+        shown = on_screen(workspace)
+        path = exported(window, qtbot, figure, tmp_path)
+        assert notices(window)[-1].startswith("Exported"), figure
+        distort()
+        load_settings(workspace, path)
+        settle(qtbot)
+        found = on_screen(workspace)
+        assert found["word"] == shown["word"] and found["method"] == shown["method"], figure
+        if figure == "map":  # other figures do not say how maps are shown
+            assert found == shown
+        workspace.undo_stack.undo()
+        settle(qtbot)
+        assert on_screen(workspace)["method"] == plain["method"]
+
+
+def test_a_region_comes_back_as_the_target_it_was(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workspace = window.workspace
+    workspace.add_run(cropped_run(tmp_path / "run", monkeypatch))
+    cup = workspace.regions.add((3, 4, 12), "cup")
+    workspace.method.set_target("region")
+    settle(qtbot)
+    path = exported(window, qtbot, "ledger", tmp_path)
+    workspace.regions.add((20, 21), "plate")
+    settle(qtbot)
+    assert workspace.method.current.region == (20, 21), "the target follows what is painted"
+    load_settings(workspace, path)
+    assert workspace.method.current.region == (3, 4, 12)
+    assert workspace.regions.active is not None and workspace.regions.active.name == cup
+    workspace.regions.remove(cup)
+    assert workspace.method.current.region == (20, 21)
+    load_settings(workspace, path)
+    settle(qtbot)
+    assert workspace.reading is not None
+    assert workspace.reading.settings.region == (3, 4, 12), "a region that was removed is made anew"
+
+
+def test_settings_of_a_run_that_is_not_open_here(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    run: Recording,
+) -> None:
+    workspace = window.workspace
+    workspace.add_run(run)
+    workspace.method.set(rho=0.35)
+    workspace.view.set(gamma=0.5)
+    settle(qtbot)
+    path = exported(window, qtbot, "map", tmp_path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["drawing"]["run_id"] = "another"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    workspace.method.set_all_default()
+    workspace.view.set(gamma=1.0)
+    before = on_screen(workspace)["word"]
+    load_settings(workspace, path)
+    settle(qtbot)
+    assert workspace.method.stored.rho == 0.35 and workspace.view.current.gamma == 0.5
+    assert on_screen(workspace)["word"] == before
+    document["drawing"]["options"] = {"gamma": "much"}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(Exception, match="makes no sense"):
+        load_settings(workspace, path)

@@ -13,9 +13,10 @@ from PySide6.QtWidgets import QFileDialog
 
 from var_studio.errors import VarStudioError
 from var_studio.gui import memory
-from var_studio.recording.settings import Generation
+from var_studio.recording.settings import Generation, Redistribution
 
 if TYPE_CHECKING:
+    from var_studio.figures.drawing import Drawing
     from var_studio.gui.main_window import MainWindow
     from var_studio.gui.models.workspace import Workspace
     from var_studio.gui.panels.base import Panel
@@ -79,12 +80,17 @@ def ask_load_settings(window: MainWindow, workspace: Workspace) -> None:
 
 
 def load_settings(workspace: Workspace, path: Path) -> None:
-    """Take the settings of a file that Setup or a figure wrote; all of a kind, in one step of
-    Undo. A figure's file has those of the redistribution alone. Raises FigureError."""
+    """Take the settings of a file that Setup or a figure wrote, in one step of Undo.
+
+    A figure's file also brings back how its map was shown and, where its run is open here, the
+    word, layer, heads and runs that it was drawn of. Raises FigureError.
+    """
     from var_studio.figures.data import load_settings as redistribution_of
+    from var_studio.figures.drawing import read_drawing
 
     method = redistribution_of(path)
     document = json.loads(path.read_text(encoding="utf-8"))
+    drawing = read_drawing(document)
     generation = document.get("generation")
     try:
         sampling = None if generation is None else Generation.model_validate(generation)
@@ -94,10 +100,69 @@ def load_settings(workspace: Workspace, path: Path) -> None:
         ) from error
     stack = workspace.undo_stack
     stack.beginMacro("load of settings")
+    if drawing is not None:
+        look_again(workspace, drawing)
     workspace.method.set(**dict(method))
     if sampling is not None:
         workspace.generation.set(**dict(sampling))
+    if drawing is not None and workspace.run is not None and workspace.run.id == drawing.run:
+        _take_region(workspace, method)
     stack.endMacro()
     acting = document.get("interventions")
     if isinstance(acting, dict):
         workspace.interventions.restore(acting)
+
+
+def look_again(workspace: Workspace, drawing: Drawing) -> None:
+    """Show what a figure was drawn of, as far as it is open here."""
+    from var_studio.gui.panels.image_figure import SCALE_NAMES
+
+    runs = {run.id: run for run in workspace.runs}
+    run = runs.get(drawing.run)
+    other = None if drawing.compare_with is None else runs.get(drawing.compare_with)
+    changes: dict[str, Any] = {"aggregate": drawing.aggregate}
+    if drawing.options is not None:
+        shown = drawing.options
+        scales = {name: scale for scale, name in SCALE_NAMES.items()}
+        changes |= {
+            "quantity": shown.quantity,
+            "opacity": shown.opacity,
+            "smooth": shown.smooth,
+            "robust": shown.robust,
+            "gamma": shown.gamma,
+            "sinks_boxed": shown.sinks_boxed,
+            "hide_sinks": shown.bare_sinks,
+            "scale": scales.get(shown.scale_name, "map"),
+            "colour_map": shown.colour_map,
+            "difference_map": shown.difference_map,
+        }
+    if drawing.figure == "map":
+        changes["compare"] = "run" if drawing.compare_with is not None else "local"
+    workspace.view.restore(changes)
+    if run is None:
+        return
+    with workspace.history.together():
+        # The one with interventions first: the pair on screen is its own then.
+        for each in sorted((r for r in (run, other) if r), key=lambda r: not r.interventions):
+            workspace.look_at(each)
+        workspace.look_at(run)
+        if drawing.token is not None and drawing.layer is not None:
+            selection = workspace.selection
+            selection.set_row_of("query")
+            selection.restore(
+                drawing.token, "query", drawing.layer, frozenset(drawing.heads), selection.cells
+            )
+
+
+def _take_region(workspace: Workspace, method: Redistribution) -> None:
+    """The region that the budget goes to becomes the one that is painted on; else that one would
+    take its place."""
+    if method.target != "region" or workspace.method.current.region == method.region:
+        return
+    regions = workspace.regions
+    alike = (r.name for r in regions.current if set(r.tokens) == set(method.region))
+    name = next(alike, None)
+    if name is not None:
+        regions.activate(name)
+    else:
+        regions.add(method.region)
