@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from var_studio.analysis.groups import Bools, Floats
+from var_studio.analysis.groups import Bools, Floats, sums_over
 from var_studio.analysis.reading import Reading
 
 KINDS = (
@@ -83,7 +83,8 @@ def contributions(reading: Reading) -> Contributions:
             groups[layers],
         )
     # Heads of one layer share its groups.
-    mass, amount = np.matmul(rows, groups), np.matmul(rows * norm, groups)
+    unknown = None if reading.unknown is None else reading.unknown[:seen]
+    mass, amount = sums_over(rows, groups, unknown), sums_over(rows * norm, groups, unknown)
     counts = np.broadcast_to(groups.sum(axis=1)[:, None], mass.shape)
     return _summed(mass.reshape(-1, 5), amount.reshape(-1, 5), counts.reshape(-1, 5))
 
@@ -113,7 +114,7 @@ def _summed(mass: Floats, amount: Floats, counts: Floats) -> Contributions:
             tokens=float(keys.mean()),
             attention=float(mass[:, which].astype(np.float64).sum(axis=1).mean()),
             sum=float(added.mean()),
-            share=float(added.mean() / total) if total > 0 else 0.0,
+            share=0.0 if total == 0 else float(added.mean() / total),
             per_token=float(added.sum() / keys.sum()) if keys.any() else float("nan"),
         )
 

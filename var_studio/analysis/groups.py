@@ -34,7 +34,8 @@ class GroupMasses:
 
     `masses` (L, H, 4) float32 in the order VISUAL_SINK, VISUAL, TEXT_SINK, TEXT; with a region as
     target (L, H, 5), the last REGION, and VISUAL the other visual non-sinks. `filled` (L, 4 or 5)
-    bool: whether the layer has a key in that group. `n_visual`: number of visual keys.
+    bool: whether the layer has a key in that group. `n_visual`: number of visual keys. A mass is
+    NaN where it is over keys whose weights are not known.
     """
 
     masses: Floats
@@ -80,19 +81,26 @@ class GroupMasses:
         return np.asarray(chosen & active[:, None], dtype=bool)
 
     def moved(self, settings: Redistribution, selected: Bools) -> Floats:
-        """(L, H, 4 or 5) float32: the masses after redistribution (Eq. 4)."""
+        """(L, H, 4 or 5) float32: the masses after redistribution (Eq. 4); NaN in a head where
+        what is given or received is not known."""
         groups = self.masses.shape[-1]
+        visual, sink = _IS_VISUAL[:groups], _IS_SINK[:groups]
+        target = _IS_REGION[:groups] if settings.target == "region" else settings.target
         after = redistribution.redistribute(
             self.masses[:, :, None, :],
-            _IS_VISUAL[:groups],
-            _IS_SINK[:groups],
+            visual,
+            sink,
             selected[:, :, None],
             p=settings.p,
-            target=_IS_REGION[:groups] if settings.target == "region" else settings.target,
+            target=target,
             convention=settings.convention,
             source=settings.source,
         )
-        return np.asarray(after[:, :, 0, :], dtype=np.float32)
+        masses = np.array(after[:, :, 0, :], dtype=np.float32)
+        moved = redistribution.givers(visual, sink, settings.source)
+        moved = moved | redistribution.receivers(visual, sink, target)
+        masses[selected & np.isnan(self.masses[..., moved]).any(axis=-1)] = np.nan
+        return masses
 
 
 def visual_non_sinks(masses: Floats) -> Floats:
@@ -124,25 +132,44 @@ def group_of(
 
 
 def group_masses(
-    attention: Floats, visual: Bools, sinks: Bools, region: Bools | None = None
+    attention: Floats,
+    visual: Bools,
+    sinks: Bools,
+    region: Bools | None = None,
+    unknown: Bools | None = None,
 ) -> GroupMasses:
     """Sum `attention` (L, H, T) over the groups that `visual` (T,) and `sinks` (L, T) make, and
-    `region` (T,), the image patches that receive the budget, if given."""
+    `region` (T,), the image patches that receive the budget, if given. `unknown` (T,): keys
+    whose weights are not known."""
     weights = group_weights(visual, sinks, region)
     return GroupMasses(
-        masses=np.matmul(attention, weights),
+        masses=sums_over(attention, weights, unknown),
         filled=np.asarray(weights.any(axis=1), dtype=bool),
         n_visual=int(visual.sum()),
     )
 
 
+def sums_over(rows: Floats, weights: Floats, unknown: Bools | None) -> Floats:
+    """(..., H, n) float32: rows (..., H, T) summed over n groups of keys, (..., T, n) of 0 and 1;
+    NaN where a group holds a key whose weights are not known, by `unknown` (T,)."""
+    if unknown is None:
+        return np.matmul(rows, weights)
+    sums = np.matmul(np.where(unknown, np.float32(0), rows), weights)
+    hidden = weights[..., unknown, :].any(axis=-2)
+    return np.where(hidden[..., None, :], np.float32(np.nan), sums)
+
+
 def growth(before: Floats, after: Floats) -> Floats:
     """(L, H, 4 or 5) float32: what a key of each group is multiplied by, minus 1.
 
-    Zero where nothing moves, exactly, so that unchanged heads stay bit for bit.
+    Zero where nothing moves, exactly, so that unchanged heads stay bit for bit; so, too, of a
+    group whose mass is not known while the others' are after, since it took no part.
     """
     wide = before.astype(np.float64)
     change = (after.astype(np.float64) - wide) / np.where(wide > 0, wide, 1.0)
+    apart = np.isnan(wide)
+    if apart.any():
+        change[apart & ~np.isnan(after).all(axis=-1, keepdims=True)] = 0.0
     top = np.finfo(np.float32).max
     return np.clip(change, -1.0, top).astype(np.float32)
 

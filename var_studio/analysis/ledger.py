@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,8 @@ class Account:
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """Five accounts that together hold the whole row: BOS (the first token), other text sinks,
-    visual sinks, visual non-sinks, other text. BOS has an account of its own, sink or not."""
+    visual sinks, visual non-sinks, other text. BOS has an account of its own, sink or not. NaN:
+    over weights that were left out of the session."""
 
     bos: Account
     text_sinks: Account
@@ -57,8 +59,10 @@ class Ledger:
 
     @property
     def budget(self) -> float:
-        """Omega: what the receivers got, together."""
-        return sum(max(account.change, 0.0) for account in self.accounts)
+        """Omega: what the receivers got, together; NaN where that is not known."""
+        # An account that is not known took no part, or no other is known after it.
+        known = [account for account in self.accounts if not math.isnan(account.before)]
+        return sum(max(account.change, 0.0) for account in known)
 
     @property
     def sum_before(self) -> float:

@@ -22,6 +22,7 @@ from var_studio.analysis.groups import (
     group_of,
     growth,
     per_key,
+    sums_over,
 )
 from var_studio.analysis.head_maps import mean_change, over_heads
 from var_studio.analysis.histogram import PhiHistogram, phi_histogram
@@ -112,6 +113,15 @@ class Reading:
         )
 
     @property
+    def unknown(self) -> Bools | None:
+        """(T,) bool: keys whose weights in this row were left out of the session; None: none.
+
+        The row is NaN there, and so is every number that depends on them.
+        """
+        left_out = self.run.unknown_keys(self.focus.query)
+        return None if left_out is None else self._then(left_out)
+
+    @property
     def visual(self) -> Bools:
         """(T,) bool: image patches."""
         return self._remember("visual", self.length, lambda: self._then(self.run.visual))
@@ -137,7 +147,8 @@ class Reading:
         """(L, H) float32: attention on the image."""
 
         def compute() -> Floats:
-            return _floats(np.matmul(self.attention, self.visual.astype(np.float32)))
+            patches = self.visual.astype(np.float32)[:, None]
+            return _floats(sums_over(self.attention, patches, self.unknown)[..., 0])
 
         return self._remember("visual_mass", self._row_key, compute)
 
@@ -218,7 +229,8 @@ class Reading:
         """Attention of each head on visual and text sinks and non-sinks."""
 
         def compute() -> GroupMasses:
-            return group_masses(self.attention, self.visual, self.sinks, self._region)
+            row = self.attention
+            return group_masses(row, self.visual, self.sinks, self._region, self.unknown)
 
         return self._remember("masses", self._mass_key, compute)
 
@@ -300,7 +312,8 @@ class Reading:
                 first = self._growth[layers, :, group_of(visual[0], sinks[:, 0], in_region)]
                 after, bos_after = self._moved, bos * (1 + first)
             else:
-                after = group_masses(self.redistributed, visual, sinks).masses
+                moved, unknown = self.redistributed, self.unknown
+                after = group_masses(moved, visual, sinks, unknown=unknown).masses
                 bos_after = self.redistributed[..., 0]
             before = self.masses.masses
             return mean_ledger(bos, bos_after, before, after, visual[0], sinks[:, 0], heads)
@@ -465,6 +478,7 @@ class Reading:
             sinks=lambda settings: self._then(self.run.sinks_under(settings)),
             visual_positions=self.positions.tolist(),
             queries=[self.position],
+            unknown=self.unknown,
         )
         return _floats(rows[:, :, 0, :])
 

@@ -96,9 +96,10 @@ class RowMasses:
         assert run is not None, "whoever asks for its rows holds the run"
         return run
 
-    def _mean(self, groups: Floats) -> Floats:
+    def _mean(self, groups: Bools) -> Floats:
         self._follow()
-        means = (self._masses @ groups).mean(axis=(1, 2), dtype=np.float32)
+        masses = self._masses[..., groups].sum(axis=-1)
+        means = masses.mean(axis=(1, 2), dtype=np.float32)
         return np.where(self.done, means, np.float32(np.nan))
 
     def _selected(self, settings: Redistribution) -> Bools:
@@ -139,12 +140,13 @@ class RowMasses:
     def _take(self, query: int) -> None:
         row = self._live_run.attention(query, keep=False)
         self._shares = None
-        self._masses[query] = group_masses(row, self._visual, self._sinks).masses
+        unknown = self._live_run.unknown_keys(query)
+        self._masses[query] = group_masses(row, self._visual, self._sinks, unknown=unknown).masses
         self._unknown[query] = self._now[query]
 
 
-VISUAL_MASS: Final = np.array([1, 1, 0, 0], dtype=np.float32)
-SINK_MASS: Final = np.array([1, 0, 1, 0], dtype=np.float32)
+VISUAL_MASS: Final = np.array([True, True, False, False])
+SINK_MASS: Final = np.array([True, False, True, False])
 """Which of the four groups make up a mass."""
 
 

@@ -207,10 +207,13 @@ def rows_after(
     sinks: Callable[[AttentionIntervention], Bools],
     visual_positions: Sequence[int],
     queries: Sequence[int],
+    unknown: Bools | None = None,
 ) -> Floats:
     """Recorded rows as the model went on with them, (L, H, Q, T), of all its layers.
 
     `visual` (T,); `sinks(settings)` (L, T) under settings; `queries` (Q,) the rows' positions.
+    `unknown` (T,): keys whose weights are not known, and NaN in the rows; what depends on them
+    is NaN too.
     Raises SettingsError for a layer or a token that there is not.
     """
     n_layers = len(rows)
@@ -226,8 +229,21 @@ def rows_after(
             np.asarray(queries, dtype=np.int64),
         )
         active = active_layers(settings, n_layers)[:, None, None, None]
-        rows = np.where(active, after(rows, settings, where), rows)
+        changed = after(rows, settings, where)
+        if unknown is not None and isinstance(settings, Redistribution):
+            # A budget that is not known moves nothing; after the others a sum of NaN is left.
+            moved = _moved_keys(settings, where)
+            open_layers = (moved & unknown).any(axis=-1)
+            changed = np.where(open_layers[:, None, None, None], np.nan, changed)
+        rows = np.where(active, changed, rows)
     return rows
+
+
+def _moved_keys(settings: Redistribution, where: Where) -> Array:
+    """Keys that give or receive under a redistribution, (..., T) bool."""
+    target = settings.target if settings.target != "region" else where.marked
+    gives = redistribution.givers(where.visual, where.sinks, settings.source)
+    return gives | redistribution.receivers(where.visual, where.sinks, target)
 
 
 def _ablated_heads(rows: Array, settings: HeadAblation, where: Where) -> Array:

@@ -220,6 +220,15 @@ class Recording(RunFacts):
                 self._keyed["keys_left_out"] = _frozen(mask)
             return mask
 
+    def unknown_keys(self, query: int) -> Bools | None:
+        """(T,) bool: those of `keys_left_out` that this row sees; None where it sees none."""
+        left_out = self.keys_left_out
+        if left_out is None:
+            return None
+        position = self._reader.queries[checked_index("query", query, len(self._reader.queries))]
+        seen = left_out & (np.arange(self.length) <= position)
+        return seen if seen.any() else None
+
     # --------------------------------------------------------------------------- arrays
 
     def attention(
@@ -266,6 +275,7 @@ class Recording(RunFacts):
         `interventions` None: the run's own, so that this is what the model went on with (of a
         baseline, the row as it is); else settings, a dict of them with their `kind`, or a list of
         these. Computed from the recorded row, without the model. Contrast leaves attention alone.
+        NaN where it depends on weights that were left out of the session.
         """
         wanted = self.interventions if interventions is None else interventions_from(interventions)
         rows = self.attention(query)[:, :, None, :]
@@ -276,6 +286,7 @@ class Recording(RunFacts):
             sinks=self.sinks_under,
             visual_positions=self.layout.positions.tolist(),
             queries=[self._reader.queries[query]],
+            unknown=self.unknown_keys(query),
         )
         return self._pick(_frozen(changed[:, :, 0, :].astype(np.float32)), layer, head)
 
