@@ -161,3 +161,19 @@ def test_a_cell_picked_while_the_table_was_hidden_is_in_view(qtbot: QtBot, run: 
     settle()
     place = panel.table.visualRect(panel.model.index(70, 0))
     assert panel.table.viewport().rect().contains(place)
+
+
+def test_the_columns_fill_the_table_and_are_never_cut(qtbot: QtBot, run: Recording) -> None:
+    panel = InspectorPanel()
+    stage(qtbot, panel, run, size=(1500, 400))
+    header, table = panel.table.horizontalHeader(), panel.table
+    assert header.length() == table.viewport().width()
+    shares = [header.sectionSize(c) - panel._widths[c] for c in range(header.count())]
+    assert max(shares) - min(shares) <= 1 < min(shares)
+    panel._window.resize(420, 400)
+    settle()
+    assert header.length() > table.viewport().width(), "it scrolls then"
+    assert [header.sectionSize(c) for c in range(header.count())] == list(panel._widths.values())
+    panel._window.resize(1200, 400)
+    settle()
+    assert header.length() == table.viewport().width()

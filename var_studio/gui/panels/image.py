@@ -17,6 +17,7 @@ from var_studio.gui.panels.image_figure import options_of
 from var_studio.gui.panels.image_maps import (
     BAR_NAMES,
     BEFORE_NOTE,
+    BEFORE_SHORT,
     Maps,
     MapSource,
     difference_limits,
@@ -377,7 +378,7 @@ class ImagePanel(Panel):
                 what, short = f"{first} · {what} · {rest}", f"{first} · {short}"
             self.hover.set_standing(f"{self._said[0]} · {rest or note}")
         self.subject.set_text(what, short)
-        self.note.set_text(note)
+        self.note.set_text(note, BEFORE_SHORT if note == BEFORE_NOTE else "")
 
     def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         """In a low panel the picture gets the rows of the note and the controls."""

@@ -30,6 +30,7 @@ _SAMPLE = 1 << 16
 LOCAL = "LOCAL – same hidden states, this row redistributed (Sec. 5.2)"
 NOTHING_MOVES = "LOCAL – nothing moves: no head shown is redistributed (Sec. 5.1)"
 BEFORE_NOTE = "As the model computed it, before any redistribution"
+BEFORE_SHORT = "Before any redistribution"
 GLOBAL = "GLOBAL – the model run again with {what}"
 GLOBAL_BEFORE = "GLOBAL – the baseline run; “After” is the model run again with {what}"
 AGAINST = " against the baseline run"

@@ -60,6 +60,7 @@ class InspectorPanel(Panel):
         self.keep.chosen.connect(self._choose_keep)
         self.header.add_control(self.keep)
         self._linking = False
+        self._widths: dict[int, int] = {}
         self.set_body(self._build_body())
 
     def _build_body(self) -> QtWidgets.QWidget:
@@ -95,6 +96,7 @@ class InspectorPanel(Panel):
         self.table.setSortingEnabled(True)
         self.table.selectionModel().selectionChanged.connect(self._rows_chosen)
         self.model.modelReset.connect(self._show_picked)
+        self.table.viewport().installEventFilter(self)
         column.addWidget(self.table, 1)
         self.nothing = QtWidgets.QLabel()
         self.nothing.setObjectName("emptyState")
@@ -190,8 +192,22 @@ class InspectorPanel(Panel):
             texts += [self.model.text(last, column), f"{heading} ▾▾"]
             if column in (ALPHA, PHI):
                 texts.append("0.000888")  # other tokens bring other digits
-            wide = max(metrics.horizontalAdvance(text) for text in texts)
-            self.table.setColumnWidth(column, wide + 18)
+            self._widths[column] = max(metrics.horizontalAdvance(text) for text in texts) + 18
+        self._spread()
+
+    def _spread(self) -> None:
+        """Share what is left of the width among the columns."""
+        left = max(self.table.viewport().width() - sum(self._widths.values()), 0)
+        for place, (column, width) in enumerate(self._widths.items()):
+            share = left // (len(self._widths) - place)
+            left -= share
+            self.table.setColumnWidth(column, width + share)
+
+    def eventFilter(self, watched: QtCore.QObject, event: QtCore.QEvent) -> bool:
+        """The columns fill the table, however wide it is."""
+        if event.type() == QtCore.QEvent.Type.Resize:
+            self._spread()
+        return super().eventFilter(watched, event)
 
     def _show_picked(self) -> None:
         """Select the rows of the picked cells, and bring the first into view."""
