@@ -28,6 +28,7 @@ from var_studio.errors import VarStudioError
 from var_studio.gui import memory
 from var_studio.gui.models.answers import scored
 from var_studio.gui.models.problems import as_known
+from var_studio.gui.widgets.wheel_guard import WheelGuard
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -117,6 +118,7 @@ class ExportDialog(QDialog):
         column.addLayout(form)
         column.addWidget(note)
         column.addWidget(self.buttons)
+        WheelGuard(self).watch(self)
 
     def paths(self) -> list[Path]:
         """The files of the chosen formats."""
