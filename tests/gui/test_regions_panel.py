@@ -201,3 +201,44 @@ def test_all_views_is_offered_where_there_are_several(
     qtbot.mouseClick(panel.spread, LEFT)
     assert workspace.regions.active is not None
     assert set(workspace.regions.active.tokens) == {6, 7, 9, 10, 15}
+
+
+def test_a_region_too_small_for_another_grid_is_said(
+    qtbot: QtBot, run: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a cell or more stays; less is left out, and the list says so."""
+    coarse = cropped_run(tmp_path / "coarse", monkeypatch, rows=2, cols=2)
+    panel = RegionsPanel()
+    workspace = stage(qtbot, panel, run)
+    regions = workspace.regions
+    regions.add((0, 1), "dot")
+    regions.add(range(40), "upper half")
+    workspace.add_run(coarse)
+    settle()
+
+    def listed() -> list[tuple[str, str, bool]]:
+        items = [panel.list.topLevelItem(i) for i in range(panel.list.topLevelItemCount())]
+        enabled = QtCore.Qt.ItemFlag.ItemIsEnabled
+        return [(i.text(0), i.text(1), bool(i.flags() & enabled)) for i in items if i is not None]
+
+    assert [r.name for r in regions.current] == ["upper half"] and regions.too_small == ("dot",)
+    assert listed() == [("upper half", "2 tokens", True), ("dot", "too small here", False)]
+    # It is no region here: nothing to choose, and its name is free; a new one stands above it.
+    regions.add((3,), "corner")
+    settle()
+    assert [name for name, _, _ in listed()] == ["upper half", "corner", "dot"]
+    assert not panel.list.topLevelItem(1).icon(0).isNull()
+    regions.add((2,), "dot")
+    settle()
+    assert listed()[-1] == ("dot", "1 token", True) and regions.too_small == ()
+    workspace.look_at(run)
+    settle()
+    assert [r.name for r in regions.current] == ["dot", "upper half"] and regions.too_small == ()
+    assert len(listed()) == 2
+    # Alone it is said in words as well: there would be an empty list.
+    regions.remove("upper half")
+    for name in ("upper half", "corner", "dot"):
+        workspace.look_at(coarse)
+        regions.remove(name)
+    settle()
+    assert "“dot”" in panel.sentence.text() and regions.current == ()

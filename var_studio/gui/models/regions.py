@@ -37,6 +37,7 @@ class RegionsModel(QObject):
         self._n_visual = 0
         self._seen: dict[str, tuple[tuple[str, ...], VisualLayout]] = {}
         self._carried: set[str] = set()
+        self._too_small: tuple[str, ...] = ()
         self._stroke = 0
 
     # ------------------------------------------------------------------------------- reading
@@ -65,6 +66,12 @@ class RegionsModel(QObject):
             if key != self._key and (mine is None or self._seen.get(key, ((), None))[0] != mine)
             for region in kept
         )
+
+    @property
+    def too_small(self) -> tuple[str, ...]:
+        """Names of the regions of this picture that cover no cell of this run by half: they are
+        left out here, and kept with the other cells."""
+        return tuple(name for name in self._too_small if self.find(name) is None)
 
     @property
     def picture(self) -> str:
@@ -159,12 +166,14 @@ class RegionsModel(QObject):
         if key == self._key:
             return False
         self._key = key
+        self._too_small = ()
         self._n_visual = run.layout.count if run is not None else 0
         if run is not None and key:
             for each in (*runs, run):
                 images = tuple(entry.sha256 for entry in each.image_entries)
                 self._seen[picture_key(each)] = (images, each.layout)
             self._carry_over(key)
+            self._too_small = self._find_too_small(key)
         if key in self._by_picture:
             # What a damaged file adds does not exist in the picture.
             self._by_picture[key] = tuple(
@@ -206,6 +215,18 @@ class RegionsModel(QObject):
                 return
         self._by_picture.pop(key, None)
         self._carried.discard(key)
+
+    def _find_too_small(self, key: str) -> tuple[str, ...]:
+        images, layout = self._seen[key]
+        found = []
+        for other, kept in self._by_picture.items():
+            there = self._seen.get(other)
+            if other == key or other in self._carried or there is None or there[0] != images:
+                continue
+            for region in kept:
+                if region.tokens and not carried_over(region.tokens, there[1], layout):
+                    found.append(region.name)
+        return tuple(found)
 
     def _within(self, tokens: Iterable[int]) -> tuple[int, ...]:
         return tuple(int(k) for k in tokens if 0 <= k < self._n_visual)

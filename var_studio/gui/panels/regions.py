@@ -34,6 +34,7 @@ _STILL = (
     "“Steer the budget here” to end that."
 )
 _ELSEWHERE = "Kept with another picture, and without effect on this one: {}."
+_TOO_SMALL = "Too small for the cells of this map, each covering less than half of one: {}."
 _NOT_HERE = (
     "The budget is steered to a region of another picture; on this one it goes to all visual "
     "non-sinks."
@@ -150,7 +151,8 @@ class RegionsPanel(Panel):
         assert self.workspace is not None
         regions = self.workspace.regions
         active = regions.active
-        self.list.show_regions(regions.current, "" if active is None else active.name)
+        name = "" if active is None else active.name
+        self.list.show_regions(regions.current, name, regions.too_small)
         for button in (self.remove, self.invert, self.pick, self.spread):
             button.setEnabled(active is not None)
 
@@ -189,6 +191,9 @@ class RegionsPanel(Panel):
         if elsewhere:
             names = ", ".join(f"“{name}”" for name in elsewhere)
             said.append(_ELSEWHERE.format(names))
+        if self.workspace.regions.too_small:
+            names = ", ".join(f"“{name}”" for name in self.workspace.regions.too_small)
+            said.append(_TOO_SMALL.format(names))
         if method.region_elsewhere:
             said.append(_NOT_HERE)
         elif method.current.target == "region":

@@ -11,6 +11,12 @@ from var_studio.gui.widgets.inks import region_colour
 from var_studio.gui.widgets.item_keys import keeps_key
 from var_studio.recording.regions import Region
 
+TOO_SMALL = "too small here"
+TOO_SMALL_TIP = (
+    "It covers no cell of this map by half, so nothing is left of it here; it is kept with the map "
+    "that it was painted on."
+)
+
 
 class RegionList(QtWidgets.QTreeWidget):
     """Click to choose, double click or F2 to rename, Delete to remove."""
@@ -23,6 +29,7 @@ class RegionList(QtWidgets.QTreeWidget):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._shown: tuple[Region, ...] = ()
+        self._left_out: tuple[str, ...] = ()
         self.setAccessibleName("Regions")
         self.setToolTip("The regions of this picture; F2 gives the active one another name.")
         self.setColumnCount(2)
@@ -42,11 +49,13 @@ class RegionList(QtWidgets.QTreeWidget):
         self.currentItemChanged.connect(self._chosen)
         self.itemChanged.connect(self._edited)
 
-    def show_regions(self, regions: Sequence[Region], active: str) -> None:
-        """Show these; emits nothing."""
+    def show_regions(
+        self, regions: Sequence[Region], active: str, left_out: Sequence[str] = ()
+    ) -> None:
+        """Show these, and below them the names of those that are left out; emits nothing."""
         with QtCore.QSignalBlocker(self):
-            if tuple(regions) != self._shown:
-                self._shown = tuple(regions)
+            if (tuple(regions), tuple(left_out)) != (self._shown, self._left_out):
+                self._shown, self._left_out = tuple(regions), tuple(left_out)
                 self._fill()
             for index, region in enumerate(self._shown):
                 item = self.topLevelItem(index)
@@ -54,8 +63,11 @@ class RegionList(QtWidgets.QTreeWidget):
                     self.setCurrentItem(item)
 
     def _fill(self) -> None:
-        while self.topLevelItemCount() > len(self._shown):
-            self.takeTopLevelItem(self.topLevelItemCount() - 1)
+        for index in reversed(range(self.topLevelItemCount())):
+            item = self.topLevelItem(index)
+            region = item is not None and item.flags() & QtCore.Qt.ItemFlag.ItemIsEditable
+            if index >= len(self._shown) or not region:  # those left out are made anew
+                self.takeTopLevelItem(index)
         for index, region in enumerate(self._shown):
             item = self.topLevelItem(index)
             if item is None:
@@ -65,6 +77,12 @@ class RegionList(QtWidgets.QTreeWidget):
                 item.setTextAlignment(1, QtCore.Qt.AlignmentFlag.AlignRight)
             item.setText(0, region.name)
             item.setText(1, count(len(region.tokens), "token"))
+        for name in self._left_out:
+            left_out = QtWidgets.QTreeWidgetItem(self, [name, TOO_SMALL])
+            left_out.setFlags(QtCore.Qt.ItemFlag.ItemNeverHasChildren)
+            left_out.setTextAlignment(1, QtCore.Qt.AlignmentFlag.AlignRight)
+            for column in (0, 1):
+                left_out.setToolTip(column, TOO_SMALL_TIP)
 
     def forget(self) -> None:
         """A typed name may not be the one that was taken: write all anew next time."""
