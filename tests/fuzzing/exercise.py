@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from var_studio.analysis.choice import read
 from var_studio.analysis.compare import compare
 from var_studio.analysis.contributions import contributions
 from var_studio.analysis.discovery import discover_from
@@ -25,10 +26,9 @@ from var_studio.analysis.token_values import log_probabilities
 from var_studio.analysis.words import words
 from var_studio.cli.contents import show
 from var_studio.errors import VarStudioError
-from var_studio.figures.answers import build_answers
 from var_studio.figures.build import FIGURES, build
-from var_studio.figures.choice import read
 from var_studio.figures.data import csv_text, npz_bytes
+from var_studio.figures.two_answers import build_answers
 from var_studio.recording.interventions import method_settings
 from var_studio.recording.recording import Recording
 from var_studio.recording.regions import in_all_views, picture_key, tokens_in_box

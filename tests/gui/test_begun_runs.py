@@ -11,12 +11,12 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import settle, stage
 from tests.synthetic import make_run
+from var_studio.analysis.choice import read
 from var_studio.analysis.reading import Reading
 from var_studio.analysis.reverse import CellAttention
 from var_studio.analysis.shares import RowMasses
 from var_studio.analysis.token_values import log_probabilities, logprob_changes, of_rows
 from var_studio.figures.build import FIGURES, build
-from var_studio.figures.choice import read
 from var_studio.gui.models.view import ColourBy
 from var_studio.gui.panels import PANELS
 from var_studio.gui.panels.head_values import QUANTITIES

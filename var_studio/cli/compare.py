@@ -16,7 +16,7 @@ from var_studio.cli.export import find_run, position_of
 from var_studio.cli.record import change_in_words, divergence
 from var_studio.cli.terminal import number
 from var_studio.errors import VarStudioError
-from var_studio.figures.answers import check_match
+from var_studio.figures.two_answers import check_match
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session, open_session
 from var_studio.recording.tokens import Alternative, Token

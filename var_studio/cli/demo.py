@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from var_studio import assets
+from var_studio.analysis.choice import read
 from var_studio.cli.record import (
     NOTHING,
     check_writable,
@@ -21,7 +22,6 @@ from var_studio.cli.record import (
 )
 from var_studio.cli.terminal import Progress, complain, stopped
 from var_studio.errors import VarStudioError
-from var_studio.figures.choice import read
 from var_studio.figures.export import export_figure, files_of
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import open_session

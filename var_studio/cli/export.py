@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+from var_studio.analysis.choice import RowOf
 from var_studio.cli.interventions import changed_settings
 from var_studio.errors import VarStudioError
-from var_studio.figures.answers import ANSWERS, check_match
 from var_studio.figures.build import MapOptions
-from var_studio.figures.choice import RowOf
 from var_studio.figures.export import export_figure, files_of
 from var_studio.figures.spec import Width
+from var_studio.figures.two_answers import ANSWERS, check_match
 from var_studio.recording.interventions import method_settings
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session, open_session

@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from var_studio.analysis.choice import RowOf, read
 from var_studio.analysis.focus import Aggregate
 from var_studio.analysis.reading import Reading
 from var_studio.errors import VarStudioError
-from var_studio.figures.answers import ANSWERS, build_answers
 from var_studio.figures.build import MapOptions, build
-from var_studio.figures.choice import RowOf, read
 from var_studio.figures.data import DATA_SUFFIXES, save_beside
 from var_studio.figures.drawing import DRAWING, Drawing, drawing_of
 from var_studio.figures.map_rows import MapRows, across_runs
 from var_studio.figures.render import FORMATS, FigureError, save
 from var_studio.figures.script import script_text
 from var_studio.figures.spec import Figure, Width
+from var_studio.figures.two_answers import ANSWERS, build_answers
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
 
@@ -59,10 +59,10 @@ def export_figure(
     aggregate and settings is that of `choice.read`; `options` are those of a map. `compare_with` is
     a second run of the same question: a map then is global, baseline against the row that the other
     run used (without it local, the row and its redistribution); "answers" needs it, and `forced`
-    scores the first answer there: see `answers.build_answers`. `with_data` writes NPZ, CSV, JSON
-    and a script that draws it again (`script.script_text`) beside it. `about` joins the metadata.
-    Files that exist are replaced; `files_of` tells which these are. Returns the files written, the
-    figure first. Raises VarStudioError.
+    scores the first answer there: see `two_answers.build_answers`. `with_data` writes NPZ, CSV,
+    JSON and a script that draws it again (`script.script_text`) beside it. `about` joins the
+    metadata. Files that exist are replaced; `files_of` tells which these are. Returns the files
+    written, the figure first. Raises VarStudioError.
     """
     # Before any work: a bad name must not cost the reader a wait.
     if Path(path).suffix.lower().lstrip(".") not in FORMATS:

@@ -15,18 +15,13 @@ from var_studio.recording.settings import (
     Intervention,
     Redistribution,
 )
+from var_studio.recording.tokens import visible
 
 if TYPE_CHECKING:
     from var_studio.analysis.focus import Aggregate
     from var_studio.analysis.reading import Reading
     from var_studio.analysis.scale import Limits
     from var_studio.figures.geometry import ShownViews
-
-
-def visible(text: str) -> str:
-    """A token's text in quotation marks, with blanks that can be seen."""
-    shown = text.strip(" ") or text.replace(" ", "␣")
-    return f"“{shown.replace(chr(10), '⏎').replace(chr(9), '→')}”"
 
 
 def token_line(reading: Reading) -> str:

@@ -48,3 +48,9 @@ class Exchange:
 
     question: str
     answer: str
+
+
+def visible(text: str) -> str:
+    """A token's text in quotation marks, with blanks that can be seen."""
+    shown = text.strip(" ") or text.replace(" ", "␣")
+    return f"“{shown.replace(chr(10), '⏎').replace(chr(9), '→')}”"

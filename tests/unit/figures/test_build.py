@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from var_studio.analysis.choice import NoRowError, read
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import MapOptions, build, build_map
-from var_studio.figures.choice import NoRowError, read
 from var_studio.figures.words import interventions_line, settings_line, visible
 from var_studio.recording.settings import Contrast, HeadAblation, Knockout, Redistribution
 

@@ -11,15 +11,15 @@ import pytest
 
 from tests.synthetic import make_run
 from tests.unit.figures.test_render import assert_nothing_is_cut_off_or_overlaps
+from var_studio.analysis.choice import read
 from var_studio.analysis.reading import Focus, Reading
 from var_studio.cli.commands.export import FigureName
-from var_studio.figures.answers import ANSWERS
 from var_studio.figures.build import FIGURES, build
-from var_studio.figures.choice import read
 from var_studio.figures.data import csv_text, npz_bytes
 from var_studio.figures.draw_plot import draw_plot
 from var_studio.figures.render import render
 from var_studio.figures.spec import WIDTHS, Level, Marks, PlotPanel, Scale
+from var_studio.figures.two_answers import ANSWERS
 from var_studio.recording.settings import Redistribution
 
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.synthetic import make_run
+from var_studio.analysis.choice import read
 from var_studio.analysis.scale import Limits, placed, value_at
 from var_studio.figures.build import MapOptions, build_map
-from var_studio.figures.choice import read
 from var_studio.figures.render import render, to_bytes
 from var_studio.recording.recording import Recording
 

@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 from tests.synthetic import make_run
+from var_studio.analysis.choice import read
 from var_studio.analysis.scale import Limits
 from var_studio.figures.build import FIGURES, MapOptions, build, build_map
-from var_studio.figures.choice import read
 from var_studio.figures.draw import contour
 from var_studio.figures.page import page_of, styled
 from var_studio.figures.render import FigureError, render, save, to_bytes

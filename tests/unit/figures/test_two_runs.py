@@ -18,11 +18,11 @@ from tests.synthetic import make_run
 from var_studio.analysis.compare import compare
 from var_studio.analysis.matching import mismatch
 from var_studio.analysis.words import laid_out_words, words
-from var_studio.figures.answers import MismatchError, build_answers
 from var_studio.figures.draw_words import WordsPanel
 from var_studio.figures.export import export_figure
 from var_studio.figures.map_rows import NoCounterpartError
 from var_studio.figures.render import FigureError
+from var_studio.figures.two_answers import MismatchError, build_answers
 from var_studio.recording.recording import Recording
 from var_studio.recording.tokens import Token
 
@@ -84,8 +84,8 @@ def test_a_global_map_holds_the_rows_of_both_runs(runs, tmp_path):
 
 
 def test_a_global_map_is_the_same_from_either_run_and_has_one_scale(runs, tmp_path):
+    from var_studio.analysis.choice import read
     from var_studio.figures.build import build_map
-    from var_studio.figures.choice import read
     from var_studio.figures.map_rows import across_runs
 
     baseline, second, _ = runs
