@@ -21,14 +21,18 @@ def new_run_directory(folder: Path | None = None) -> Path:
 
     It stays until `Recording.discard` removes it. Raises StorageError.
     """
-    folder = runs_folder() if folder is None else folder
-    now = datetime.datetime.now(datetime.UTC)
-    directory = folder / f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
+    directory = (runs_folder() if folder is None else folder) / dated_name()
     try:
         directory.mkdir(parents=True)
     except OSError as error:
         raise storage_error(f"Making the folder {directory}", error) from error
     return directory
+
+
+def dated_name() -> str:
+    """A name that nothing has yet; later ones come later in the alphabet."""
+    now = datetime.datetime.now(datetime.UTC)
+    return f"{now:%Y%m%d-%H%M%S-%f}-{uuid.uuid4().hex[:8]}"
 
 
 def kept_runs(folder: Path | None = None) -> list[Path]:
