@@ -22,15 +22,27 @@ def show(path: Path, as_json: bool) -> None:
             document = {
                 "path": str(path),
                 "notes": session.notes,
+                "content": session.content.model_dump(mode="json"),
                 "images": [
-                    {"name": i.name, "media_type": i.media_type, "sha256": i.sha256}
-                    for i in session.images
+                    {
+                        "name": i.name,
+                        "media_type": i.media_type,
+                        "sha256": i.sha256,
+                        "left_out": i.left_out,
+                    }
+                    for i in session.image_entries
                 ],
                 "runs": [_document(run) for run in session.runs],
             }
             print(json.dumps(document, indent=2, allow_nan=False))
             return
-        print(f"{path}: {_count(len(session.runs), 'run')}, {_count(len(session.images), 'image')}")
+        entries = session.image_entries
+        images = _count(len(entries), "image")
+        if any(entry.left_out for entry in entries):
+            images += f" ({sum(entry.left_out for entry in entries)} left out)"
+        print(f"{path}: {_count(len(session.runs), 'run')}, {images}")
+        if not session.content.full:
+            print(f"kept: {session.content.in_words}")
         for index, run in enumerate(session.runs):
             print()
             _print_run(index, run)
@@ -61,6 +73,7 @@ def _document(run: Recording) -> dict[str, Any]:
         "exchanges": [[said.question, said.answer] for said in run.exchanges],
         "provenance": run.provenance,
         "query_positions": run.query_positions.tolist(),
+        "left_out": run.left_out.model_dump(mode="json"),
         "tokens": [
             {
                 "position": token.position,
@@ -106,6 +119,11 @@ def _print_run(index: int, run: Recording) -> None:
             where = f"image {view.image + 1}, {view.name}, {view.rows} × {view.cols}"
             print(f"    view {number:<4} {where}")
     print(f"    rows      {len(run.query_positions)} of {run.length} tokens, {run.precision}")
+    if run.left_out.rows:
+        print(f"              {_count(len(run.left_out.rows), 'row')} left out when it was saved")
+    if run.left_out.keys:
+        others = _count(len(run.left_out.keys), "text token")
+        print(f"              weights on {others} left out when it was saved")
     undefined = run.provenance.get("phi_undefined")
     if undefined:
         print(f"    φ         undefined for visual tokens: {undefined}")

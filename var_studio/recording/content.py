@@ -138,3 +138,12 @@ def _positions(words: Sequence[str], run: Recording) -> set[int]:
         elif -len(generated) <= number < len(generated):
             found.add(generated[number])
     return {position for position in found if 0 <= position < run.length}
+
+
+def size_in_words(size: float) -> str:
+    """A number of bytes as people read it: 830 B, 41.2 kB, 412 MB, 1.53 GB."""
+    for unit, text in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= 0.9995 * unit:
+            value = size / unit
+            return f"{value:.{max(0, 2 - len(str(round(value))) + 1)}f} {text}"
+    return f"{round(size)} B"

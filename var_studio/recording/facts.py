@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from var_studio.recording.document import LeftOut
 from var_studio.recording.files import FolderFiles
 from var_studio.recording.interventions import of_kind
 from var_studio.recording.reader import RunReader
@@ -98,6 +99,11 @@ class RunFacts:
     def live(self) -> bool:
         """Whether a program is writing this run now; asks the system."""
         return self.growing and being_written(self.path)
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What was recorded, but not saved with the session."""
+        return self._reader.document.left_out
 
     @property
     def reason(self) -> str | None:

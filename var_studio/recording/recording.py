@@ -203,17 +203,12 @@ class Recording(RunFacts):
         return self._reader.query_at.get(operator.index(position))
 
     @property
-    def rows_left_out(self) -> tuple[int, ...]:
-        """Positions of tokens whose row was recorded, but not saved with the session."""
-        return self._reader.document.left_out.rows
-
-    @property
     def keys_left_out(self) -> Bools | None:
         """(T,) bool: text tokens on which rows have weights that were recorded, but not saved, and
         are NaN; None where all were saved. See `content.Content`."""
         with self._lock:
             mask = self._keyed.get("keys_left_out")
-            keys = self._reader.document.left_out.keys
+            keys = self.left_out.keys
             if mask is None and keys:
                 mask = np.zeros(self.length, dtype=bool)
                 mask[list(keys)] = True

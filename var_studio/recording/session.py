@@ -112,6 +112,11 @@ class Session:
         found = _images(self.runs).values()
         return [image for image in found if isinstance(image, StoredImage)]
 
+    @property
+    def image_entries(self) -> list[SavedImage]:
+        """What is known of the images of all runs, each once, whether or not they are there."""
+        return [_entry(image) for image in _images(self.runs).values()]
+
     def close(self) -> None:
         """Let go of memory and open files; everything on disk stays."""
         for run in self.runs:
@@ -340,15 +345,11 @@ def _pieces(
     found = _images(session.runs)
     stored = [image for image in found.values() if isinstance(image, StoredImage)]
     stored = stored if content.images else []
-    saved = tuple(
-        SavedImage(
-            sha256=image.sha256,
-            media_type=image.media_type,
-            name=image.name,
-            note=image.note,
-            left_out=image not in stored,
-        )
-        for image in (*stored, *(image for image in found.values() if image not in stored))
+    # Those that are there first: an image's number is that of its array.
+    others = [image for image in found.values() if image not in stored]
+    saved = (
+        *(_entry(image) for image in stored),
+        *(_entry(image).model_copy(update={"left_out": True}) for image in others),
     )
     document = SessionDocument(
         schema=SESSION_SCHEMA,
@@ -411,6 +412,16 @@ class _ImageFinder:
                 f"What the run saw has the SHA-256 {entry.sha256}.",
             )
         return self._files.read(f"images/{number}/c.0")
+
+
+def _entry(image: StoredImage | ImageEntry) -> SavedImage:
+    return SavedImage(
+        sha256=image.sha256,
+        media_type=image.media_type,
+        name=image.name,
+        note=image.note,
+        left_out=isinstance(image, ImageEntry),
+    )
 
 
 def _images(runs: Iterable[Recording]) -> dict[str, StoredImage | ImageEntry]:

@@ -104,7 +104,7 @@ def test_a_token_without_its_row(tmp_path):
     part = open_session(save_session(tmp_path / "s.vars", run, content={"tokens": ("g1",)})).runs[0]
     position = int(run.generated_positions[1])
     assert part.query_positions.tolist() == [position - 1, position]
-    assert part.rows_left_out == tuple(sorted({*run.query_positions} - {position - 1, position}))
+    assert part.left_out.rows == tuple(sorted({*run.query_positions} - {position - 1, position}))
     assert part.query_of(position - 2) is None
     mine, its = part.query_of(position), run.query_of(position)
     assert np.array_equal(part.attention(mine), run.attention(its))
@@ -189,7 +189,7 @@ def test_over_the_file_that_it_is_read_from(tmp_path):
     save_session(path, session, content=Content(tokens=("g-1",), images=False))
     run = session.runs[0]
     assert run.reads_from(path) and len(run.query_positions) == 2
-    assert np.array_equal(run.attention(1), before) and run.rows_left_out
+    assert np.array_equal(run.attention(1), before) and run.left_out.rows
     with pytest.raises(LeftOutError):
         run.stored_image()
     session.close()

@@ -10,6 +10,7 @@ from tests.synthetic import make_run
 from tests.unit.recording.session_runs import SMALL
 from var_studio.recording import migrations
 from var_studio.recording.content import Content
+from var_studio.recording.document import LeftOut
 from var_studio.recording.failures import SessionError
 from var_studio.recording.session import open_session, save_session
 from var_studio.recording.settings import Redistribution
@@ -72,7 +73,7 @@ def test_a_session_of_schema_2_opens():
         assert [region.tokens for (region,) in session.regions.values()] == [(3, 4, 8)]
         assert changed.redistribution == Redistribution(rho=0.5)
         assert baseline.text == " the blue square is left"
-        assert (baseline.rows_left_out, baseline.keys_left_out) == ((), None)
+        assert (baseline.left_out, baseline.keys_left_out) == (LeftOut(), None)
         # As plain zarr reads them.
         assert baseline.attention(0).sum() == pytest.approx(5.9999247)
         seen = [0.19384766, 0.01841736, 0.01960754]

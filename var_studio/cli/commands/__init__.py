@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import typer
 
 import var_studio
-from var_studio.cli.commands import compare, convert, demo, export, forecast, gui, info, record
+from var_studio.cli.commands import (
+    compare,
+    convert,
+    demo,
+    export,
+    forecast,
+    gui,
+    info,
+    pack,
+    record,
+)
 from var_studio.cli.terminal import examples
 
 app = typer.Typer(
@@ -49,6 +59,7 @@ for _function, _examples in (
     (record.record, record.EXAMPLES),
     (forecast.forecast, forecast.EXAMPLES),
     (info.info, info.EXAMPLES),
+    (pack.pack, pack.EXAMPLES),
     (compare.compare, compare.EXAMPLES),
     (export.export, export.EXAMPLES),
     (convert.convert, convert.EXAMPLES),
