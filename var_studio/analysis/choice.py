@@ -1,9 +1,12 @@
-"""Which row, layer and heads a figure is made of, from what a person asks for."""
+"""Which row, layer and heads are looked at, from what a person asks for."""
 
 from __future__ import annotations
 
+import difflib
+import operator
+import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from var_studio.analysis.focus import Aggregate
 from var_studio.analysis.reading import Focus, Reading
@@ -18,6 +21,11 @@ RowOf = Literal["query", "produced"]
 """`query`: the row of the token itself. `produced`: the row of the step that produced it."""
 
 
+TokenName: TypeAlias = int | str | tuple[str, int]
+"""A token by its position; by its text; "g2", the answer's token 2 from 0, "g-1" its last; or
+`("the", 1)`, the second of several tokens of that text."""
+
+
 class NoRowError(VarStudioError):
     """A token, or a step, for which no attention row was recorded."""
 
@@ -25,7 +33,7 @@ class NoRowError(VarStudioError):
 def read(
     run: Recording,
     *,
-    token: int | None = None,
+    token: TokenName | None = None,
     row_of: RowOf = "query",
     layer: int | None = None,
     head: int | None = None,
@@ -35,17 +43,18 @@ def read(
 ) -> Reading:
     """The reading that a figure is made of.
 
-    `token`: position in the sequence (None: the first generated token). No `layer`: the mean over
-    all layers, phi and sinks from the middle one; no `head`: the mean over the heads. `heads`:
-    these (layer, head) pairs, or "all", in place of those of `layer` and `head`; `layer` then is
-    the one whose phi and sinks are shown. `aggregate` "max": the largest over the heads in place of
-    the mean. `settings` None: what was done in the run, of a baseline the default redistribution.
+    `token`: see `TokenName` (None: the first generated token). No `layer`: the mean over all
+    layers, phi and sinks from the middle one; no `head`: the mean over the heads. `heads`: these
+    (layer, head) pairs, or "all", in place of those of `layer` and `head`; `layer` then is the one
+    whose phi and sinks are shown. `aggregate` "max": the largest over the heads in place of the
+    mean. `settings` None: what was done in the run, of a baseline the default redistribution.
     Raises VarStudioError for an index outside the run, NoRowError for a token without a row.
     """
     if token is None:
         generated = run.generated_positions
         token = int(generated[0]) if len(generated) else int(run.query_positions[-1])
-    _check("token", token, len(run.tokens))
+    else:
+        token = find_token(run, token)
     _check("layer", 0 if layer is None else layer, run.n_layers)
     _check("head", 0 if head is None else head, run.n_heads)
     query = query_of(run, token, row_of)
@@ -84,6 +93,88 @@ def query_of(run: Recording, token: int, row_of: RowOf = "query") -> int:
     known = f"Rows were recorded for {rows[0]} to {rows[-1]}." if len(rows) else "It has no row."
     step = "" if row_of == "query" else " no step that produced it and"
     raise NoRowError(f"Token {token} ({visible(run.tokens[token].text)}) has{step} no row.", known)
+
+
+def find_token(run: Recording, token: TokenName) -> int:
+    """The position of a token that a person names; see `TokenName`.
+
+    A text is that of one token without the blanks around it, capitals and all. Tokens of the answer
+    go before those of the question; without a row none is found. Raises VarStudioError for a token
+    that is not there, and where the text is that of several: it lists them.
+    """
+    if isinstance(token, tuple):
+        text, which = token
+        found = _of_text(run, text)
+        if not -len(found) <= which < len(found):
+            raise VarStudioError(
+                f"There is no {visible(text)} number {which}.", _listed(run, found) or _known(run)
+            )
+        return found[which]
+    if not isinstance(token, str):
+        try:
+            position = operator.index(token)
+        except TypeError:
+            raise VarStudioError(
+                f"A token is not named by {type(token).__name__}.", "Give its position or text."
+            ) from None
+        _check("token", position, len(run.tokens))
+        return position
+    generated = run.generated_positions
+    number = re.fullmatch(r"g(-?\d+)", token.strip())
+    if number is not None:
+        if not -len(generated) <= int(number[1]) < len(generated):
+            last = (
+                f"They go from g0 to g{len(generated) - 1}." if len(generated) else "It has none."
+            )
+            raise VarStudioError(f"There is no generated token {token}.", last)
+        return int(generated[int(number[1])])
+    found = _of_text(run, token)
+    said = [position for position in found if run.tokens[position].role == "generated"]
+    if len(said or found) == 1:
+        return (said or found)[0]
+    if found:
+        raise VarStudioError(
+            f"{len(said or found)} tokens are {visible(token)}.",
+            f'{_listed(run, said or found)} Give a position, or ("{token.strip()}", 0) for the '
+            "first.",
+        )
+    raise VarStudioError(f"No token with a row is {visible(token)}.", _like(run, token))
+
+
+def _of_text(run: Recording, text: str) -> list[int]:
+    """Positions with a row whose token has this text, those of the answer first."""
+    if not isinstance(text, str) or not text.strip():
+        raise VarStudioError("The text of a token is empty.", "Give a word, or its position.")
+    found = [p for p in run.query_positions.tolist() if run.tokens[p].text.strip() == text.strip()]
+    return sorted(found, key=lambda position: run.tokens[position].role != "generated")
+
+
+def _listed(run: Recording, positions: Sequence[int], most: int = 8) -> str:
+    """Tokens by position, text and role, as one sentence; empty where there are none."""
+    named = [f"{p} {visible(run.tokens[p].text)} ({run.tokens[p].role})" for p in positions[:most]]
+    more = f" and {len(positions) - most} more" if len(positions) > most else ""
+    return f"They are {', '.join(named)}{more}." if named else ""
+
+
+def _like(run: Recording, text: str) -> str:
+    """What a person may have meant: the pieces of a longer word, or words like it."""
+    rows, wanted = run.query_positions.tolist(), text.strip()
+    for start in range(len(rows)):
+        joined = ""
+        for end in range(start, min(start + 12, len(rows))):
+            if rows[end] - rows[start] != end - start:
+                break
+            joined += run.tokens[rows[end]].text
+            if end > start and joined.strip() == wanted:
+                return f"{visible(text)} is several tokens. {_listed(run, rows[start : end + 1])}"
+    folded = {run.tokens[p].text.strip().casefold(): p for p in reversed(rows)}
+    close = difflib.get_close_matches(wanted.casefold(), folded, n=5, cutoff=0.6)
+    return _listed(run, [folded[each] for each in close]) or _known(run)
+
+
+def _known(run: Recording) -> str:
+    rows = run.query_positions.tolist()
+    return _listed(run, rows[-8:]).replace("They are", "The last ones are") or "It has no row."
 
 
 def _check(what: str, index: int, count: int) -> None:

@@ -38,7 +38,7 @@ def export_figure(
     figure: str,
     path: str | os.PathLike[str],
     *,
-    token: int | None = None,
+    token: int | str | None = None,
     row_of: RowOf = "query",
     layer: int | None = None,
     head: int | None = None,
@@ -67,11 +67,50 @@ def export_figure(
     # Before any work: a bad name must not cost the reader a wait.
     if Path(path).suffix.lower().lstrip(".") not in FORMATS:
         raise FigureError(f"{path} names no figure format.", "Use .pdf, .svg or .png.")
+    drawn = draw_figure(
+        run,
+        figure,
+        token=token,
+        row_of=row_of,
+        layer=layer,
+        head=head,
+        heads=heads,
+        aggregate=aggregate,
+        settings=settings,
+        width=width,
+        options=options,
+        compare_with=compare_with,
+        forced=forced,
+        **about,
+    )
+    return export(drawn, path, dpi, with_data)
+
+
+def draw_figure(
+    run: Recording,
+    figure: str,
+    *,
+    token: int | str | None = None,
+    row_of: RowOf = "query",
+    layer: int | None = None,
+    head: int | None = None,
+    heads: Sequence[tuple[int, int]] | Literal["all"] | None = None,
+    aggregate: Aggregate = "mean",
+    settings: Redistribution | None = None,
+    width: Width = "two-columns",
+    options: MapOptions | None = None,
+    compare_with: Recording | None = None,
+    forced: Recording | None = None,
+    **about: Any,
+) -> Drawn:
+    """Build a figure by name, to be written by `export`; the choices are those of `export_figure`.
+
+    Raises VarStudioError.
+    """
     if figure == ANSWERS:
         if compare_with is None:
             raise FigureError("One run has one answer.", "Name a second run to compare it with.")
-        drawn = draw_answers(run, compare_with, forced, width=width, **about)
-        return export(drawn, path, dpi, with_data)
+        return draw_answers(run, compare_with, forced, width=width, **about)
     if compare_with is not None and figure != "map":
         raise FigureError(f"A {figure} shows one run.", "Compare two runs in a map or in answers.")
     reading = read(
@@ -84,8 +123,7 @@ def export_figure(
         aggregate=aggregate,
         settings=settings,
     )
-    drawn = draw(figure, reading, width=width, options=options, compare_with=compare_with, **about)
-    return export(drawn, path, dpi, with_data)
+    return draw(figure, reading, width=width, options=options, compare_with=compare_with, **about)
 
 
 def draw(
