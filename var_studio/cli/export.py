@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from var_studio.analysis.choice import RowOf
+from var_studio.analysis.choice import RowOf, find_token
 from var_studio.cli.interventions import changed_settings
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import MapOptions
@@ -16,85 +19,138 @@ from var_studio.figures.two_answers import ANSWERS, check_match
 from var_studio.recording.interventions import method_settings
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session, open_session
+from var_studio.recording.settings import Redistribution
 
 Scale = Literal["robust", "full", "non-sinks"]
 
 
-def export(
-    session: Path,
-    run: str | None,
-    figure: str,
-    out: Path,
-    *,
-    compare_with: str | None,
-    token: str | None,
-    row_of: RowOf,
-    layer: int | None,
-    head: int | None,
-    changes: dict[str, Any],
-    settings_file: Path | None,
-    width: Width,
-    dpi: int,
-    with_data: bool,
-    scale: Scale,
-    smooth: bool,
-    gamma: float,
-    colours: str,
-    opacity: float,
-    hide_sinks: bool,
-    image: int | None,
-    view: int | None,
-    overwrite: bool,
-) -> None:
-    """Draw and print the files written; `image` counts from 1. Raises VarStudioError."""
-    if figure != "map" and (image is not None or view is not None):
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for. `options` are those of a map; `image` counts from 1, `out` is
+    a file, or the folder of a batch."""
+
+    session: Path
+    out: Path
+    figures: Sequence[str] = ()
+    run: str | None = None
+    runs: str | None = None
+    compare_with: str | None = None
+    token: str | None = None
+    tokens: str | None = None
+    row_of: RowOf = "query"
+    layer: int | None = None
+    layers: str | None = None
+    head: int | None = None
+    heads: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    settings_file: Path | None = None
+    width: Width = "two-columns"
+    dpi: int = 300
+    formats: Sequence[str] = ()
+    with_data: bool = False
+    image: int | None = None
+    view: int | None = None
+    look: Mapping[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+    as_json: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether it is a batch, whose `out` is a folder."""
+        many = (self.runs, self.tokens, self.layers, self.heads)
+        return len(self.figures) > 1 or any(each is not None for each in many)
+
+    @property
+    def options(self) -> MapOptions:
+        image = 0 if self.image is None else self.image - 1
+        return MapOptions(image=image, view=self.view, **self.look)
+
+    def settings(self, run: Recording) -> Redistribution | None:
+        return changed_settings(
+            method_settings(run.interventions), self.settings_file, self.changes
+        )
+
+
+def look_of(
+    scale: Scale, smooth: bool, gamma: float, colours: str, opacity: float, hide_sinks: bool
+) -> dict[str, Any]:
+    """How a map looks, as fields of `MapOptions`."""
+    return {
+        "smooth": smooth,
+        "gamma": gamma,
+        "colour_map": colours,
+        "opacity": opacity,
+        "bare_sinks": hide_sinks,
+        "robust": scale == "robust",
+        "hide_sinks": scale != "full",
+    }
+
+
+def export(asked: Asked) -> None:
+    """Draw one figure, or with several of anything a batch; print the files written. Raises
+    VarStudioError."""
+    if not asked.figures:
+        raise VarStudioError("No figure is named.", "Add --figure, --maps or --masks.")
+    if "map" not in asked.figures and (asked.image is not None or asked.view is not None):
         raise VarStudioError(
-            f"--image and --view choose what a map shows; a {figure} shows no picture.",
+            f"--image and --view choose what a map shows; a {asked.figures[0]} shows no picture.",
             "Leave them out.",
         )
-    if image is not None and view is not None:
+    if asked.image is not None and asked.view is not None:
         raise VarStudioError("--view names an image already.", "Leave out --image.")
-    there = [str(path) for path in files_of(out, with_data) if path.exists()]
-    if there and not overwrite:
-        verb = "exists" if len(there) == 1 else "exist"
+    if asked.several:
+        from var_studio.cli.batch import export_several
+
+        export_several(asked)
+        return
+    if asked.formats:
         raise VarStudioError(
-            f"{', '.join(there)} {verb}.", "Choose another name, or add --overwrite."
+            "--format is that of a batch; one figure has that of its name.",
+            "Leave it out, or name --tokens, --layers, --heads or --runs.",
         )
-    with open_session(session) as opened:
-        chosen = find_run(opened, run)
-        other, forced = _second(opened, chosen, compare_with, figure)
-        settings = changed_settings(method_settings(chosen.interventions), settings_file, changes)
+    figure = asked.figures[0]
+    keep_existing(files_of(asked.out, asked.with_data), asked.overwrite)
+    with open_session(asked.session) as opened:
+        chosen = find_run(opened, asked.run)
+        other, forced = second_run(opened, chosen, asked.compare_with, figure)
         written = export_figure(
             chosen,
             figure,
-            out,
-            token=None if token is None else position_of(chosen, token),
-            row_of=row_of,
-            layer=layer,
-            head=head,
-            settings=settings,
-            width=width,
-            dpi=dpi,
-            with_data=with_data,
+            asked.out,
+            token=None if asked.token is None else position_of(chosen, asked.token),
+            row_of=asked.row_of,
+            layer=asked.layer,
+            head=asked.head,
+            settings=asked.settings(chosen),
+            width=asked.width,
+            dpi=asked.dpi,
+            with_data=asked.with_data,
             compare_with=other,
             forced=forced,
-            options=MapOptions(
-                smooth=smooth,
-                gamma=gamma,
-                colour_map=colours,
-                opacity=opacity,
-                bare_sinks=hide_sinks,
-                robust=scale == "robust",
-                hide_sinks=scale != "full",
-                image=0 if image is None else image - 1,
-                view=view,
-            ),
+            options=asked.options if figure == "map" else None,
         )
+    tell(written, asked.as_json)
+
+
+def keep_existing(files: Iterable[Path], overwrite: bool) -> None:
+    """Raise VarStudioError where files exist that are not to be replaced."""
+    there = [str(path) for path in files if path.exists()]
+    if there and not overwrite:
+        verb = "exists" if len(there) == 1 else "exist"
+        shown = ", ".join(there[:4]) + (f" and {len(there) - 4} more" if len(there) > 4 else "")
+        raise VarStudioError(f"{shown} {verb}.", "Choose another name, or add --overwrite.")
+
+
+def tell(written: Sequence[Path], as_json: bool) -> None:
+    """Print the files written."""
+    if as_json:
+        print(json.dumps({"files": [str(path) for path in written]}, indent=2))
+        return
     for path in written:
         print(path)
 
 
-def _second(
+def second_run(
     session: Session, run: Recording, name: str | None, figure: str
 ) -> tuple[Recording | None, Recording | None]:
     """The run to compare with, and for answers the one that scores them, if there are such."""
@@ -125,20 +181,8 @@ def find_run(session: Session, name: str | None) -> Recording:
 
 
 def position_of(run: Recording, word: str) -> int:
-    """Position of "12" (itself) or "g3" (generated token 3, from 0; g-1 the last).
-
-    Raises VarStudioError for anything else and for a token that the run does not have.
+    """Position of "12" (itself), "g3" (generated token 3, from 0; g-1 the last) or "cat" (the token
+    of that text). Raises VarStudioError for a token that the run does not have.
     """
-    match = re.fullmatch(r"(g?)(-?\d+)", word.strip())
-    if match is None:
-        raise VarStudioError(
-            f"--token is {word!r}.", "Give a position such as 117, or g0 for a generated token."
-        )
-    number = int(match[2])
-    if not match[1]:
-        return number
-    generated = run.generated_positions
-    if not -len(generated) <= number < len(generated):
-        last = f"They go from g0 to g{len(generated) - 1}." if len(generated) else "It has none."
-        raise VarStudioError(f"There is no generated token {word}.", last)
-    return int(generated[number])
+    word = word.strip()
+    return find_token(run, int(word) if re.fullmatch(r"-?\d+", word) else word)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from var_studio.cli.commands.options import (
     Tau,
 )
 from var_studio.cli.terminal import examples
+from var_studio.errors import VarStudioError
 
 EXAMPLES = (
     examples(
@@ -25,12 +27,15 @@ EXAMPLES = (
         "var-studio export cup.vars --figure answers --out answers.svg",
         "var-studio export cup.vars --figure heads --run VAR --with-data --out heads.svg",
         "var-studio export cup.vars --figure histogram --layer 3 --width column --out phi.png",
+        "var-studio export cup.vars --figure map --figure heads --tokens all --out figures/",
+        "var-studio export cup.vars --maps --tokens generated --layers 3-5 --out maps.npz",
+        "var-studio export cup.vars --masks --layer 3 --out sinks.png",
     )
     + "--token 117 is a position in the sequence, g0 the first generated token, g-1 the last one; "
     "`var-studio info` lists both."
 )
 
-FigureName = Literal[
+_FIGURES = (
     "map",
     "answers",
     "histogram",
@@ -42,24 +47,47 @@ FigureName = Literal[
     "contribution",
     "ledger",
     "shares",
-]
+)
+# Typer takes a list of an Enum, and none of a Literal.
+FigureName = Enum("FigureName", {name: name for name in _FIGURES}, type=str)  # type: ignore[misc]
+FormatName = Enum("FormatName", {name: name for name in ("pdf", "svg", "png")}, type=str)
 
 
 def export(
     session: SessionFile,
-    out: Annotated[Path, typer.Option(metavar="F.pdf|svg|png", help="Figure file to write.")],
-    figure: Annotated[FigureName, typer.Option(help="What to draw.")],
+    out: Annotated[
+        Path, typer.Option(metavar="F.pdf|svg|png", help="Figure to write; of a batch its folder.")
+    ],
+    figure: Annotated[
+        list[FigureName] | None, typer.Option(help="What to draw; several make a batch.")
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(metavar="N|gN", help="Position, or gN for a generated token. [default: g0]"),
+    ] = None,
+    tokens: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="A batch: all, generated, 12-20, g0-g5, or words; with commas between them.",
+        ),
     ] = None,
     layer: Annotated[
         int | None,
         typer.Option(help="From 0. [default: mean over layers; phi of the middle one]"),
     ] = None,
+    layers: Annotated[
+        str | None, typer.Option(metavar="LIST", help="A batch: all, or like 0,5-9.")
+    ] = None,
     head: Annotated[int | None, typer.Option(help="From 0. [default: mean over heads]")] = None,
+    heads: Annotated[
+        str | None, typer.Option(metavar="LIST", help="A batch: all, or like 0,5-9.")
+    ] = None,
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name or number. [default: the first]")
+    ] = None,
+    runs: Annotated[
+        str | None, typer.Option(metavar="LIST", help="A batch: all, or names with commas.")
     ] = None,
     compare_with: Annotated[
         str | None,
@@ -74,8 +102,26 @@ def export(
         typer.Option(help="The token's own row, or the step that produced it."),
     ] = "query",
     with_data: Annotated[
-        bool, typer.Option("--with-data", help="Write NPZ, CSV and JSON beside the figure.")
+        bool, typer.Option("--with-data", help="Write NPZ, CSV, JSON and a script beside it.")
     ] = False,
+    maps: Annotated[
+        bool,
+        typer.Option("--maps", help="No figure: maps of every head as arrays (.npz, .csv)."),
+    ] = False,
+    quantity: Annotated[
+        Literal["attention", "contribution"],
+        typer.Option(help="What a map shows: α, or its contribution α·‖v W_O‖."),
+    ] = "attention",
+    masks: Annotated[
+        bool,
+        typer.Option(
+            "--masks", help="No figure: masks of the visual sinks, per layer (.npz, .csv, .png)."
+        ),
+    ] = False,
+    file_format: Annotated[
+        list[FormatName] | None,
+        typer.Option("--format", help="Files of a batch, once for each. [default: pdf]"),
+    ] = None,
     width: Annotated[
         Literal["column", "two-columns", "slide"], typer.Option(help="3.35, 6.9 or 10 inches.")
     ] = "two-columns",
@@ -120,6 +166,7 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files written if they exist.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For a script.")] = False,
     tau: Tau = None,
     rho: Rho = None,
     p: P = None,
@@ -127,38 +174,52 @@ def export(
     convention: ConventionOption = None,
     settings: SettingsFile = None,
 ) -> None:
-    """Draw a figure of a session; needs no model. Prints the files written.
+    """Draw figures of a session; needs no model. Prints the files written.
 
     Redistribution shown is local: the recorded row under the settings given here, else under
     those of the run (where it has none, the defaults below). With --compare-with a map is global:
     the baseline's row, and the row that the second run used. A file that exists is kept unless
     --overwrite is given.
+
+    A batch goes into a folder, with an index.csv of what was drawn and what was not: tokens
+    without a row are left out and told.
     """
     from var_studio.cli import export as exporting
 
-    method = {"tau": tau, "rho": rho, "p": p, "mass_min": mass_min, "convention": convention}
-    exporting.export(
-        session,
-        run,
-        figure,
-        out,
+    look = exporting.look_of(scale, smooth, gamma, colours, opacity, hide_sinks)
+    asked = exporting.Asked(
+        session=session,
+        out=out,
+        figures=tuple(dict.fromkeys(each.value for each in figure or ())),
+        run=run,
+        runs=runs,
         compare_with=compare_with,
         token=token,
+        tokens=tokens,
         row_of=row,
         layer=layer,
+        layers=layers,
         head=head,
-        changes=method,
+        heads=heads,
+        changes={"tau": tau, "rho": rho, "p": p, "mass_min": mass_min, "convention": convention},
         settings_file=settings,
         width=width,
         dpi=dpi,
+        formats=tuple(dict.fromkeys(each.value for each in file_format or ())),
         with_data=with_data,
-        scale=scale,
-        smooth=smooth,
-        gamma=gamma,
-        colours=colours,
-        opacity=opacity,
-        hide_sinks=hide_sinks,
         image=image,
         view=view,
+        look={**look, "quantity": quantity},
         overwrite=overwrite,
+        as_json=as_json,
     )
+    if maps or masks:
+        from var_studio.cli import numbers
+
+        if maps and masks:
+            raise VarStudioError(
+                "--maps and --masks are two files.", "Ask for one after the other."
+            )
+        numbers.export_numbers(asked, "masks" if masks else "maps", quantity)
+        return
+    exporting.export(asked)
