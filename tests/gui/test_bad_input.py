@@ -28,9 +28,9 @@ from tests.gui.fixtures import (
 from tests.synthetic import make_run
 from var_studio.gui.app import ExceptionHooks
 from var_studio.gui.main_window import MainWindow
-from var_studio.recording.paths import kept_runs
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import save_session
+from var_studio.recording.unsaved import left_over, windows_folder
 
 pytestmark = IGNORE_QT
 Key = QtCore.Qt.Key
@@ -269,7 +269,7 @@ def test_stop_keeps_what_was_recorded(
     run_again(qtbot, demo)
 
 
-def test_window_closed_while_running_keeps_the_recording(
+def test_window_closed_while_running_says_what_it_deletes(
     demo: MainWindow,  # noqa: F811
     qtbot: QtBot,
     gate: Gate,  # noqa: F811
@@ -283,11 +283,9 @@ def test_window_closed_while_running_keeps_the_recording(
     asked += answer_with(monkeypatch, Answer.Discard)
     assert demo.close()
     assert not demo.controller._thread.isRunning()
-    (directory,) = kept_runs()
-    assert str(directory.parent) in asked[0], "where the recording stays was not said"
-    run = Recording.open(directory)
-    assert run.finished and run.reason == "cancelled" and len(run.generated_positions) >= 1
-    run.close()
+    assert "The run under way is stopped. 1 run that is in no file" in asked[0]
+    assert "will be deleted for good if you do not save" in asked[0]
+    assert left_over() == [] and not windows_folder().exists()
 
 
 def test_close_and_save_while_running(

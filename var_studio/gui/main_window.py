@@ -38,6 +38,7 @@ from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.setup import SetupPanel
 from var_studio.gui.panels.transcript import TranscriptPanel
 from var_studio.gui.question_intake import QuestionIntake, What
+from var_studio.gui.recovery import Recovery
 from var_studio.gui.session_files import SessionFiles
 from var_studio.gui.status import StatusBar
 from var_studio.gui.widgets.help_card import HelpCard
@@ -75,6 +76,7 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(centre)
         self.notices = NoticeBar(centre)
         self.files = SessionFiles(self, self.workspace)
+        self.recovery = Recovery(self)
         self.intake = QuestionIntake(self, self.workspace)
         self.desk = ModelDesk(self, self.workspace, self.controller)
         self.actions_by_name, self.menus = actions.build(self)
@@ -89,7 +91,7 @@ class MainWindow(QMainWindow):
         self._closing = False
         self._connect()
         self._recall()
-        self._show_title()
+        self.show_title()
 
     # ------------------------------------------------------------------------------ building
     @property
@@ -118,7 +120,7 @@ class MainWindow(QMainWindow):
         workspace.problem.connect(self.show_problem)
         workspace.run_changed.connect(self._facts_changed)
         workspace.runs_changed.connect(self._facts_changed)
-        workspace.modified_changed.connect(self._show_title)
+        workspace.modified_changed.connect(self.show_title)
         workspace.tokens_appended.connect(self._show_memory)
         workspace.view.changed.connect(self._view_changed)
         workspace.undo_stack.indexChanged.connect(self._undo_changed)
@@ -180,7 +182,7 @@ class MainWindow(QMainWindow):
             self.workspace.undo_stack.clear()
         if model is not None:
             self.load_model(model)
-        self.files.offer_left_over()
+        self.recovery.offer()
         self.area.finish()
 
     def load_model(self, name: str) -> None:
@@ -423,7 +425,7 @@ class MainWindow(QMainWindow):
         self.status.show_facts(self.workspace.run, self.controller.model)
         if self._painted:
             self._show_memory(often=False)
-        self._show_title()
+        self.show_title()
 
     @Slot()
     def _show_memory(self, often: bool = True) -> None:
@@ -451,9 +453,12 @@ class MainWindow(QMainWindow):
         self.appearance.choose(action.data())
 
     @Slot()
-    def _show_title(self) -> None:
+    def show_title(self) -> None:
+        """The session's name, whether it is modified, whether another program has it open."""
         path = self.workspace.session_path
         name = path.name if path is not None else "untitled session"
+        if self.files.read_only:
+            name += " (read-only)"
         self.setWindowTitle(f"{name}[*] – VAR Studio" if self.workspace.runs else "VAR Studio[*]")
         self.setWindowModified(self.workspace.modified)
 

@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import closing
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEventLoop, QObject, Slot
-from PySide6.QtGui import QIcon
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QPushButton
+from PySide6.QtWidgets import QFileDialog
 
 from var_studio.errors import VarStudioError
 from var_studio.gui import memory
+from var_studio.gui.models.autosave import Autosave
+from var_studio.gui.models.held_file import HeldFile
 from var_studio.gui.models.problems import BusyError
+from var_studio.gui.models.session_view import restore_view, session_of
 from var_studio.gui.models.task import Task
 from var_studio.gui.models.workspace import Workspace
-from var_studio.recording.settings import Generation, Redistribution
+from var_studio.gui.unsaved_question import ask_overwrite, ask_unsaved
+from var_studio.recording.locks import in_use
 
 if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow
+    from var_studio.recording.session import Session
+    from var_studio.recording.unsaved import UnsavedFolder
 
 _FILTER = "Sessions (*.vars)"
-_LOOK_BACK = 5
 
 
 class SessionFiles(QObject):
-    """The window's File menu. A session is saved in a thread; it opens in an instant."""
+    """The window's File menu. A session is saved in a thread; it opens in an instant.
+
+    The window locks the session file that it shows. One that another program has open is shown
+    all the same; saving then asks for another name.
+    """
 
     def __init__(self, window: MainWindow, workspace: Workspace) -> None:
         super().__init__(window)
         self._window = window
         self._workspace = workspace
         self._task: Task | None = None
+        self._file = HeldFile()
+        self._well = False
+        self._left_behind: list[Path] = []
+        self.autosave = Autosave(workspace, self)
+        self.autosave.problem.connect(window.show_problem)
+        window.controller.keep_runs_in(self.autosave.new_run)
+        window.controller.queue_changed.connect(self._remove_left_behind)
 
     @property
     def saving(self) -> bool:
         """Whether a save is under way."""
         return self._task is not None
+
+    @property
+    def read_only(self) -> bool:
+        """Whether another program had the session's file open when it was opened here."""
+        return not self._file.mine
 
     # ------------------------------------------------------------------------------- opening
     def ask_open(self) -> None:
@@ -70,24 +87,59 @@ class SessionFiles(QObject):
             return False
         from var_studio.recording.session import open_session
 
+        file = self._file.hold(path)
         try:
             session = open_session(path)
-            view = dict(session.view)
+            _ = session.view
         except VarStudioError as error:
+            file.let_go(self._file)
             self._window.show_problem(error)
             return False
-        workspace = self._workspace
-        old = workspace.session
-        workspace.notes = session.notes
-        workspace.replace_all(list(session.runs), session)
-        _restore_view(workspace, view)
-        workspace.mark_saved(path)
-        if old is not None:
-            old.close()
+        self._show(session, file)
+        self.autosave.discard()
         self._remember(path)
-        self.show_question()
         self._window.status.say(f"Opened {path.name}")
         return True
+
+    def open_left_over(self, folder: UnsavedFolder) -> bool:
+        """Show what a killed window left, in place of the present session."""
+        if self._refused("opened") or not self.may_discard():
+            folder.release()
+            return False
+        found = folder.recover()
+        path = found.session.path
+        file = self._file.hold(path) if path is not None else HeldFile()
+        file.seen = found.seen
+        self._show(found.session, file, modified=True)
+        self.autosave.take_over(folder)
+        for missing in found.missing:
+            self._window.notices.show_notice("warning", "Not all could be brought back.", missing)
+        return True
+
+    def _show(self, session: Session, file: HeldFile, modified: bool = False) -> None:
+        workspace = self._workspace
+        old, runs = workspace.session, workspace.runs
+        workspace.notes = session.notes
+        workspace.replace_all(list(session.runs), session)
+        restore_view(workspace, session.view)
+        self._file.let_go(file)
+        self._file = file
+        self.autosave.seen = file.seen
+        workspace.session_path = file.path
+        workspace.modified = modified
+        workspace.runs_changed.emit()
+        for run in runs:
+            run.close()
+        if old is not None:
+            old.close()
+        self._left_behind.clear()
+        self.show_question()
+        if not file.mine and file.path is not None:
+            self._window.notices.show_notice(
+                "warning",
+                in_use(file.path).what,
+                "It is read-only here: Save asks for another name.",
+            )
 
     def open_run_folder(self, path: Path) -> bool:
         """Add the recording in this folder to the session."""
@@ -102,93 +154,109 @@ class SessionFiles(QObject):
         self.show_question()
         return True
 
-    def offer_left_over(self) -> None:
-        """If the program was killed during a run, offer what that run had recorded."""
-        from var_studio.recording.paths import abandoned_runs, kept_runs
-        from var_studio.recording.recording import Recording
-
-        # Another window may be at work. Without locks (Windows) that cannot be told: offer all.
-        paths = kept_runs() if os.name == "nt" else abandoned_runs()
-        # A crash is noticed at the next start: older ones were offered before.
-        for path in reversed(paths[-_LOOK_BACK:]):
-            try:
-                with closing(Recording.open(path)) as run:
-                    cut_off = not run.finished and len(run.query_positions) > 0
-            except VarStudioError:
-                continue
-            if cut_off and str(path) != str(memory.settings().value("offered") or ""):
-                button = QPushButton("Open it")
-                button.clicked.connect(partial(self._open_left_over, path))
-                self._left_over = self._window.notices.show_notice(
-                    "note",
-                    "The last run was cut off before it ended.",
-                    "What it recorded is kept.",
-                    action=button,
-                )
-                memory.settings().setValue("offered", str(path))
-                return
-
-    def _open_left_over(self, path: Path) -> None:
-        self.open_run_folder(path)
-        self._window.notices.close_notice(self._left_over)
-
     # -------------------------------------------------------------------------------- saving
     def save(self) -> bool:
         """Save where the session is, or ask where. True once the saving has begun."""
         path = self._workspace.session_path
-        return self.save_as() if path is None else self.save_to(path)
+        if path is None or not self._mine_by_now():
+            return self.save_as()
+        if self._file.changed():
+            answer = ask_overwrite(self._window, path)
+            if answer != "overwrite":
+                return answer == "save as" and self.save_as()
+        return self.save_to(path)
+
+    def _mine_by_now(self) -> bool:
+        """Whether the window may save into its file: whoever had it open may have closed it."""
+        if not self._file.mine and self._file.path is not None:
+            seen, self._file = self._file.seen, self._file.hold(self._file.path)
+            self._file.seen = seen
+            self._window.show_title()
+        return self._file.mine
 
     def save_as(self) -> bool:
         """Ask where, then save."""
         if not self._workspace.runs:
             return self.save_to(Path())
         start = self._workspace.session_path or Path(memory.last_folder("session")) / "session.vars"
+        if self.read_only:
+            start = start.with_name(f"{start.stem} copy{start.suffix}")
         path, _ = QFileDialog.getSaveFileName(self._window, "Save the session", str(start), _FILTER)
         return bool(path) and self.save_to(Path(path))
 
     def save_to(self, path: Path) -> bool:
-        """Save all runs and the view in one file, in a thread. A failed save leaves the old file
-        as it was."""
+        """Save all runs and the view in one file, in a thread; of a run under way what is there so
+        far. A failed save leaves the old file as it was."""
         workspace = self._workspace
         if not workspace.runs:
             self._window.show_problem(
                 BusyError("There is nothing to save yet.", "Ask a question first.")
             )
             return False
-        if self._task is not None or self._refused("saved"):
+        if self._task is not None:
             return False
-        from var_studio.recording.session import SUFFIX, Session, save_session
+        from var_studio.recording.session import SUFFIX, save_session
 
         if path.suffix.lower() != SUFFIX:
             path = path.with_name(path.name + SUFFIX)
-        session = Session(
-            workspace.runs,
-            notes=workspace.notes,
-            view=_view(workspace),
-            regions=workspace.regions.to_save(),
-            path=workspace.session_path,
-        )
-        task = Task(lambda tell: save_session(path, session, progress=tell), self)
+        file = self._file.hold(path)
+        if not file.mine:
+            self._window.show_problem(in_use(path))
+            return False
+        session = session_of(workspace)
+        task = Task(lambda tell: save_session(path, session, progress=tell, held=file.lock), self)
         task.succeeded.connect(self._saved)
-        task.failed.connect(self._window.show_problem)
+        task.failed.connect(self._not_saved)
         task.progress.connect(self._window.status.show_progress)
         task.finished.connect(self._ended)
-        self._task, self._saving = task, session
+        self._task, self._saving, self._saving_to, self._well = task, session, file, False
         self._window.status.say(f"Saving {path.name}…")
         task.start()
         return True
 
     @Slot(object)
     def _saved(self, path: Path) -> None:
-        workspace = self._workspace
-        workspace.session = self._saving
-        workspace.mark_saved(path)
+        workspace, session = self._workspace, self._saving
+        workspace.session = session
+        self._file.let_go(self._saving_to)
+        self._file = HeldFile(path, self._saving_to.lock)
+        self._well = True
+        self.autosave.seen = self._file.seen
+        # What was recorded and painted meanwhile is not in the file; nor what it leaves out.
+        whole = (
+            all(any(run is each for each in session.runs) for run in workspace.runs)
+            and not self.autosave.own_runs()
+            and session.regions == workspace.regions.to_save()
+        )
+        workspace.mark_saved(path, whole=whole)
         self._remember(path)
         self._window.status.say(f"Saved {path.name}")
-        try:
-            self._saving.discard_left_behind()
-        except VarStudioError as error:
-            self._window.show_problem(error)
+        own = self.autosave.folder
+        # A recording that was opened from another folder is somebody's own: it stays.
+        self._left_behind += [place for place in session.left_behind if own.holds(place)]
+        self._remove_left_behind()
+        self.autosave.write()
+
+    @Slot(object)
+    def _not_saved(self, error: VarStudioError) -> None:
+        self._saving_to.let_go(self._file)
+        self._window.show_problem(error)
+
+    @Slot()
+    def _remove_left_behind(self) -> None:
+        """Remove the directories of runs that are in the file now; between runs, for one that
+        waits may need the answer of another."""
+        from var_studio.recording.recording import Recording
+
+        if not self._window.controller.idle:
+            return
+        while self._left_behind:
+            directory = self._left_behind.pop()
+            try:
+                if directory.exists():
+                    Recording.open(directory).discard()
+            except VarStudioError as error:
+                self._window.show_problem(error)
 
     @Slot()
     def _ended(self) -> None:
@@ -196,7 +264,7 @@ class SessionFiles(QObject):
         self._window.status.end_progress()
 
     def _refused(self, what: str) -> bool:
-        """Whether a run is under way: a session is saved or replaced only between runs."""
+        """Whether a run is under way: a session is replaced only between runs."""
         if self._window.controller.state not in ("running", "stopping"):
             return False
         self._window.show_problem(
@@ -209,36 +277,21 @@ class SessionFiles(QObject):
 
     # ------------------------------------------------------------------- before it is replaced
     def may_discard(self, note: str = "") -> bool:
-        """Ask what to do with runs that are in no session file. False: do nothing after all."""
-        if not (self._workspace.modified and self._workspace.runs):
+        """Ask what to do with what is in no session file. False: do nothing after all."""
+        workspace = self._workspace
+        if not (workspace.modified and workspace.runs):
             return True
-        from var_studio.recording.paths import runs_folder
+        path = workspace.session_path
+        content = getattr(workspace.session, "content", None)
+        n_runs = self.autosave.own_runs()
+        partly = n_runs > 0 and path is not None and content is not None and not content.full
+        name = "" if path is None else path.name
+        answer = ask_unsaved(self._window, n_runs, name, note, partly)
+        if answer == "save":
+            return self._save_and_wait(anew=partly)
+        return answer == "discard"
 
-        box = QMessageBox(self._window)
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("Unsaved session")
-        box.setText("Save the runs and regions of this session?")
-        box.setInformativeText(
-            f"{note}Either way nothing recorded is deleted: runs that you do not save stay in\n"
-            f"{runs_folder()}\nand File › Open kept recording brings them back. Regions are kept "
-            "in the session's file only."
-        )
-        box.setStandardButtons(
-            QMessageBox.StandardButton.Save
-            | QMessageBox.StandardButton.Discard
-            | QMessageBox.StandardButton.Cancel
-        )
-        box.button(QMessageBox.StandardButton.Discard).setText("Don't save")
-        for button in box.buttons():
-            button.setIcon(QIcon())
-        box.setDefaultButton(QMessageBox.StandardButton.Save)
-        answer = box.exec()
-        box.deleteLater()
-        if answer == QMessageBox.StandardButton.Save:
-            return self._save_and_wait()
-        return answer == QMessageBox.StandardButton.Discard
-
-    def _save_and_wait(self) -> bool:
+    def _save_and_wait(self, anew: bool) -> bool:
         controller = self._window.controller
         if controller.state in ("running", "stopping"):
             controller.stop()
@@ -247,10 +300,10 @@ class SessionFiles(QObject):
             while controller.state != "idle":
                 loop.exec()
             controller.state_changed.disconnect(loop.quit)
-        if not self.save():
+        if not (self.save_as() if anew else self.save()):
             return False
         self.wait()
-        return not self._workspace.modified
+        return self._well
 
     def wait(self) -> None:
         """Wait for a save under way; the window stays alive meanwhile."""
@@ -260,10 +313,12 @@ class SessionFiles(QObject):
             loop.exec()
 
     def shutdown(self) -> None:
-        """The window is closing: let a save finish, then let go of all files."""
+        """The window is closing: let a save finish, let go of all files, leave nothing behind."""
         self.wait()
         for run in self._workspace.runs:
             run.close()
+        self.autosave.end()
+        self._file.let_go(HeldFile())
 
     # --------------------------------------------------------------------------------- memory
     def _remember(self, path: Path) -> None:
@@ -283,58 +338,3 @@ class SessionFiles(QObject):
             return
         prompt = str(run.provenance.get("prompt") or "")
         self._workspace.question.show(images, prompt, run.exchanges[:-1])
-
-
-def _view(workspace: Workspace) -> dict[str, Any]:
-    """How the window shows the session, as plain JSON values."""
-    selection = workspace.selection
-    run = workspace.run
-    return {
-        "run": run.id if run is not None else None,
-        "token": selection.position,
-        "row_of": selection.row_of,
-        "layer": selection.layer,
-        "heads": sorted([layer, head] for layer, head in selection.heads),
-        "cells": sorted(selection.cells),
-        "method": workspace.method.stored.model_dump(mode="json"),
-        "region_of": workspace.method.region_pictures,
-        "generation": workspace.generation.stored.model_dump(mode="json"),
-        "interventions": workspace.interventions.to_json(),
-        "view": workspace.view.to_json(),
-    }
-
-
-def _restore_view(workspace: Workspace, view: dict[str, Any]) -> None:
-    """Show a session as it was saved; what does not fit (another version's) is left out."""
-    with workspace.history.unrecorded():
-        _restore(workspace, view)
-
-
-def _restore(workspace: Workspace, view: dict[str, Any]) -> None:
-    try:
-        if "method" in view:
-            pictures = [str(key) for key in view.get("region_of", ())]
-            workspace.method.restore(Redistribution.model_validate(view["method"]), pictures)
-        if "generation" in view:
-            workspace.generation.reset(Generation.model_validate(view["generation"]))
-        workspace.interventions.restore(dict(view.get("interventions", {})))
-        workspace.view.restore(dict(view.get("view", {})))
-        for run in workspace.runs:
-            if run.id == view.get("run"):
-                workspace.look_at(run)
-        selection = workspace.selection
-        if view.get("row_of") in ("query", "produced"):
-            selection.set_row_of(view["row_of"])
-        if isinstance(view.get("layer"), int):
-            selection.set_layer(view["layer"])
-        selection.select_heads(
-            (int(layer), int(head))
-            for layer, head in view.get("heads", ())
-            if 0 <= layer < selection.n_layers and 0 <= head < selection.n_heads
-        )
-        if isinstance(view.get("token"), int):
-            selection.select_token(view["token"])
-        selection.select_cells(int(k) for k in view.get("cells", ()))
-    except (TypeError, ValueError):
-        # A hand-edited or foreign view: the runs matter, the view does not.
-        return

@@ -57,6 +57,7 @@ class ModelWorker(QObject):
 
     def __init__(self) -> None:
         super().__init__()
+        self.place: Callable[[], Path] | None = None
         self._lmm: Any = None
         self._events: deque[Event] = deque()
         self._failed = False
@@ -207,6 +208,7 @@ class ModelWorker(QObject):
                 generation=request.generation,
                 intervention=self._interventions_of(request),
                 name=request.name,
+                directory=None if self.place is None else self.place(),
                 teacher=teacher,
                 on_event=self._push,
                 cancel=cancel,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
@@ -168,6 +169,10 @@ class RunController(QObject):
             if self.state == "running":
                 self._set_state("stopping")
         self.queue_changed.emit()
+
+    def keep_runs_in(self, place: Callable[[], Path]) -> None:
+        """Where runs grow: `place` gives a new directory; the model's thread calls it."""
+        self._worker.place = place
 
     def forecast(self, request: ForecastRequest | None) -> None:
         """Ask what a run would take; `run_forecast` answers once the thread is free. Of several

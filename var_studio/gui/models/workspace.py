@@ -276,10 +276,10 @@ class Workspace(QObject):
         else:
             self._show_no_run()
 
-    def mark_saved(self, path: Path) -> None:
-        """All runs are in the session file at `path` now."""
+    def mark_saved(self, path: Path, *, whole: bool = True) -> None:
+        """All runs are in the session file at `path` now; not `whole`: not all that there is."""
         self.session_path = path
-        self.modified = False
+        self.modified = not whole
         self.runs_changed.emit()
 
     # ------------------------------------------------------------------------------ plumbing

@@ -19,7 +19,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPlainTextEdit,
-    QPushButton,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -54,7 +53,7 @@ class Notice(QFrame):
         what: str,
         next_step: str = "",
         more: str = "",
-        action: QPushButton | None = None,
+        action: QWidget | None = None,
     ) -> None:
         super().__init__()
         self.setObjectName("notice")
@@ -189,7 +188,7 @@ class NoticeBar(QWidget):
         what: str,
         next_step: str = "",
         more: str = "",
-        action: QPushButton | None = None,
+        action: QWidget | None = None,
     ) -> Notice:
         """Show a notice in place of one with the same words; a note also in place of the last
         note, for good news need not be read twice."""
