@@ -222,7 +222,7 @@ def build_contribution(reading: Reading, *, width: Width = "two-columns") -> Fig
         for name in ("attention", "share", "per_token", "tokens")
     )
     across = Scale("", -0.6, len(places) - 0.4, names=_GROUPS)
-    top = 1.08 * max(float(np.nanmax([*attention, *share])), 0.05)
+    top = 1.08 * float(np.nanmax([*attention, *share, 0.05]))
     shares = PlotPanel(
         title="",
         marks=(

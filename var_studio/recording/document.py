@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from var_studio.recording.arrays import ArraySpec, FormatError, nested_within
-from var_studio.recording.layout import VisualLayout
+from var_studio.recording.images import MAX_PIXELS
+from var_studio.recording.layout import Box, VisualLayout
 from var_studio.recording.migrations import RUN_SCHEMA, migrate_run
 from var_studio.recording.settings import Generation, Interventions
 from var_studio.recording.tokens import Alternative, Token
@@ -22,6 +23,8 @@ MAX_ELEMENTS: Final = 1 << 28
 MAX_NESTED: Final = 64
 """Lists and objects inside one another, in what may be any JSON."""
 _MAX_LENGTH: Final = 1 << 22
+_FARTHEST: Final = 1e9
+"""Pixels from the corner of an image to what a model saw of it, padding included."""
 
 Count = Annotated[int, Field(ge=1, le=4096)]
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
@@ -237,11 +240,21 @@ def layout_from_json(document: Mapping[str, Any] | None, length: int) -> VisualL
         and (count == 0 or (positions.min() >= 0 and positions.max() < length))
         and all(c.ndim == 2 and c.size and c.min() >= -1 and c.max() < count for c in cells)
         and all(0 <= view.image < len(layout.image_sizes) for view in layout.views)
-        and all(np.isfinite(view.box).all() for view in layout.views)
+        and all(w >= 1 and h >= 1 and w * h <= MAX_PIXELS for w, h in layout.image_sizes)
+        and all(_is_place(view.box) for view in layout.views)
+        and all(_is_place(box) for boxes in layout.unseen for box in boxes)
+        and not (np.abs(layout.boxes) > _FARTHEST).any()
     )
     if not sound:
         raise FormatError("the layout of the visual tokens does not fit its run")
     return layout
+
+
+def _is_place(box: Box) -> bool:
+    """Whether a box has an area, near enough to the image to be drawn. False with NaN."""
+    left, top, right, bottom = box
+    near = min(box) >= -_FARTHEST and max(box) <= _FARTHEST
+    return near and left < right and top < bottom
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from var_studio.recording.files import Files
 from var_studio.recording.halves import widen
 from var_studio.recording.layout import VisualLayout
 from var_studio.recording.migrations import NewerSchemaError
+from var_studio.recording.plausible import check_chunk
 from var_studio.recording.store import GROUP, JOURNAL
 from var_studio.recording.tokens import Token
 
@@ -123,7 +124,9 @@ class RunReader:
 
     def _decoded(self, spec: ArraySpec, encoded: bytes) -> Array:
         try:
-            return spec.decode(encoded)
+            chunk = spec.decode(encoded)
+            check_chunk(spec.name, chunk)
+            return chunk
         except FormatError as error:
             raise self.files.damaged(str(error)) from error
 

@@ -8,6 +8,7 @@ import struct
 import tracemalloc
 from itertools import pairwise
 
+import numcodecs
 import numpy as np
 import pytest
 
@@ -15,9 +16,9 @@ from tests.fuzzing.exercise import exercise
 from tests.fuzzing.mutations import members_of, mutate, packed
 from tests.fuzzing.seeds import SMALL, make_seeds
 from tests.synthetic import make_run
+from var_studio.analysis.choice import read
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import FIGURES, build
-from var_studio.figures.choice import read
 from var_studio.recording import files
 from var_studio.recording.document import MAX_NESTED
 from var_studio.recording.failures import SessionError
@@ -217,21 +218,87 @@ def test_a_run_that_saw_nothing_has_empty_maps(seeds, path):
         assert np.isnan(read(session.runs[0]).head_maps()).all()
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0, 6e4])
-@pytest.mark.parametrize("array", ["value_norm", "sink_dims_value", "top_dims_value"])
-def test_numbers_that_no_model_makes(seeds, path, array, value):
-    """Figures are built of them, or refused in words."""
-    members = members_of(seeds[0])
-    for name, content in members.items():
+KINDS = {"attention": "<f2", "value_norm": "<f2", "top_dims": "<i4"}
+
+
+def with_chunks(content, array, value):
+    """The file with every number of one array replaced."""
+    members = members_of(content)
+    blosc = numcodecs.Blosc("lz4", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE)
+    kind = np.dtype(KINDS.get(array, "<f4"))
+    for name, chunk in members.items():
         if f"/{array}/c." in name:
-            kind = "<f2" if array == "value_norm" else "<f4"
-            members[name] = np.full(len(content) // int(kind[2]), value, kind).tobytes()
-    path.write_bytes(packed(members))
-    built = []
-    with open_session(path) as session, np.errstate(all="ignore"):
-        for name in FIGURES:
-            try:
-                built.append(build(name, read(session.runs[0])))
-            except VarStudioError as error:
-                assert len(str(error)) < 300
-    assert len(built) > 3
+            plain = blosc.decode(chunk) if array == "attention" else chunk
+            plain = np.full(len(plain) // kind.itemsize, value, kind)
+            members[name] = bytes(blosc.encode(plain)) if array == "attention" else plain.tobytes()
+    return packed(members)
+
+
+def read_all(run):
+    return run.attention(0), run.phi(), run.top_dims(), run.value_norm()
+
+
+@pytest.mark.parametrize(
+    ("array", "values"),
+    [
+        ("attention", [np.inf, -np.inf, -0.25, 1.5]),
+        ("value_norm", [np.inf, -np.inf, -1]),
+        ("sink_dims_value", [np.inf, -np.inf, 2e9, -1e30]),
+        ("top_dims_value", [np.inf, -np.inf, 2e9, -1e30]),
+        ("top_dims", [-2, 2**22, 2**31 - 1]),
+    ],
+)
+def test_numbers_that_no_model_makes(seeds, path, array, values):
+    for value in values:
+        path.write_bytes(with_chunks(seeds[0], array, value))
+        with open_session(path) as session:
+            with pytest.raises(SessionError, match=f"{array} holds impossible numbers"):
+                read_all(session.runs[0])
+
+
+@pytest.mark.parametrize(
+    ("array", "values"),
+    [
+        ("attention", [np.nan, 0, -0.0, 1]),
+        ("value_norm", [np.nan, 0, 65504]),
+        ("sink_dims_value", [np.nan, 0, -9.7, 9.7]),
+        ("top_dims_value", [np.nan, 0]),
+        ("top_dims", [-1, 95]),
+    ],
+)
+def test_numbers_at_the_bounds_and_none(seeds, path, array, values):
+    """Figures are built of what a model may just give, and of nothing but NaN."""
+    for value in values:
+        path.write_bytes(with_chunks(seeds[0], array, value))
+        built = []
+        with open_session(path) as session, np.errstate(all="ignore"):
+            read_all(session.runs[0])
+            for name in FIGURES:
+                try:
+                    built.append(build(name, read(session.runs[0])))
+                except VarStudioError as error:
+                    assert len(str(error)) < 300
+        assert len(built) > 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_sizes": [[10**9, 10**9]]},
+        {"image_sizes": [[0, 5]]},
+        {"image_sizes": [[-24, 16]]},
+        {"box": [0, 0, 1e300, 1e300]},
+        {"box": [5, 0, 5, 9]},
+        {"box": [9, 0, 5, 9]},
+        {"unseen": [[[0, 0, 1e300, 1]]]},
+        {"boxes": [[0, 0, 1e300, 1]] * 20},
+    ],
+)
+def test_layouts_that_lie_nowhere(seeds, path, change):
+    def move(attributes):
+        layout = attributes["layout"]
+        (layout["views"][0] if "box" in change else layout).update(change)
+
+    path.write_bytes(edited(seeds[0], move, f"{first_run(seeds[0])}/zarr.json"))
+    with pytest.raises(SessionError, match="layout"):
+        open_session(path)
