@@ -14,8 +14,8 @@ import var_studio as vs
 from tests.models.families import case_mllama
 from tests.models.families.kit import QUESTION, noise
 from var_studio.analysis.choice import read
+from var_studio.analysis.views import choose_views
 from var_studio.cli.contents import show
-from var_studio.figures.geometry import choose_views
 from var_studio.figures.words import sinks_by_kind, sinks_line
 from var_studio.models.families.cross import CrossKeys
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from var_studio.analysis.reading import HeadValue, Reading
 from var_studio.analysis.scale import Limits, full_limits, symmetric_limits
+from var_studio.analysis.views import ShownViews, choose_views
 from var_studio.errors import VarStudioError
 from var_studio.figures.curves import (
     build_contribution,
@@ -20,10 +21,6 @@ from var_studio.figures.curves import (
     build_ledger,
     build_scatter,
     build_shares,
-)
-from var_studio.figures.geometry import (
-    ShownViews,
-    choose_views,
 )
 from var_studio.figures.map_panels import (
     MapOptions,

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from var_studio.analysis.contributions import Quantity
 from var_studio.analysis.reading import Reading
 from var_studio.analysis.scale import Limits, full_limits, robust_limits
-from var_studio.figures.geometry import ShownViews, cell_box, unseen_and_padding
+from var_studio.analysis.views import ShownViews
+from var_studio.figures.geometry import cell_box, unseen_and_padding
 from var_studio.figures.spec import ColourScale, Heat, ImagePanel
 from var_studio.recording.layout import Box
 

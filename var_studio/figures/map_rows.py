@@ -11,8 +11,8 @@ import numpy.typing as npt
 from var_studio.analysis.across import Across, AcrossRuns
 from var_studio.analysis.contributions import Quantity, visual_map
 from var_studio.analysis.reading import Reading
+from var_studio.analysis.views import ShownViews
 from var_studio.errors import VarStudioError
-from var_studio.figures.geometry import ShownViews
 from var_studio.figures.origin import origin
 from var_studio.figures.two_answers import GLOBAL, check_match, run_json, run_names
 from var_studio.figures.words import acts_line, heads_line, sinks_line, token_line

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from var_studio.analysis.choice import RowOf, read
 from var_studio.analysis.contributions import Quantity
 from var_studio.analysis.reading import Reading
+from var_studio.analysis.views import choose_views
 from var_studio.errors import VarStudioError
 from var_studio.figures.data import csv_text, npz_bytes, settings_text
-from var_studio.figures.geometry import choose_views
 from var_studio.figures.origin import origin
 from var_studio.figures.render import FigureError, write_whole
 from var_studio.figures.spec import Figure

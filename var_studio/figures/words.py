@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from var_studio.analysis.focus import Aggregate
     from var_studio.analysis.reading import Reading
     from var_studio.analysis.scale import Limits
-    from var_studio.figures.geometry import ShownViews
+    from var_studio.analysis.views import ShownViews
 
 
 def token_line(reading: Reading) -> str:

@@ -8,9 +8,10 @@ from PIL import Image
 
 from tests.synthetic import make_layout
 from var_studio.analysis.choice import read
+from var_studio.analysis.views import finest_views
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import MapOptions, build_map
-from var_studio.figures.geometry import finest_views, unseen_and_padding
+from var_studio.figures.geometry import unseen_and_padding
 from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.settings import Redistribution
 
