@@ -116,11 +116,10 @@ def map_keys(run: Recording) -> npt.NDArray[np.bool_]:
     whose phi reaches half of the run's own tau in some layer, so that maps after a redistribution
     are exact for any tau down to that.
     """
-    kept = np.zeros(run.length, dtype=bool)
+    with np.errstate(invalid="ignore"):
+        kept = np.array((run.phi() >= run.tau_default / 2).any(axis=0))
     kept[run.layout.positions] = True
     kept[:1] = True
-    with np.errstate(invalid="ignore"):
-        kept |= (run.phi() >= run.tau_default / 2).any(axis=0)
     return kept
 
 

@@ -57,29 +57,34 @@ def run_pieces(run: Recording, folder: str, called: str, content: Content) -> li
     `content` leaves weights out, to tell their size.
     """
     reader = run.reader
-    rows = kept_rows(content, run)
+    # Another thread may follow a run that goes on: what comes from here on is not saved.
+    tokens = reader.tokens
+    length = len(tokens)
+    rows = [query for query in kept_rows(content, run) if reader.queries[query] < length]
     queries = [reader.queries[query] for query in rows]
-    dropped = np.zeros(run.length, dtype=bool)
+    dropped = np.zeros(length, dtype=bool)
     if content.maps:
-        dropped = ~map_keys(run)
+        kept = map_keys(run)[:length]
+        dropped[: len(kept)] = ~kept
     before = reader.document.left_out
+    recorded = [position for position in reader.queries if position < length]
     left_out = LeftOut(
-        rows=tuple(sorted({*before.rows, *reader.queries} - set(queries))),
+        rows=tuple(sorted({*before.rows, *recorded} - set(queries))),
         keys=tuple(sorted({*before.keys, *np.flatnonzero(dropped).tolist()})),
     )
     document = reader.document.model_copy(
         update={
             "name": called,
-            "tokens": [token_to_json(token) for token in reader.tokens],
+            "tokens": [token_to_json(token) for token in tokens],
             "query_positions": queries,
             "layout": reader.layout.to_json() if reader.layout.image_sizes else None,
-            "n_keys": reader.keys_so_far(),
+            "n_keys": min(reader.keys_so_far(), length),
             "left_out": left_out,
         }
     )
     pieces = [of_bytes(f"{folder}/{GROUP}", dump(group_metadata(document.to_json())))]
     for whole in reader.specs.values():
-        spec = whole.with_length(query=len(rows), key=run.length)
+        spec = whole.with_length(query=len(rows), key=length)
         pieces.append(of_bytes(f"{folder}/{spec.name}/{GROUP}", dump(spec.metadata())))
         if spec.name == "attention":
             pieces += _rows(reader, spec, folder, rows, dropped)
