@@ -17,24 +17,31 @@ Indices = npt.NDArray[np.int64]
 class SortedHeads:
     """Heads that look at the image, the largest r first; N of them.
 
-    `layers`, `heads`, `ratio` (r of Eq. 3) and `mass` (visual mass) are (N,). `left_out`: how many
-    heads have a visual mass below the least that the settings ask for.
+    `layers`, `heads`, `ratio` (r of Eq. 3) and `mass` (visual mass) are (N,). `below`: how many
+    heads have a visual mass below the least that the settings ask for. `bare`: how many others are
+    left out because their layer has no visual sink, so that their r is 1 whatever they look at.
     """
 
     layers: Indices
     heads: Indices
     ratio: Floats
     mass: Floats
-    left_out: int
+    below: int
+    bare: int
 
 
 def sorted_heads(reading: Reading) -> SortedHeads:
-    """All heads with at least the least visual mass, by r; of equal ones the first layer first."""
+    """The heads with at least the least visual mass in layers with visual sinks, by r; of equal
+    ones the first layer first. Where no layer has visual sinks, those of all layers."""
     ratio, mass = reading.non_sink_ratio.ravel(), reading.visual_mass.ravel()
-    looking = np.flatnonzero(mass >= reading.settings.mass_min)
+    enough = mass >= reading.settings.mass_min
+    told = np.repeat(reading.n_visual_sinks > 0, reading.run.n_heads)
+    told |= not told.any()
+    looking = np.flatnonzero(enough & told)
     order = looking[np.argsort(-ratio[looking], kind="stable")].astype(np.int64)
     layers, heads = np.divmod(order, reading.run.n_heads)
-    return SortedHeads(layers, heads, ratio[order], mass[order], len(mass) - len(order))
+    below, bare = int((~enough).sum()), int((enough & ~told).sum())
+    return SortedHeads(layers, heads, ratio[order], mass[order], below, bare)
 
 
 def share_of_image(reading: Reading, layer: int, head: int) -> Floats:

@@ -170,7 +170,7 @@ def build_layers(reading: Reading, *, width: Width = "two-columns") -> Figure:
         "text_sinks": shown.n_text,
     }
     return Figure(
-        rows=_arranged((phi, counts), width),
+        rows=arranged((phi, counts), width),
         title="Sinks by layer",
         notes=(
             "Lines: means; bands: smallest to largest. "
@@ -188,7 +188,7 @@ def build_hidden(reading: Reading, *, width: Width = "two-columns") -> Figure:
     top = 1.08 * max([1.0, *(float(p.magnitudes.max(initial=0.0)) for p in shown)])
     aspect = 0.4 if width == "column" else 0.7
     size = reading.run.hidden_size
-    panels = tuple(_profile_panel(p, size, top, aspect) for p in shown)
+    panels = tuple(profile_panel(p, size, top, aspect) for p in shown)
     columns: dict[str, npt.NDArray[Any]] = {
         "position": np.concatenate([np.full(len(p.dims), p.position) for p in shown]),
         "token": np.concatenate([np.full(len(p.dims), p.token) for p in shown]),
@@ -200,7 +200,7 @@ def build_hidden(reading: Reading, *, width: Width = "two-columns") -> Figure:
         "sink_magnitudes": np.stack([p.sink_magnitudes for p in shown]),
     }
     return Figure(
-        rows=_arranged(panels, width),
+        rows=arranged(panels, width),
         title=f"Hidden states at the input of layer {reading.focus.layer} "
         f"(sinks: {sinks_by_kind(reading)})",
         notes=(
@@ -249,7 +249,7 @@ def build_contribution(reading: Reading, *, width: Width = "two-columns") -> Fig
     }
     baseline = np.array(found.visual.per_token)
     return Figure(
-        rows=_arranged((shares, each), width),
+        rows=arranged((shares, each), width),
         title=f"{token_line(reading)} · {focus_line(reading, 'mean')}",
         notes=(
             f"Mean over all visual tokens: {found.visual.per_token:.3g} per token, in units of "
@@ -340,7 +340,7 @@ def build_shares(reading: Reading, *, width: Width = "two-columns") -> Figure:
     )
 
 
-def _profile_panel(shown: TokenProfile, hidden_size: int, top: float, aspect: float) -> PlotPanel:
+def profile_panel(shown: TokenProfile, hidden_size: int, top: float, aspect: float) -> PlotPanel:
     kinds = {"first": "BOS", "sink": "visual sink", "ordinary": "visual non-sink"}
     name = kinds.get(shown.kind, "visual token")
     plain = ~np.isin(shown.dims, shown.sink_dims)
@@ -359,6 +359,6 @@ def _profile_panel(shown: TokenProfile, hidden_size: int, top: float, aspect: fl
     )
 
 
-def _arranged(panels: tuple[Panel, ...], width: Width) -> tuple[tuple[Panel, ...], ...]:
+def arranged(panels: tuple[Panel, ...], width: Width) -> tuple[tuple[Panel, ...], ...]:
     """Under each other in a column, else side by side."""
     return tuple((panel,) for panel in panels) if width == "column" else (panels,)

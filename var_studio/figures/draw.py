@@ -81,10 +81,10 @@ def draw_image(axes: Axes, panel: ImagePanel, room: float) -> None:
         _hatch(axes, box, veil=0.6)
     for box in panel.padding:
         _hatch(axes, box, veil=0.0)
-    _outline_boxes(axes, panel.sinks, SINK)
-    _outline_boxes(axes, panel.others, OTHER)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
+    _outline_boxes(axes, panel.sinks, SINK)
+    _outline_boxes(axes, panel.others, OTHER)
     axes.set_aspect("auto")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -268,7 +268,14 @@ def _outline_boxes(axes: Axes, boxes: tuple[Box, ...], ink: str) -> None:
     patches = [
         Rectangle((left, top), right - left, bottom - top) for left, top, right, bottom in boxes
     ]
-    for colour, width in ((_HALO, 1.9), (ink, 1.0)):
+    if not boxes:
+        return
+    left, _, right, _ = boxes[0]
+    low, high = axes.get_xlim()
+    points = axes.bbox.width * 72 / axes.figure.dpi * (right - left) / abs(high - low)
+    # Lines of full width would fill a small cell.
+    thin = min(max(points / 8.0, 0.4), 1.0)
+    for colour, width in ((_HALO, 1.9 * thin), (ink, 1.0 * thin)):
         axes.add_collection(
             PatchCollection(patches, facecolors="none", edgecolors=colour, linewidths=width)
         )

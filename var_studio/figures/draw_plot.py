@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 THRESHOLD = "#d55e00"
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _COLUMNS = 2
 """Entries of a legend side by side: as many as half a page has room for."""
 _LINE = 1.35
@@ -100,6 +101,8 @@ def _draw_marks(axes: Axes, marks: Marks, y: Scale, order: int) -> None:
     elif marks.form == "bars":
         shown = np.nan_to_num(values)
         axes.bar(marks.x, shown, width=marks.size, color=marks.colour, label=name, zorder=order)
+        if y.low < 0 < y.high:
+            axes.axhline(0, color="#4d4d4d", linewidth=0.5, zorder=order)
     else:
         axes.vlines(
             marks.x, 0, values, colors=marks.colour, label=name, zorder=order, linewidth=1.2
@@ -107,6 +110,7 @@ def _draw_marks(axes: Axes, marks: Marks, y: Scale, order: int) -> None:
 
 
 def _scale(axes: Axes, scale: Scale, across: bool) -> None:
+    from matplotlib import rcParams
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     axis = axes.xaxis if across else axes.yaxis
@@ -117,15 +121,33 @@ def _scale(axes: Axes, scale: Scale, across: bool) -> None:
     if scale.names:
         _write_names(axes, scale)
         return
-    factor = 100.0 if scale.percent else 1.0
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{factor * value:.4g}"))
+    factor, power = (100.0, 0) if scale.percent else _power(scale)
+    if power:
+        unit = str(power).replace("-", "\u207b").translate(_RAISED)
+        (axes.set_xlabel if across else axes.set_ylabel)(f"{scale.label}, in 10{unit}")
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{factor * value:.4g}".replace("-", "\u2212"))
+    )
     if scale.log:
         powers = np.arange(np.ceil(np.log10(scale.low)), np.floor(np.log10(scale.high)) + 1)
         axis.set_major_locator(FixedLocator((10.0**powers).tolist()))
         axis.set_minor_locator(NullLocator())
     else:
-        steps = [1, 2, 5, 10]
-        axis.set_major_locator(MaxNLocator(integer=scale.whole, nbins=6, steps=steps))
+        steps, most = [1, 2, 5, 10], 6
+        if across:
+            room = axes.bbox.width * 72 / axes.figure.dpi
+            most = min(max(int(room / (3.5 * float(rcParams["font.size"]))), 1), most)
+        axis.set_major_locator(MaxNLocator(integer=scale.whole, nbins=most, steps=steps))
+
+
+def _power(scale: Scale) -> tuple[float, int]:
+    """What ticks are multiplied by, and the power of ten that is said instead: a tick of many
+    digits would reach over the label beside it."""
+    most = max(abs(scale.low), abs(scale.high))
+    if scale.log or scale.whole or scale.names or (not 0 < most < 1e-3 and most < 1e5):
+        return 1.0, 0
+    power = int(np.floor(np.log10(most)))
+    return 10.0**-power, power
 
 
 def _write_names(axes: Axes, scale: Scale) -> None:

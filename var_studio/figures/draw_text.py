@@ -146,7 +146,12 @@ def _flow(
     """The lines of one paragraph; words that a blank does not part stay together if they can."""
     blank = text_width("n n", em) - text_width("nn", em)
     line, x = _Line("", number, []), left
-    for unit in _units(paragraph.words):
+    units = list(_units(paragraph.words))
+    while units and units[0] is None:
+        units.pop(0)
+    while units and units[-1] is None:
+        units.pop()
+    for unit in units:
         if unit is None:
             yield line
             line, x = _Line("", number, []), left

@@ -107,7 +107,8 @@ def _rank(name: str) -> int:
 def _letters_of_style() -> frozenset[str]:
     from matplotlib.font_manager import FontProperties, fontManager
 
-    paths = [fontManager.findfont(FontProperties(family=[n])) for n in FontProperties().get_family()]
+    family = FontProperties().get_family()
+    paths = [fontManager.findfont(FontProperties(family=[name])) for name in family]
     return frozenset().union(*map(_letters_of, paths))
 
 

@@ -20,7 +20,7 @@ LEAST_POINTS = 5.0
 """No text of a figure is printed smaller than this."""
 
 _PAGE_HEIGHT = 9.2
-_SLIDE_HEIGHT = 5.625
+_SLIDE_HEIGHT = 7.5
 _UNITS = {"mm": 1 / 25.4, "cm": 1 / 2.54, "in": 1.0, "pt": 1 / 72}
 _NARROWEST, _WIDEST = 2.0, 20.0
 

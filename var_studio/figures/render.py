@@ -31,6 +31,8 @@ FORMATS = ("pdf", "svg", "png")
 
 _TITLE, _NOTE = 1.2, 0.9
 """Sizes of a figure's title and notes, in widths of a letter."""
+_LOWEST = 0.5
+"""So much of their height panels may lose before a figure breaks into pages."""
 
 
 def render(figure: Figure, width: str | Page = "two-columns") -> Drawing:
@@ -118,7 +120,7 @@ def _letters(figure: Figure) -> Iterator[Figure]:
 def _whole(figure: Figure, page: Page) -> Drawing:
     """The figure in one drawing; one that is taller than a page says so."""
     layout = _Layout(figure, page)
-    rows = layout.measured(figure.rows)
+    rows = layout.together()
     height = layout.height(rows)
     if height > page.height:
         count = len(layout.paged())
@@ -158,12 +160,13 @@ class _Layout:
         self.foot = self.margin + (len(self.notes) * 1.3 * em + 0.5 * em if self.notes else 0)
         self.room = page.height - self.head - self.foot
 
-    def measured(self, rows: Sequence[tuple[Panel, ...]]) -> list[Row]:
-        """Rows as they are drawn under each other; a scale has its bar under the last of them."""
+    def measured(self, rows: Sequence[tuple[Panel, ...]], highest: float = math.inf) -> list[Row]:
+        """Rows as they are drawn under each other, no panel higher than `highest`; a scale has its
+        bar under the last of them."""
         found: list[Row] = []
         below: list[ColourScale] = []
         for panels in reversed(rows):
-            row = measure(panels, self.inner, self.gap, self.em, self.room, tuple(below))
+            row = measure(panels, self.inner, self.gap, self.em, self.room, tuple(below), highest)
             below += [scale for scale in row.scales if scale not in below]
             found.insert(0, row)
         return found
@@ -175,8 +178,31 @@ class _Layout:
             raise FigureError("There is nothing to draw in this figure.")
         return height
 
+    def together(self) -> list[Row]:
+        """All rows under each other, as low as lets them fit on a page, but no lower than that a
+        reader can make them out."""
+        rows = self.measured(self.figure.rows)
+        if self.height(rows) <= self.page.height:
+            return rows
+        natural = max((row.inner_height for row in rows if not row.is_text), default=0.0)
+        low, high = _LOWEST, 1.0
+        squeezed = self.measured(self.figure.rows, low * natural)
+        if self.height(squeezed) > self.page.height:
+            return rows
+        for _ in range(12):
+            middle = (low + high) / 2
+            found = self.measured(self.figure.rows, middle * natural)
+            if self.height(found) <= self.page.height:
+                low, squeezed = middle, found
+            else:
+                high = middle
+        return squeezed
+
     def paged(self) -> list[list[Row]]:
         """The rows of each page. Text breaks between lines, pictures between rows."""
+        whole = self.together()
+        if self.height(whole) <= self.page.height:
+            return [whole]
         pages: list[list[Row]] = []
         left = list(self.figure.rows)
         while left:

@@ -51,8 +51,9 @@ class Row:
     """Panels side by side, all inner axes equally wide; sizes in inches.
 
     `slack` is what each panel has to spare: pictures too tall for their width stand apart by it,
-    so that titles and colour bars have room; other panels stay together in the middle. `scales`
-    are those of the panels; those that have their bar elsewhere are in `elsewhere`.
+    so that titles and colour bars have room; other panels stay together in the middle. No drawn
+    panel is higher than `highest`. `scales` are those of the panels; those that have their bar
+    elsewhere are in `elsewhere`.
     """
 
     panels: tuple[Panel, ...]
@@ -61,6 +62,7 @@ class Row:
     gap: float
     em: float
     slack: float
+    highest: float
     elsewhere: tuple[ColourScale, ...]
 
     @property
@@ -68,6 +70,11 @@ class Row:
         """Scales whose bar lies under their panels."""
         found = [_scale_below(panel) for panel in self.panels]
         return tuple(dict.fromkeys(scale for scale in found if scale is not None))
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its height follows from its words alone."""
+        return all(isinstance(panel, WordsPanel | TextPanel | Gap) for panel in self.panels)
 
     @property
     def inner_height(self) -> float:
@@ -79,13 +86,13 @@ class Row:
             return words_height(panel, self.inner, self.em)
         if isinstance(panel, TextPanel):
             return text_height(panel, self.inner, self.em)
-        return 0.0 if isinstance(panel, Gap) else self.inner * draw.panel_aspect(panel)
+        if isinstance(panel, Gap):
+            return 0.0
+        return min(self.inner * draw.panel_aspect(panel), self.highest)
 
     @property
     def height(self) -> float:
-        around = max(i.top for i in self.insets) + max(i.bottom for i in self.insets)
-        bars = any(scale not in self.elsewhere for scale in self.scales)
-        return self.inner_height + around + (_BAR * self.em if bars else 0)
+        return self.inner_height + _around(self.panels, self.insets, self.em, self.elsewhere)
 
     def draw(self, drawing: Drawing, left: float, top: float, width: float, height: float) -> None:
         """Draw on a page of `width` and `height`, from its `left` and from `top` down."""
@@ -145,24 +152,38 @@ def measure(
     em: float,
     tallest: float,
     elsewhere: tuple[ColourScale, ...] = (),
+    highest: float = float("inf"),
 ) -> Row:
-    """A row in `width` inches, no higher than `tallest` unless it is text. Raises FigureError."""
+    """A row in `width` inches, no taller than `tallest` unless it is text, and none of its drawn
+    panels higher than `highest`. Raises FigureError."""
     insets = tuple(_insets(panel, em) for panel in panels)
     taken = sum(i.left + i.right for i in insets) + gap * (len(panels) - 1)
     inner = (width - taken) / max(len(panels), 1)
     if inner <= 0:
         raise FigureError("The figure is too narrow for its panels.", "Choose a larger width.")
-    around = max(i.top for i in insets) + max(i.bottom for i in insets)
-    bars = any(_scale_below(panel) not in (None, *elsewhere) for panel in panels)
-    room = tallest - around - (_BAR * em if bars else 0)
+    room = max(tallest - _around(panels, insets, em, elsewhere), 0.2 * width)
     # A tall picture must not make a figure taller than a page.
-    drawn = [p for p in panels if not isinstance(p, WordsPanel | TextPanel | Gap)]
-    most = max(min(1.1 * width, room), 0.2 * width)
-    fitted = min([inner, *(most / draw.panel_aspect(panel) for panel in drawn)])
+    highest = min(highest, room, 1.1 * width)
+    fitted = inner
     for panel in panels:
+        # Pictures and heads keep their shape; the axes of a plot can be flatter.
+        if isinstance(panel, ImagePanel | HeadsPanel):
+            fitted = min(fitted, highest / draw.panel_aspect(panel))
         if isinstance(panel, HeadsPanel):
             fitted = min(fitted, _LARGEST_CELL * em * max(panel.values.shape))
-    return Row(panels, insets, fitted, gap, em, inner - fitted, elsewhere)
+    return Row(panels, insets, fitted, gap, em, inner - fitted, highest, elsewhere)
+
+
+def _around(
+    panels: tuple[Panel, ...],
+    insets: tuple[_Insets, ...],
+    em: float,
+    elsewhere: tuple[ColourScale, ...],
+) -> float:
+    """What a row takes above and below its inner axes."""
+    bars = any(_scale_below(panel) not in (None, *elsewhere) for panel in panels)
+    below = max(i.bottom for i in insets)
+    return max(i.top for i in insets) + max(below, _BAR * em if bars else 0.0)
 
 
 def split(panel: Panel, width: float, em: float, room: float) -> tuple[Panel, Panel] | None:

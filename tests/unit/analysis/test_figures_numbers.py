@@ -53,14 +53,19 @@ def test_heads_are_sorted_by_the_ratio_and_only_those_that_look(run):
     reading = Reading(run, Focus(7, 2), Redistribution())
     found = sorted_heads(reading)
     expected = []
+    below = bare = 0
     for layer in range(run.n_layers):
         for head in range(run.n_heads):
             row = run.attention(7, layer, head)
             mass = float(row[run.visual].sum())
             left = float(row[run.visual & ~run.sinks(layer)].sum())
-            if mass >= 0.2:
+            n_sinks = int((run.visual & run.sinks(layer)).sum())
+            if mass >= 0.2 and n_sinks:
                 expected.append((left / mass, layer, head))
-    assert 1 < len(expected) < 20 and found.left_out == 20 - len(expected)
+            bare += mass >= 0.2 and not n_sinks
+            below += mass < 0.2
+    assert 1 < len(expected) < 20 and bare and below
+    assert (found.below, found.bare) == (below, bare)
     np.testing.assert_allclose(found.ratio, sorted((r for r, *_ in expected), reverse=True), 1e-5)
     for ratio, layer, head in zip(found.ratio, found.layers, found.heads, strict=True):
         at = expected[[(a, b) for _, a, b in expected].index((layer, head))]
