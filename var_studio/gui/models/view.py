@@ -17,8 +17,14 @@ Aggregate = Literal["mean", "max"]
 Tool = Literal["select", "rectangle", "brush", "erase"]
 Quantity = Literal["attention", "contribution"]
 HeadOrder = Literal["grid", "sorted"]
+HeadKey = Literal[
+    "non_sink_ratio", "visual_mass", "sink_mass", "entropy", "contribution", "cells", "cells_all"
+]
+ColourMap = Literal["viridis", "cividis", "magma", "inferno", "gray"]
+DifferenceMap = Literal["RdBu_r", "PuOr_r", "berlin"]
 
 BRUSH_MOST = 15
+_RANGES = {"opacity": (0.0, 1.0), "gamma": (0.1, 10.0), "brush": (1, BRUSH_MOST)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,13 @@ class ViewSettings:
     sinks_boxed: bool = True
     hide_sinks: bool = False
     opacity: float = 0.65
-    colour_map: str = "inferno"
-    difference_map: str = "RdBu_r"
+    colour_map: ColourMap = "inferno"
+    difference_map: DifferenceMap = "RdBu_r"
     smooth: bool = False
     scale: Scale = "map"
     robust: bool = True
     gamma: float = 1.0
-    head_value: str = "non_sink_ratio"
+    head_value: HeadKey = "non_sink_ratio"
     head_order: HeadOrder = "grid"
     thumbnails: bool = False
     colour_by: ColourBy = "probability"
@@ -132,16 +138,15 @@ class ViewModel(QObject):
             **{
                 name: value
                 for name, value in document.items()
-                if name in known and _fits(value, known[name])
+                if name in known and _fits(value, known[name], _RANGES.get(name))
             }
         )
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: Any, kind: Any, within: tuple[float, float] | None) -> bool:
     if get_origin(kind) is Literal:
         return value in get_args(kind)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= BRUSH_MOST
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+    if within is not None:
+        number = isinstance(value, int if kind is int else int | float)
+        return number and not isinstance(value, bool) and within[0] <= value <= within[1]
     return isinstance(value, kind)

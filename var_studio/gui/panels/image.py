@@ -452,10 +452,14 @@ class ImagePanel(Panel):
         token = self._hovered
         if token < 0 and len(cells) == 1:
             (token,) = cells
-        if 0 <= token < reading.run.layout.count:
-            self.hover.set_text(cell_text(reading, maps, token, self._sign))
-        else:
-            self.hover.set_text(cells_text(reading, maps, cells, self._sign) if cells else "")
+        try:
+            if 0 <= token < reading.run.layout.count:
+                text = cell_text(reading, maps, token, self._sign)
+            else:
+                text = cells_text(reading, maps, cells, self._sign) if cells else ""
+        except VarStudioError as error:
+            text = str(error)  # φ of a damaged file
+        self.hover.set_text(text)
 
     def map_options(self, reading: Reading) -> MapOptions | None:
         """How the maps are shown now, for a figure that looks the same."""
