@@ -90,6 +90,12 @@ def query_of(run: Recording, token: int, row_of: RowOf = "query") -> int:
     if query is not None:
         return query
     rows = run.query_positions
+    if position in run.left_out.rows:
+        raise NoRowError(
+            f"The row of token {position} ({visible(run.tokens[position].text)}) was left out when "
+            "the session was saved.",
+            f"Kept: {', '.join(map(str, rows[:8]))}{', …' if len(rows) > 8 else ''}.",
+        )
     known = f"Rows were recorded for {rows[0]} to {rows[-1]}." if len(rows) else "It has no row."
     step = "" if row_of == "query" else " no step that produced it and"
     raise NoRowError(f"Token {token} ({visible(run.tokens[token].text)}) has{step} no row.", known)

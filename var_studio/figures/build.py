@@ -22,15 +22,26 @@ from var_studio.figures.curves import (
     build_scatter,
     build_shares,
 )
+from var_studio.figures.layouts import build_many_tokens, build_maps, build_without_sinks
+from var_studio.figures.layouts_heads import build_hidden_tokens, build_sorted_heads
+from var_studio.figures.layouts_runs import (
+    build_contribution_layers,
+    build_knockout,
+    build_next_token,
+)
+from var_studio.figures.layouts_words import build_before_after, build_text_shares
 from var_studio.figures.map_panels import (
     MapOptions,
     heat_panel,
+    picture_left_out,
     picture_panel,
     shared_limits,
     sink_boxes,
 )
 from var_studio.figures.map_rows import MapRows
+from var_studio.figures.names import key_of
 from var_studio.figures.origin import dims_of, origin, tau_of
+from var_studio.figures.scene import Scene, Tokens
 from var_studio.figures.spec import (
     BOS_COLOUR,
     TEXT_COLOUR,
@@ -45,16 +56,27 @@ from var_studio.figures.spec import (
     Width,
 )
 from var_studio.figures.words import (
+    PICTURE_LEFT_OUT,
     STRIP_NOTE,
     acts_line,
+    after_left_out,
     beyond_line,
     focus_line,
     image_line,
     sinks_by_kind,
     token_line,
 )
+from var_studio.recording.recording import Recording
 
-__all__ = ["FIGURES", "MapOptions", "build", "build_heads", "build_histogram", "build_map"]
+__all__ = [
+    "COMPOSED",
+    "FIGURES",
+    "MapOptions",
+    "build",
+    "build_heads",
+    "build_histogram",
+    "build_map",
+]
 
 HEAD_COLOURS = "cividis"
 
@@ -73,17 +95,26 @@ def build(
     width: Width = "two-columns",
     options: MapOptions | None = None,
     across: MapRows | None = None,
+    tokens: Tokens | None = None,
+    second: Recording | None = None,
+    others: Sequence[Recording] = (),
     **about: Any,
 ) -> Figure:
     """Build a figure by name; `about` joins its metadata. Raises VarStudioError if unknown.
 
-    `options` and `across` are those of a map; other figures have none.
+    `options` are those of figures with maps, `across` that of a map; `tokens`, `second` and
+    `others` are those of composed figures: see `Scene`.
     """
-    builder = FIGURES.get(name)
-    if builder is None:
-        raise VarStudioError(f"There is no figure {name!r}.", f"Choose {', '.join(FIGURES)}.")
-    extra = {"options": options, "across": across} if builder is build_map else {}
-    figure = builder(reading, width=width, **extra)
+    name = key_of(name)
+    if name in COMPOSED:
+        scene = Scene(reading, width, tokens, tuple(others), second, options or MapOptions())
+        figure = COMPOSED[name](scene)
+    elif name in FIGURES:
+        extra = {"options": options, "across": across} if name == "map" else {}
+        figure = FIGURES[name](reading, width=width, **extra)
+    else:
+        known = ", ".join((*FIGURES, *COMPOSED))
+        raise VarStudioError(f"There is no figure {name!r}.", f"Choose {known}.")
     return replace(figure, metadata={**figure.metadata, **about})
 
 
@@ -250,7 +281,21 @@ FIGURES: Mapping[str, Callable[..., Figure]] = {
     "ledger": build_ledger,
     "shares": build_shares,
 }
-"""Figures by name."""
+"""Figures of a reading by name."""
+
+COMPOSED: Mapping[str, Callable[[Scene], Figure]] = {
+    "maps": build_maps,
+    "many_tokens": build_many_tokens,
+    "without_sinks": build_without_sinks,
+    "before_after": build_before_after,
+    "sorted_heads": build_sorted_heads,
+    "hidden_tokens": build_hidden_tokens,
+    "text_shares": build_text_shares,
+    "contribution_layers": build_contribution_layers,
+    "knockout": build_knockout,
+    "next_token": build_next_token,
+}
+"""Composed figures by name."""
 
 
 def _map_notes(
@@ -282,6 +327,8 @@ def _map_notes(
     words = ["cropped away, never seen by the model"] if picture.unseen else []
     words += ["padding around the image"] if picture.padding else []
     notes += [f"Hatched: {'; '.join(words)}."] if words else []
+    notes.append(after_left_out(compared.after))
+    notes.append(PICTURE_LEFT_OUT if picture_left_out(compared.before.run, shown) else "")
     if not compared.before.run.layout.known:
         notes.append(STRIP_NOTE)
     return tuple(note for note in notes if note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from var_studio.analysis.views import ShownViews
 from var_studio.figures.geometry import cell_box, unseen_and_padding
 from var_studio.figures.spec import ColourScale, Heat, ImagePanel
 from var_studio.recording.layout import Box
+
+if TYPE_CHECKING:
+    from var_studio.recording.recording import Recording
 
 ATTENTION_COLOURS = "viridis"
 DIFFERENCE_COLOURS = "RdBu_r"
@@ -60,7 +64,7 @@ def picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> I
     return ImagePanel(
         title="",
         size=layout.image_sizes[shown.image],
-        picture=np.asarray(reading.run.image(shown.image).convert("RGB")),
+        picture=_picture(reading.run, shown.image),
         sinks=sink_boxes(reading, reading.visual_sinks, options, shown),
         unseen=unseen,
         padding=padding,
@@ -68,6 +72,18 @@ def picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> I
         smooth=options.smooth,
         grey=options.grey,
     )
+
+
+def _picture(run: Recording, image: int) -> npt.NDArray[np.uint8]:
+    """The picture (h, w, 3) uint8; an empty one where it was left out of the session."""
+    if run.has_image(image):
+        return np.asarray(run.image(image).convert("RGB"))
+    return np.full((1, 1, 3), 238, np.uint8)
+
+
+def picture_left_out(run: Recording, shown: ShownViews) -> bool:
+    """Whether the picture that belongs under the map is not in the session's file."""
+    return run.layout.known and not run.has_image(shown.image)
 
 
 def sink_boxes(

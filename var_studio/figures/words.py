@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -150,11 +151,23 @@ def heads_line(reading: Reading) -> str:
         ratio, mass = reading.non_sink_ratio[pair], reading.visual_mass[pair]
         kind = "Image-centric" if reading.image_centric[pair] else "Not image-centric"
         moved = f"budget Ω = {reading.ledger.budget:.3f}" if reading.changed[pair] else "unchanged"
+        if math.isnan(reading.ledger.budget):
+            moved = f"what moves is {LEFT_OUT}"
         return f"{kind}: r = {ratio:.2f}, visual mass = {mass:.2f}, {moved}."
     pairs = reading.focus.heads or tuple(np.ndindex(reading.changed.shape))
     changed = sum(bool(reading.changed[pair]) for pair in pairs)
     how = "redistributed" if reading.acts == (reading.settings,) else "changed"
     return f"{changed} of {count(len(pairs), 'head')} {how}."
+
+
+LEFT_OUT = "not known: weights on other text were left out when the session was saved"
+PICTURE_LEFT_OUT = "The picture was left out when the session was saved."
+
+
+def after_left_out(reading: Reading) -> str:
+    """Why there is no map after, where that is so; else empty."""
+    unknown = reading.unknown is not None and bool(np.isnan(reading.map_after).all())
+    return f"The map after is {LEFT_OUT}." if unknown else ""
 
 
 STRIP = "geometry unknown: shown as a strip"

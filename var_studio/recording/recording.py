@@ -21,7 +21,7 @@ from var_studio.recording import apply
 from var_studio.recording.arrays import Array
 from var_studio.recording.document import ImageEntry
 from var_studio.recording.facts import RunFacts
-from var_studio.recording.failures import RecordingError, storage_error
+from var_studio.recording.failures import LeftOutError, RecordingError, storage_error
 from var_studio.recording.files import Files, FilesBelow, FolderFiles
 from var_studio.recording.halves import widen
 from var_studio.recording.images import StoredImage, decode
@@ -397,6 +397,14 @@ class Recording(RunFacts):
             if index not in self._images:
                 self._images[index] = decode(self.stored_image(index))
             return self._images[index]
+
+    def has_image(self, index: int = 0) -> bool:
+        """Whether the bytes of an image are there, and were not left out of the session."""
+        index = checked_index("image", index, len(self._reader.document.images))
+        try:
+            return self._image_bytes(index, self._reader.document.images[index]) is not None
+        except LeftOutError:
+            return False
 
     def stored_image(self, index: int = 0) -> StoredImage:
         """An image as it was given, encoded."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySide6 import QtWidgets
 
+from var_studio.figures.words import LEFT_OUT
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import heads_text, subject
 from var_studio.gui.widgets.ledger_view import LedgerView, Line
@@ -63,7 +64,7 @@ class ContributionPanel(Panel):
         from var_studio.analysis.contributions import contributions
 
         found = contributions(reading)
-        if any(math.isnan(group.sum) for group in found.groups):
+        if reading.unknown is None and any(math.isnan(group.sum) for group in found.groups):
             self.show_empty("The value norms of these tokens are not recorded yet.")
             return
         selection, over = self.workspace.selection, heads_text(reading, "mean")
@@ -73,6 +74,8 @@ class ContributionPanel(Panel):
         if not math.isnan(sinks) and every > 0:
             times = number_text(sinks / every)
             parts.insert(0, f"visual sink: {times} × the mean visual token")
+        if reading.unknown is not None:
+            parts.append(f"– : {LEFT_OUT}")
         self.note.set_text(" · ".join(parts))
         lines = [
             Line(_name(group), group.attention, group.share, colour, third=_mean(group))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from var_studio.figures.words import STRIP_NOTE
+from var_studio.figures.words import LEFT_OUT, STRIP_NOTE
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.head_values import (
     BY_KEY,
@@ -232,6 +232,8 @@ class HeadsPanel(Panel):
             done = int(reverse.done.sum()) if waits and reverse is not None else 0
             rows = len(reverse.done) if waits and reverse is not None else 0
             text = cells_text(self.workspace.selection.cells, done, rows)
+        elif key in ("entropy", "contribution") and reading.unknown is not None:
+            text = f"Over the whole row, and so {LEFT_OUT}."
         elif maps and not layout.known:
             text = STRIP_NOTE
         elif maps and len(layout.views) > 1:

@@ -10,7 +10,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.analysis.scale import Limits
 from var_studio.errors import VarStudioError
-from var_studio.figures.words import STRIP
+from var_studio.figures.words import PICTURE_LEFT_OUT, STRIP, after_left_out
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.cell_words import cell_text, cells_text, sinks_elsewhere
 from var_studio.gui.panels.image_figure import options_of
@@ -37,6 +37,7 @@ from var_studio.gui.widgets.map_grid import MapGrid
 from var_studio.gui.widgets.map_tools import MapTools
 from var_studio.gui.widgets.segmented import Segmented
 from var_studio.gui.widgets.zoom import Zoom
+from var_studio.recording.failures import LeftOutError
 from var_studio.recording.interventions import run_name_for
 from var_studio.recording.regions import tokens_in_box
 
@@ -89,6 +90,7 @@ class ImagePanel(Panel):
         self._maps: Maps | None = None
         self._reading: Reading | None = None
         self._scenes_of: object = None
+        self._left_out: set[int] = set()
         self.zoom = Zoom(self)
         self.shown = Segmented("Map", SHOWN)
         self.compare = QtWidgets.QComboBox()
@@ -247,10 +249,11 @@ class ImagePanel(Panel):
     def _take_run(self, reading: Reading) -> None:
         run = reading.run
         # A growing run makes its layout anew whenever it is read: the object says nothing.
-        key = (run.id, run.layout.count, len(run.layout.views))
+        key = (run.id, id(run), run.layout.count, len(run.layout.views))
         if self._scenes_of == key:
             return
         self._scenes_of = key
+        self._left_out.clear()
         pictures = self._pictures(run) if run.layout.known else []
         self.part.set_scenes(scenes_of(run.layout, pictures))
         self.zoom.reset()
@@ -264,6 +267,9 @@ class ImagePanel(Panel):
         for index in range(len(run.layout.image_sizes)):
             try:
                 pictures.append(to_qimage(run.image(index)))
+            except LeftOutError:
+                pictures.append(None)
+                self._left_out.add(index)
             except VarStudioError as error:
                 pictures.append(None)
                 self.workspace.problem.emit(error)
@@ -326,6 +332,9 @@ class ImagePanel(Panel):
         note = note_text(self._maps, shown, self._reading)
         if self._scene.strip:
             return f"{STRIP.capitalize()}. {note}"
+        note = after_left_out(self._reading) or note
+        if self._scene.image in self._left_out:
+            note = f"{PICTURE_LEFT_OUT} {note}"
         elsewhere = sinks_elsewhere(self._reading, self._scene)
         return f"{note} · {elsewhere}" if elsewhere else note
 
@@ -374,7 +383,7 @@ class ImagePanel(Panel):
         self.hover.set_standing("")
         if low:
             first, _, rest = note.partition(" – ")
-            if note != BEFORE_NOTE:
+            if rest:  # what has no name, such as a missing run, is said on the map and below
                 what, short = f"{first} · {what} · {rest}", f"{first} · {short}"
             self.hover.set_standing(f"{self._said[0]} · {rest or note}")
         self.subject.set_text(what, short)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from PySide6 import QtWidgets
 
+from var_studio.figures.words import LEFT_OUT
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import heads_text, subject
 from var_studio.gui.widgets.ledger_view import LedgerView, Line
@@ -50,6 +52,8 @@ class LedgerPanel(Panel):
         note = _budget(reading)
         if reading.focus.aggregate == "max" and len(reading.focus.heads) != 1:
             note += " · a mean, whatever the maps show: accounts of maxima would not sum to 1"
+        if reading.unknown is not None:
+            note += f" · – : {LEFT_OUT}"
         self.note.set_text(note)
         lines = [
             Line(_capital(account.name), account.before, account.after, colour)
@@ -65,7 +69,10 @@ def _budget(reading: Reading) -> str:
     touched = sum(bool(changed[head]) for head in heads) if heads else int(changed.sum())
     if not touched:
         return "Nothing moves: no head in view is redistributed"
-    return f"Local: Ω = {number_text(reading.ledger.budget)} moved"
+    budget = reading.ledger.budget
+    if math.isnan(budget):
+        return "What moves is not known: it takes weights that are not in this session's file"
+    return f"Local: Ω = {number_text(budget)} moved"
 
 
 def _capital(name: str) -> str:

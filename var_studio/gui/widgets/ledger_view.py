@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,11 +11,14 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from var_studio.gui import theme
 from var_studio.gui.widgets.line_columns import LineColumns
 
+UNKNOWN = "–"
+
 
 @dataclass(frozen=True)
 class Line:
-    """One account: `before` and `after` are shares; `colour` is a role of the theme. `third`: what
-    the third column says; None: the change from one to the other."""
+    """One account: `before` and `after` are shares, NaN where they are not known; `colour` is a
+    role of the theme. `third`: what the third column says; None: the change from one to the
+    other."""
 
     name: str
     before: float
@@ -90,10 +94,13 @@ class LedgerView(LineColumns[Line]):
             room.adjusted(0, top - room.top(), 0, top + high - room.bottom()),
             QtGui.QColor(present.canvas),
         )
-        painter.fillRect(QtCore.QRectF(room.left(), top, line.after * room.width(), high), colour)
-        painter.setPen(QtGui.QPen(QtGui.QColor(present.text), 1.2))
-        painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
-        painter.drawRect(QtCore.QRectF(room.left(), top, line.before * room.width(), high))
+        if not math.isnan(line.after):
+            width = line.after * room.width()
+            painter.fillRect(QtCore.QRectF(room.left(), top, width, high), colour)
+        if not math.isnan(line.before):
+            painter.setPen(QtGui.QPen(QtGui.QColor(present.text), 1.2))
+            painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
+            painter.drawRect(QtCore.QRectF(room.left(), top, line.before * room.width(), high))
 
     def _draw_numbers(
         self,
@@ -106,6 +113,8 @@ class LedgerView(LineColumns[Line]):
         present = theme.colours(self.palette())
         change = line.after - line.before
         sign = f"{change:+.3f}".replace("-", "−") if abs(change) >= 0.0005 else "0"
+        if math.isnan(change):
+            sign = UNKNOWN
         flags = QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
         third = sign if line.third is None else line.third
         for place, text in enumerate((self._share(line.before), self._share(line.after), third)):
@@ -116,6 +125,8 @@ class LedgerView(LineColumns[Line]):
             painter.drawText(box, flags, text)
 
     def _share(self, value: float) -> str:
+        if math.isnan(value):
+            return UNKNOWN
         # Sums of float32 may end a hair below 0, which would read -0.000.
         value = max(value, 0.0)
         return f"{100 * value:.1f}" if self._percent else f"{value:.3f}"
