@@ -172,6 +172,7 @@ def stylesheet(c: Colours) -> str:
     #notice {{
         background: {c.raised}; border: 1px solid {c.text_faint}; border-radius: 6px;
     }}
+    #popup {{ background: {c.raised}; border: 1px solid {c.text_faint}; }}
     #helpCard {{
         background: {c.raised}; border: 1px solid {c.border}; border-radius: 6px;
     }}

@@ -179,7 +179,7 @@ class ControlsFold(QtWidgets.QToolButton):
         self.setToolTip("Sinks, opacity, colours and scale of the map.")
         self.setAccessibleName("How the map is shown")
         self.popup = QtWidgets.QFrame(self, QtCore.Qt.WindowType.Popup)
-        self.popup.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
+        self.popup.setObjectName("popup")
         self.popup.setAccessibleName("How the map is shown")
         row = QtWidgets.QHBoxLayout(self.popup)
         row.setContentsMargins(10, 6, 10, 6)
