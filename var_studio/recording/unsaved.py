@@ -63,8 +63,8 @@ class UnsavedDocument(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class LeftOver:
-    """A killed window's folder: how many runs it holds that are in no file, when it changed last,
-    the first question, the session file it belongs to."""
+    """A killed window's folder: how many runs it holds, which are in no file; when it changed
+    last, the first question, the session file it belongs to."""
 
     folder: Path
     n_runs: int
@@ -269,8 +269,9 @@ def left_over() -> list[LeftOver]:
 def _describe(folder: Path) -> tuple[LeftOver | None, bool]:
     """What a folder holds that can be opened, if anything; and whether there is nothing at all."""
     document = _read(folder)
-    listed = [] if document is None else [p.path for p in document.runs if p.path is not None]
-    directories = [folder / path for path in listed]
+    listed = [] if document is None else [folder / p.path for p in document.runs if p.path]
+    directories = [directory for directory in listed if directory.parent == folder]
+    elsewhere = len(listed) > len(directories)
     directories += _unlisted(folder, document or UnsavedDocument(schema=_SCHEMA))
     n_runs, damaged, question = 0, False, ""
     for directory in directories:
@@ -283,7 +284,7 @@ def _describe(folder: Path) -> tuple[LeftOver | None, bool]:
         except VarStudioError:
             damaged = True
     file = None if document is None or document.file is None else Path(document.file)
-    if not n_runs and file is None:
+    if not n_runs and not elsewhere and file is None:
         return None, not damaged
     newest = max(path.stat().st_mtime for path in (folder, *folder.glob("*")))
     changed = datetime.datetime.fromtimestamp(newest, datetime.UTC)
