@@ -12,9 +12,18 @@ LIBRARIES = {
     "shiboken6": "PySide6-Essentials",
     "torch": "torch",
     "transformers": "transformers",
+    "xarray": "xarray",
     "zarr": "zarr",
 }
 """Modules that may be missing while the others do their work, and the package of each."""
+
+
+_LONGEST = 1000
+
+
+def _bounded(text: str) -> str:
+    """A message that quotes a file can still be read."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 2]}…."
 
 
 class VarStudioError(Exception):
@@ -25,6 +34,7 @@ class VarStudioError(Exception):
     """
 
     def __init__(self, what: str, next_step: str = "") -> None:
+        what, next_step = _bounded(what), _bounded(next_step)
         # Both go to Exception so that the error survives pickling between processes.
         super().__init__(what, next_step)
         self.what = what
