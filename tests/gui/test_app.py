@@ -241,7 +241,7 @@ def test_main_opens_a_file_and_leaves_nothing_behind(
         QtCore.QTimer.singleShot(0, look_and_close)
 
     monkeypatch.setattr(QuestionIntake, "take_files", take_and_look)
-    assert app.main(file=path) == 0
+    assert app.main([path]) == 0
     ((runs, said),) = seen
     assert (runs, len(said)) == ((0, 1) if damaged else (1, 0))
     assert sys.excepthook is hooks and gc.collect is collect and gc.isenabled()

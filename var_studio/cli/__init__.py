@@ -69,10 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def open_window(file: Path | None, demo: bool, quit_after_first_paint: bool) -> int:
-    """Start the window. Raises VarStudioError for a missing file, or where Qt is not installed."""
-    if file is not None and not file.exists():
-        raise VarStudioError(f"There is no file {file}.", "Check the name.")
+def open_window(names: Sequence[str], demo: bool, quit_after_first_paint: bool) -> int:
+    """Start the window on these files, given by path or, as desktops do, by file URL.
+
+    Raises VarStudioError for a missing file, or where Qt is not installed.
+    """
+    files = [named_file(name) for name in names]
     # What delays the first paint and does nothing: collecting garbage among modules that are just
     # imported (the window collects by itself), and looking through all installed packages for
     # plug-ins of pydantic.
@@ -80,13 +82,35 @@ def open_window(file: Path | None, demo: bool, quit_after_first_paint: bool) -> 
     collects = gc.isenabled()
     gc.disable()
     try:
-        return _window()(file, demo, quit_after_first_paint)
+        return _window()(files, demo, quit_after_first_paint)
     finally:
         if collects:
             gc.enable()
 
 
-def _window() -> Callable[[Path | None, bool, bool], int]:
+def named_file(name: str) -> Path:
+    """The file of a path or a file URL. Raises VarStudioError where there is none."""
+    path = Path(name)
+    if name.lower().startswith("file:") and not path.exists():
+        from urllib.parse import urlsplit
+        from urllib.request import url2pathname
+
+        url = urlsplit(name)
+        if url.netloc.lower() not in ("", "localhost"):
+            raise VarStudioError(
+                f"{name} is on another machine.", "Copy the file to this one, then open it."
+            )
+        path = Path(url2pathname(url.path))
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # no name that a file can have
+        there = False
+    if not there:
+        raise VarStudioError(f"There is no file {path}.", "Check the name.")
+    return path
+
+
+def _window() -> Callable[[Sequence[Path], bool, bool], int]:
     try:
         from var_studio.gui.app import main as run_window
     except ImportError as error:
@@ -100,7 +124,7 @@ def _window() -> Callable[[Path | None, bool, bool], int]:
     return run_window
 
 
-def _plain_window(arguments: Sequence[str]) -> tuple[Path | None, bool, bool] | None:
+def _plain_window(arguments: Sequence[str]) -> tuple[Sequence[str], bool, bool] | None:
     """What `open_window` needs, where the command is the window and nothing unusual is asked.
 
     The window is what people wait for: it does not have to import the other commands first.
@@ -109,11 +133,11 @@ def _plain_window(arguments: Sequence[str]) -> tuple[Path | None, bool, bool] | 
         return None
     rest = list(arguments[1:])
     flags = {"--demo": False, "--quit-after-first-paint": False}
-    files = [word for word in rest if word not in flags]
-    if len(files) > 1 or any(word.startswith("-") or not word for word in files):
+    names = [word for word in rest if word not in flags]
+    if any(word.startswith("-") or not word for word in names):
         return None
     demo, quit_after = (name in rest for name in flags)
-    return (Path(files[0]) if files else None, demo, quit_after)
+    return names, demo, quit_after
 
 
 def _print_what_can_be_printed() -> None:

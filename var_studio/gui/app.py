@@ -8,19 +8,24 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from PySide6.QtCore import QCoreApplication, QObject, Signal
+from PySide6.QtCore import QCoreApplication, QEvent, QObject, QSize, QTimer, Signal, Slot
+from PySide6.QtGui import QFileOpenEvent, QIcon
 from PySide6.QtWidgets import QApplication
 
-from var_studio.assets import user_folder
+from var_studio.assets import resource, user_folder
 from var_studio.errors import VarStudioError
 from var_studio.gui.appearance import Appearance
 from var_studio.gui.collector import Collector
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.problems import as_known
+
+ICON_SIZES = (16, 32, 48, 64, 128, 256)
+"""Widths of the icon's pictures, in pixels."""
 
 _IMPORTED = time.monotonic()
 
@@ -30,13 +35,13 @@ class NoDisplayError(VarStudioError):
 
 
 def main(
-    file: str | os.PathLike[str] | None = None,
+    files: Sequence[Path] = (),
     demo: bool = False,
     quit_after_first_paint: bool = False,
 ) -> int:
     """Open the window; return the exit code.
 
-    `file`: a session, an image, a recording's or a model's folder to open. `demo`: start with the
+    `files`: a session, images, a recording's or a model's folder to open. `demo`: start with the
     demo model whatever was used last (it is what starts anyway). `quit_after_first_paint`: print
     one JSON line with the time since the process started, and leave.
     """
@@ -58,9 +63,13 @@ def main(
             window.close()
             return
         window.controller.state_changed.connect(collector.follow)
-        window.start("demo" if demo or not _is_model(file) else str(file))
-        if file is not None and not _is_model(file):
-            window.intake.take_files([Path(file)])
+        wanted = [*files, *(app.take_asked_for() if isinstance(app, Application) else ())]
+        model = next((str(path) for path in wanted[:1] if _is_model(path)), None)
+        window.start("demo" if demo or model is None else model)
+        if model is None:
+            window.intake.take_files(wanted)
+        if isinstance(app, Application):
+            app.asked_for.connect(window.intake.take_files)
 
     window.first_painted.connect(painted)
     window.show()
@@ -87,13 +96,54 @@ def application() -> QApplication:
             "There is no screen to open the window on.",
             "Set DISPLAY, or use `var-studio record` and `var-studio export`, which need none.",
         )
-    app = QApplication(sys.argv[:1])
+    app = Application(sys.argv[:1])
     app.setApplicationName("VAR Studio")
     app.setApplicationDisplayName("VAR Studio")
     app.setOrganizationName("var-studio")
     app.setDesktopFileName("var-studio")
+    app.setWindowIcon(_icon())
     app.setStyle("Fusion")
     return app
+
+
+class Application(QApplication):
+    """Takes the files that macOS asks a running program to open; others name them in arguments."""
+
+    asked_for = Signal(list)
+    """The paths that were asked for at one time."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(arguments)
+        self._waiting: list[Path] = []
+        # Several files of one double click come one by one.
+        self._soon = QTimer(self, singleShot=True, interval=0)
+        self._soon.timeout.connect(self._tell)
+        self._listened_to = False
+
+    def take_asked_for(self) -> list[Path]:
+        """What was asked for before there was a window; from now on `asked_for` tells."""
+        self._listened_to = True
+        asked, self._waiting = self._waiting, []
+        return asked
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QFileOpenEvent):
+            self._waiting.append(Path(event.file()))
+            if self._listened_to:
+                self._soon.start()
+            return True
+        return super().event(event)
+
+    @Slot()
+    def _tell(self) -> None:
+        self.asked_for.emit(self.take_asked_for())
+
+
+def _icon() -> QIcon:
+    icon = QIcon()
+    for size in ICON_SIZES:
+        icon.addFile(str(resource("icons", f"var-studio-{size}.png")), QSize(size, size))
+    return icon
 
 
 class ExceptionHooks(QObject):
@@ -154,8 +204,8 @@ def _has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _is_model(file: str | os.PathLike[str] | None) -> bool:
-    return file is not None and (Path(file) / "config.json").is_file()
+def _is_model(path: Path) -> bool:
+    return (path / "config.json").is_file()
 
 
 def _log_crashes() -> IO[str] | None:

@@ -135,18 +135,26 @@ class QuestionIntake(QObject):
     @Slot(list)
     def take_files(self, paths: list[Path]) -> None:
         """Take a session, a recording, a model folder; or images, all of them."""
-        first = paths[0] if paths else None
-        if first is None:
+        alone = [path for path in paths if path.is_dir() or path.suffix.lower() == ".vars"]
+        if not alone:
+            if paths:
+                self.take_images(paths, add=False)
             return
-        if first.is_dir():
-            if (first / "zarr.json").exists():
-                self._window.files.open_run_folder(first)
-            else:
-                self._window.load_model(str(first))
-        elif first.suffix.lower() == ".vars":
-            self._window.files.open(first)
+        first = alone[0]
+        if not first.is_dir():
+            taken = self._window.files.open(first)
+        elif (first / "zarr.json").exists():
+            taken = self._window.files.open_run_folder(first)
         else:
-            self.take_images(paths, add=False)
+            self._window.load_model(str(first))
+            taken = True
+        left = ", ".join(path.name for path in paths if path is not first)
+        if taken and left:
+            self._window.notices.show_notice(
+                "note",
+                f"Opened {first.name} alone: a window takes one session or folder at a time.",
+                f"Not opened: {left}. Open each in a window of its own.",
+            )
 
     @Slot(list)
     def add_files(self, paths: list[Path]) -> None:

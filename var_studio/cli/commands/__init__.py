@@ -51,7 +51,7 @@ def start(
     if context.invoked_subcommand is None:
         from var_studio.cli import open_window
 
-        raise typer.Exit(open_window(None, demo=False, quit_after_first_paint=False))
+        raise typer.Exit(open_window((), demo=False, quit_after_first_paint=False))
 
 
 for _function, _examples in (

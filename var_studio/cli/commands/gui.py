@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from var_studio.cli.terminal import examples
 
-EXAMPLES = examples("var-studio gui --demo", "var-studio gui cup.vars")
+EXAMPLES = examples(
+    "var-studio gui --demo", "var-studio gui cup.vars", "var-studio gui cup.png plate.png"
+)
 
 
 def gui(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[S.vars]", help="Session to open.")
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="A session, images, the folder of a recording or of a model; or their file URLs.",
+        ),
     ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Load the demo model at once.")] = False,
     quit_after_first_paint: Annotated[
@@ -24,4 +29,4 @@ def gui(
     """Open the window."""
     from var_studio.cli import open_window
 
-    raise typer.Exit(open_window(file, demo, quit_after_first_paint))
+    raise typer.Exit(open_window(files or (), demo, quit_after_first_paint))
