@@ -16,7 +16,7 @@ from var_studio.figures.spec import ColourScale, Paragraph, TextPanel, TextWord
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LINE, _BETWEEN, _NAMES = 1.75, 0.6, 1.0
+_LINE, _BETWEEN, _NAMES = 1.75, 0.2, 1.0
 """Widths of a letter: from line to line, between paragraphs, after names."""
 _MOST_NAMES = 0.3
 """Names that take more of the width than this stand on a line of their own."""

@@ -204,9 +204,9 @@ def _scale_below(panel: Panel) -> ColourScale | None:
 
 def _insets(panel: Panel, em: float) -> _Insets:
     top = 1.9 * em if panel.title else 0.3 * em
-    if isinstance(panel, ImagePanel | WordsPanel | Gap):
+    if isinstance(panel, ImagePanel | Gap):
         return _Insets(0, 0, top, 0)
-    if isinstance(panel, TextPanel):
+    if isinstance(panel, WordsPanel | TextPanel):
         return _Insets(0, 0, top, _OVER_TEXT * em)
     if isinstance(panel, HeadsPanel):
         return _Insets(3.2 * em, 5.6 * em, top, 3.0 * em)
