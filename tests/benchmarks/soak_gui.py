@@ -123,8 +123,10 @@ class Soak:
         from var_studio.analysis.reading import Reading
         from var_studio.recording.paths import kept_runs
         from var_studio.recording.recording import Recording
+        from var_studio.recording.unsaved import windows_folder
 
         self.wait(lambda: not self.window.rows_ahead.busy)
+        self.wait(lambda: not self.window.files.autosave.busy)
         self.window.workspace.undo_stack.clear()  # it holds a thousand steps, and no more
         for _ in range(3):
             self.spin(0.01)
@@ -145,7 +147,7 @@ class Soak:
             others=len(_hooks(model)),
             files=len(os.listdir("/proc/self/fd")),
             mapped=len({line.split(maxsplit=5)[5] for line in maps if " /" in line}),
-            folders=len(kept_runs()),
+            folders=len(kept_runs()) + len(list(windows_folder().glob("*/*/zarr.json"))),
             widgets=len(self.app.allWidgets()),
             qobjects=len(everything),
             timers=sum(isinstance(o, QtCore.QTimer) and o.isActive() for o in everything.values()),

@@ -19,6 +19,7 @@ from var_studio.cli.question import Subject, subject
 from var_studio.cli.terminal import Progress, complain, settings_of, stopped
 from var_studio.errors import VarStudioError
 from var_studio.recording.interventions import FORCED, run_name_for
+from var_studio.recording.locks import check_free
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import save_session
 from var_studio.recording.settings import Generation, Interventions
@@ -217,6 +218,7 @@ def check_place(out: Path, overwrite: bool) -> None:
         raise VarStudioError(f"There is no folder {out.parent}.", "Make it, or choose another.")
     if out.exists() and not overwrite:
         raise VarStudioError(f"{out} exists.", "Choose another name, or add --overwrite.")
+    check_free(out)
     check_writable(out.parent)
 
 

@@ -44,7 +44,7 @@ ACTIONS: tuple[ActionEntry, ...] = (
         "File",
         "Open &kept recording…",
         (),
-        "Open the folder of a single run, e.g. one that was stopped or never saved.",
+        "Open the folder of a single run, e.g. one that a script recorded.",
     ),
     ActionEntry(
         "load_settings",

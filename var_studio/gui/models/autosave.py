@@ -51,6 +51,11 @@ class Autosave(QObject):
         """Where the next run grows. May be called from the model's thread."""
         return self.folder.new_run()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written, or soon will be."""
+        return self._task is not None or self._timer.isActive()
+
     def own_runs(self) -> int:
         """How many runs of the session lie in the window's folder alone."""
         return len(self._names())
