@@ -387,7 +387,7 @@ class ImagePanel(Panel):
                 what, short = f"{first} · {what} · {rest}", f"{first} · {short}"
             self.hover.set_standing(f"{self._said[0]} · {rest or note}")
         self.subject.set_text(what, short)
-        self.note.set_text(note, BEFORE_SHORT if note == BEFORE_NOTE else "")
+        self.note.set_text(note, note.replace(BEFORE_NOTE, BEFORE_SHORT))
 
     def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         """In a low panel the picture gets the rows of the note and the controls."""
