@@ -492,14 +492,8 @@ class ImagePanel(Panel):
     def picture(self) -> QtGui.QPixmap:
         """The maps with their colour bars, without the controls."""
         assert self.body is not None
-        tops = [v for v in self.views.values() if v.isVisible()]
-        if not tops:
+        area = self.grid.filled(self.body)
+        if area.isEmpty():
             return self.body.grab()
-        bars = [b for b in (self.bar, self.difference_bar) if b.isVisible()]
-        area = QtCore.QRect()
-        for widget in [*tops, *bars]:
-            area = area.united(
-                QtCore.QRect(widget.mapTo(self.body, QtCore.QPoint(0, 0)), widget.size())
-            )
         area.setTop(self.subject.mapTo(self.body, QtCore.QPoint(0, 0)).y())
         return self.body.grab(area.adjusted(-4, 0, 4, 2))

@@ -47,6 +47,15 @@ class MapGrid(QtWidgets.QWidget):
         self._shown, self._aspect = tuple(shown), aspect
         self._place()
 
+    def filled(self, body: QtWidgets.QWidget) -> QtCore.QRect:
+        """What the maps and their bars fill, in `body`; empty where none is shown."""
+        area = QtCore.QRect()
+        for widget in [each for _, view, bar in self._parts for each in (view, bar)]:
+            if widget.isVisible():
+                place = widget.mapTo(body, QtCore.QPoint(0, 0))
+                area = area.united(QtCore.QRect(place, widget.size()))
+        return area
+
     def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         """Place everything anew."""
         self._place()

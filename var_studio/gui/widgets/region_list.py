@@ -65,8 +65,8 @@ class RegionList(QtWidgets.QTreeWidget):
     def _fill(self) -> None:
         for index in reversed(range(self.topLevelItemCount())):
             item = self.topLevelItem(index)
-            region = item is not None and item.flags() & QtCore.Qt.ItemFlag.ItemIsEditable
-            if index >= len(self._shown) or not region:  # those left out are made anew
+            listed = item is not None and item.flags() & QtCore.Qt.ItemFlag.ItemIsEditable
+            if index >= len(self._shown) or not listed:  # those left out are made anew
                 self.takeTopLevelItem(index)
         for index, region in enumerate(self._shown):
             item = self.topLevelItem(index)
