@@ -21,6 +21,8 @@ from var_studio.errors import VarStudioError
 if TYPE_CHECKING:
     from var_studio.analysis.compare import compare
     from var_studio.analysis.discovery import discover_from
+    from var_studio.analysis.recording import AnalysedRecording as Recording
+    from var_studio.analysis.recording import open_session
     from var_studio.analysis.scale import Limits
     from var_studio.engine.discovery import discover
     from var_studio.engine.generation import record
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from var_studio.models.convert_internvl2 import convert
     from var_studio.models.forecast import forecast
     from var_studio.models.loading import load_model
-    from var_studio.recording.recording import Recording
-    from var_studio.recording.session import Session, open_session, save_session
+    from var_studio.recording.session import Session, save_session
     from var_studio.recording.settings import (
         Contrast,
         Generation,
@@ -78,7 +79,7 @@ _HOME = {
     "Knockout": "var_studio.recording.settings",
     "Limits": "var_studio.analysis.scale",
     "MapOptions": "var_studio.figures.build",
-    "Recording": "var_studio.recording.recording",
+    "Recording": "var_studio.analysis.recording",
     "RecordingOptions": "var_studio.recording.settings",
     "Redistribution": "var_studio.recording.settings",
     "Session": "var_studio.recording.session",
@@ -89,17 +90,20 @@ _HOME = {
     "export_figure": "var_studio.figures.export",
     "forecast": "var_studio.models.forecast",
     "load_model": "var_studio.models.loading",
-    "open_session": "var_studio.recording.session",
+    "open_session": "var_studio.analysis.recording",
     "record": "var_studio.engine.generation",
     "record_pair": "var_studio.engine.pairs",
     "save_session": "var_studio.recording.session",
 }
 
+_CALLED = {"Recording": "AnalysedRecording"}
+"""Names that are others at home: the library's recordings are those that a notebook asks."""
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    value = getattr(import_module(_HOME[name]), _CALLED.get(name, name))
     globals()[name] = value
     return value
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from var_studio.analysis.recording import AnalysedRecording
 from var_studio.engine.arguments import check_interventions, check_model, run_directory, run_name
 from var_studio.engine.events import OnEvent, RunFailed
 from var_studio.engine.failures import explained
@@ -40,7 +41,7 @@ def record(
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
     teacher: Recording | None = None,
-) -> Recording:
+) -> AnalysedRecording:
     """Ask a model about an image and record what its attention does.
 
         run = vs.record(lmm, "scene.png", "what color is the circle?")

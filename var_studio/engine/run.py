@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from var_studio.analysis.recording import AnalysedRecording
 from var_studio.engine import discovery
 from var_studio.engine.arguments import check_named_tokens
 from var_studio.engine.capture import Capture, Pass
@@ -77,7 +78,7 @@ class Run:
         history: Sequence[Exchange],
         name: str,
         directory: Path | None,
-    ) -> Recording:
+    ) -> AnalysedRecording:
         lmm = self._lmm
         self._emit(Progress("encoding", 0, 1))
         encoded = lmm.encode(image, prompt, history)
@@ -141,7 +142,7 @@ class Run:
             speed = self.produced / seconds if seconds > 0 else 0.0
             writer.finish(reason, self._outcome(capture, seconds, speed))
         self._emit(RunFinished(folder, reason, seconds, speed))
-        return Recording.open(folder)
+        return AnalysedRecording.open(folder)
 
     # ------------------------------------------------------------------- before the run
 

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +82,7 @@ class Recording(RunFacts):
         self._images: dict[int, Image.Image] = {}
 
     @classmethod
-    def open(cls, directory: str | os.PathLike[str]) -> Recording:
+    def open(cls, directory: str | os.PathLike[str]) -> Self:
         """Open the run in a directory: finished, growing, or left by a killed program."""
         folder = Path(directory)
         if not (folder / GROUP).is_file():

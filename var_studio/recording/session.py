@@ -10,7 +10,7 @@ A session file (``.vars``) is an uncompressed zip of a Zarr v3 group, so that
 
 Who owns what: a session reads its runs where they are, in run directories or session files, and
 `Session.close` only lets go of them. Directories are removed by `Recording.discard` and
-`Session.discard_left_behind`, by nothing else.
+`Session.discard_left_behind`, and those of a window by `unsaved.UnsavedFolder.discard`.
 """
 
 from __future__ import annotations
@@ -145,9 +145,10 @@ class Session:
         return f"<Session {self.path or '(not saved)'}: {', '.join(self.runs.names) or 'no runs'}>"
 
 
-def open_session(path: str | os.PathLike[str]) -> Session:
+def open_session(path: str | os.PathLike[str], kind: type[Recording] = Recording) -> Session:
     """Open a session file, or the directory of a single run; arrays are read when asked for.
 
+    `kind`: the class of its runs; `analysis.recording` has one that a notebook asks.
     Raises SessionError for a file that is missing, damaged, no session, or of a newer version.
     """
     if not isinstance(path, str | os.PathLike):
@@ -158,12 +159,12 @@ def open_session(path: str | os.PathLike[str]) -> Session:
     if place.is_dir():
         if not (place / GROUP).is_file():
             raise SessionError(f"{place} is a folder, not a session.", "Choose a .vars file.")
-        return Session([Recording.open(place)])
+        return Session([kind.open(place)])
     files = ZipFiles(place)
     try:
         document = _read_document(files)
         find = _ImageFinder(files, document.images)
-        runs = [Recording(FilesBelow(files, f"runs/{name}"), find) for name in document.runs]
+        runs = [kind(FilesBelow(files, f"runs/{name}"), find) for name in document.runs]
         for run in runs:
             for entry in run.image_entries:
                 if not find.knows(entry):

@@ -1,0 +1,530 @@
+"""A recording as a notebook asks it: words and axes by name, and every number of `analysis`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from var_studio.analysis import contributions as contributed
+from var_studio.analysis import shares
+from var_studio.analysis.choice import RowOf, TokenName, find_token, query_of, read
+from var_studio.analysis.contributions import Contributions, Quantity, visual_map
+from var_studio.analysis.focus import Aggregate
+from var_studio.analysis.labelled import Labelled, Pick, indices
+from var_studio.analysis.ledger import Ledger
+from var_studio.analysis.reading import HeadValue, Moment, Reading
+from var_studio.analysis.views import choose_views
+from var_studio.errors import VarStudioError
+from var_studio.recording import session as sessions
+from var_studio.recording.layout import View
+from var_studio.recording.questions import checked_index
+from var_studio.recording.recording import Floats, Recording
+from var_studio.recording.session import Session
+from var_studio.recording.settings import Convention, Redistribution, settled
+
+Settings = Redistribution | Mapping[str, Any] | None
+Tokens = TokenName | list[TokenName]
+
+_MEANING: dict[str, tuple[str, str, str]] = {
+    "attention": ("attention before any redistribution", "1", "softmax weights of the model"),
+    "redistributed": ("attention after redistribution", "1", "Eq. 4"),
+    "intervened": ("attention after the interventions", "1", "Sec. 4.2, 5; App. A.3"),
+    "contribution": ("attention times norm(v W_O)", "residual stream", "Sec. 4.2"),
+    "phi": ("sink-dimension value", "1", "Sec. 4.1"),
+    "sinks": ("whether the token is a sink", "1", "Sec. 4.1"),
+    "value_norm": ("norm(v W_O)", "residual stream", "App. D.3"),
+    "image_centric": ("whether the head is image-centric", "1", "Sec. 5.1"),
+    "non_sink_ratio": ("visual non-sink ratio r", "1", "Eq. 3"),
+    "visual_mass": ("attention on the image", "1", "Sec. 5.1"),
+    "sink_mass": ("attention on sinks, visual and text", "1", "Sec. 4.1"),
+    "entropy": ("entropy of the row", "nat", "over all keys"),
+    "image_centric_share": ("image-centric heads / all heads", "1", "App. A.3, Fig. 10"),
+}
+"""What a quantity is, its unit, and where it is defined."""
+
+
+def open_session(path: str | os.PathLike[str]) -> Session:
+    """Open a session file, or the directory of a single run; arrays are read when asked for.
+
+        vs.open_session("circle.vars").runs["VAR"].attention(token="red", layer=3, head="mean")
+
+    Needs no model, no torch and no window. Raises SessionError for a file that is missing, damaged,
+    no session, or of a newer version.
+    """
+    return sessions.open_session(path, kind=AnalysedRecording)
+
+
+class AnalysedRecording(Recording):
+    """A recording whose words and axes go by name; see `Recording` for the rest.
+
+    `token`: a position, a text, "g0", or `("the", 1)`: see `choice.TokenName`; where a list is
+    taken, one more axis `query` comes first. `layer`, `head`: a number, a slice, a list, "mean", or
+    None: all. `as_xarray` gives an xarray.DataArray with the axes query, layer, head, key (or row,
+    col), the text and role of each key, whether it is a sink, and units and settings in its
+    attributes; otherwise NumPy. L layers, H heads, T tokens, Q rows, V visual tokens.
+
+    Raises VarStudioError for a token, layer or head that the run does not have.
+    """
+
+    # ------------------------------------------------------------------- rows (..., L, H, T)
+
+    def attention(  # type: ignore[override]
+        self,
+        query: int | slice | Sequence[int] | None = None,
+        layer: Pick = None,
+        head: Pick = None,
+        *,
+        token: Tokens | None = None,
+        keep: bool = True,
+        as_xarray: bool = False,
+    ) -> Any:
+        """Attention weights as the model computed them, before any redistribution.
+
+        (L, H, T) float32, shares of the row; axes go where one layer or head is chosen.
+        """
+
+        def row(number: int) -> Floats:
+            return Recording.attention(self, number, keep=keep)
+
+        return self._asked("attention", row, query, token, layer, head, as_xarray, None)
+
+    def redistributed(  # type: ignore[override]
+        self,
+        query: int | slice | Sequence[int] | None = None,
+        settings: Settings = None,
+        layer: Pick = None,
+        head: Pick = None,
+        *,
+        token: Tokens | None = None,
+        as_xarray: bool = False,
+    ) -> Any:
+        """The same rows after redistribution under settings (Eq. 4), shapes as `attention`.
+
+        `settings` None: the run's own redistribution, else the defaults.
+        """
+        chosen = self._settings(settings)
+
+        def row(number: int) -> Floats:
+            return Recording.intervened(self, number, chosen)
+
+        return self._asked("redistributed", row, query, token, layer, head, as_xarray, chosen)
+
+    def intervened(  # type: ignore[override]
+        self,
+        query: int | slice | Sequence[int] | None = None,
+        interventions: Any = None,
+        layer: Pick = None,
+        head: Pick = None,
+        *,
+        token: Tokens | None = None,
+        as_xarray: bool = False,
+    ) -> Any:
+        """The same rows after interventions in attention (None: the run's own), as `attention`."""
+
+        def row(number: int) -> Floats:
+            return Recording.intervened(self, number, interventions)
+
+        return self._asked("intervened", row, query, token, layer, head, as_xarray, None)
+
+    def contribution(  # type: ignore[override]
+        self,
+        query: int | slice | Sequence[int] | None = None,
+        layer: Pick = None,
+        head: Pick = None,
+        *,
+        token: Tokens | None = None,
+        as_xarray: bool = False,
+    ) -> Any:
+        """Attention times norm(v W_O) of each key (Sec. 4.2), shapes as `attention`; in units of
+        the residual stream."""
+
+        def row(number: int) -> Floats:
+            return Recording.contribution(self, number)
+
+        return self._asked("contribution", row, query, token, layer, head, as_xarray, None)
+
+    # -------------------------------------------------------------------- keys (L, [H,] T)
+
+    def phi(  # type: ignore[override]
+        self,
+        layer: Pick = None,
+        sink_dims: Sequence[int] | None = None,
+        *,
+        as_xarray: bool = False,
+    ) -> Any:
+        """Sink-dimension value of every token as a key, (L, T) float32, unitless (Sec. 4.1).
+
+        At most the root of D. NaN for a token that was never fed; see `Recording.phi`.
+        """
+        values = Recording.phi(self, sink_dims=sink_dims)
+        return self._of_keys("phi", values, layer, None, as_xarray, None)
+
+    def sinks(  # type: ignore[override]
+        self,
+        layer: Pick = None,
+        tau: float | None = None,
+        convention: Convention = "paper",
+        sink_dims: Sequence[int] | None = None,
+        *,
+        as_xarray: bool = False,
+    ) -> Any:
+        """Sink tokens, visual and text, (L, T) bool (Sec. 4.1); "mean": the share of layers.
+
+        `tau` None is the run's default.
+        """
+        values = Recording.sinks(self, None, tau, convention, sink_dims)
+        given = {"tau": tau, "convention": convention, "sink_dims": sink_dims}
+        chosen = settled(Redistribution, given, "settings") if as_xarray else None
+        return self._of_keys("sinks", values, layer, None, as_xarray, chosen)
+
+    def value_norm(  # type: ignore[override]
+        self, layer: Pick = None, head: Pick = None, *, as_xarray: bool = False
+    ) -> Any:
+        """norm(v W_O) of every key, (L, H, T) float32, of the residual stream (App. D.3)."""
+        return self._of_keys("value_norm", Recording.value_norm(self), layer, head, as_xarray, None)
+
+    # ----------------------------------------------------------------------- what analysis says
+
+    def read(
+        self,
+        token: TokenName | None = None,
+        layer: Pick = None,
+        head: Pick = None,
+        *,
+        settings: Settings = None,
+        aggregate: Aggregate = "mean",
+        row_of: RowOf = "query",
+    ) -> Reading:
+        """One row under settings: `analysis.reading.Reading`, which has every number on screen.
+
+        `token` None: the first of the answer. `row_of` "produced": the row of the step that
+        produced the token. `settings` None: what was done in the run, of a baseline the default
+        redistribution. Phi and sinks are those of `layer`, without one layer of the middle one.
+        """
+        chosen = None if settings is None else settled(Redistribution, settings, "settings")
+        layers = indices("layer", layer, self.n_layers)
+        columns = indices("head", head, self.n_heads)
+        whole = len(layers) == self.n_layers and len(columns) == self.n_heads
+        pairs = [(int(i), int(h)) for i in layers for h in columns]
+        return read(
+            self,
+            token=token,
+            row_of=row_of,
+            layer=int(layers[0]) if len(layers) == 1 else None,
+            heads="all" if whole else pairs,
+            aggregate=aggregate,
+            settings=chosen,
+        )
+
+    def map(
+        self,
+        token: TokenName | None = None,
+        layer: Pick = None,
+        head: Pick = None,
+        *,
+        image: int = 0,
+        view: int | None = None,
+        moment: Moment = "before",
+        quantity: Quantity = "attention",
+        settings: Settings = None,
+        aggregate: Aggregate = "mean",
+        row_of: RowOf = "query",
+        as_xarray: bool = False,
+    ) -> Any:
+        """The attention that a token gives the cells of a view, (rows, cols) float32.
+
+        Mean (or `aggregate` "max") over the chosen layers and heads; shares of the row, of
+        `quantity` "contribution" in units of the residual stream (Sec. 4.2). `moment`: before,
+        after, or their difference, under `settings` (local redistribution). NaN where no token is.
+        `image` counts from 0; `view` is a number of `layout.views`, None: the one of the image with
+        the smallest cells. Where the geometry is not known, the strip of all visual tokens.
+
+        With `as_xarray`: x, y in pixels of the original image, the visual token and whether it is a
+        sink in the layer (without one layer: the middle one) of each cell.
+        """
+        reading = self.read(
+            token, layer, head, settings=settings, aggregate=aggregate, row_of=row_of
+        )
+        number, shown = self._view(image, view)
+        values = self._visual_values(reading, moment, quantity)
+        cells = shown.tokens
+        picked = np.maximum(cells, 0)
+        if len(values):
+            grid = np.where(cells >= 0, values[picked], np.float32(np.nan))
+        else:
+            grid = np.full(cells.shape, np.nan, np.float32)
+        if not as_xarray:
+            return grid
+        both = ("row", "col")
+        positions = np.where(cells >= 0, reading.positions[picked], -1)
+        coords: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
+            "row": (("row",), np.arange(shown.rows)),
+            "col": (("col",), np.arange(shown.cols)),
+            "visual_token": (both, cells),
+            "position": (both, positions),
+            "sink": (both, np.where(cells >= 0, reading.visual_sinks[picked], False)),
+        }
+        if self.layout.known:
+            x, y = shown.edges()
+            coords["x"] = (("col",), (x[:-1] + x[1:]) / 2)
+            coords["y"] = (("row",), (y[:-1] + y[1:]) / 2)
+        pairs = reading.focus.heads
+        unit = "1" if quantity == "attention" else "residual stream"
+        about = {
+            "long_name": f"{quantity} of each visual token, {moment}",
+            "units": unit,
+            "source": "Sec. 4.2" if quantity == "contribution" else "softmax weights; Eq. 4",
+            "moment": moment,
+            "image": shown.image,
+            "view": number,
+            "view_name": shown.name,
+            "aggregate": aggregate,
+            "heads": json.dumps([list(pair) for pair in pairs]) if pairs else "all",
+            "sink_layer": reading.focus.layer,
+            "x_y_units": "pixels of the original image",
+            **self._of_token(reading.position),
+            **self._about(reading.settings),
+        }
+        return Labelled(grid, both).to_xarray(quantity, coords, about)
+
+    def head_value(
+        self,
+        name: HeadValue = "non_sink_ratio",
+        token: TokenName | None = None,
+        *,
+        settings: Settings = None,
+        row_of: RowOf = "query",
+        as_xarray: bool = False,
+    ) -> Any:
+        """A quantity of every head for one token, (L, H) float32.
+
+        `name`: non_sink_ratio (r of Eq. 3), visual_mass and sink_mass (shares of the row), entropy
+        (nats), contribution (the image's part of all keys' contributions).
+        """
+        reading = self.read(token, settings=settings, row_of=row_of)
+        return self._of_heads(name, reading.head_value(name), reading, as_xarray)
+
+    def image_centric(  # type: ignore[override]
+        self,
+        query: int | None = None,
+        settings: Settings = None,
+        *,
+        token: TokenName | None = None,
+        as_xarray: bool = False,
+    ) -> Any:
+        """Image-centric heads for one token, (L, H) bool (Sec. 5.1)."""
+        number = self._query(query, token)
+        found = Recording.image_centric(self, number, settings)
+        if not as_xarray:
+            return found
+        reading = self.read(int(self.query_positions[number]), settings=self._settings(settings))
+        return self._of_heads("image_centric", found, reading, True)
+
+    def ledger(
+        self,
+        token: TokenName | None = None,
+        layer: Pick = None,
+        head: Pick = None,
+        *,
+        settings: Settings = None,
+        row_of: RowOf = "query",
+    ) -> Ledger:
+        """Where the row lies before and after local redistribution: five accounts, shares of the
+        row, mean over the chosen heads (Sec. 5.2)."""
+        return self.read(token, layer, head, settings=settings, row_of=row_of).ledger
+
+    def contributions(
+        self,
+        token: TokenName | None = None,
+        layer: Pick = None,
+        head: Pick = None,
+        *,
+        settings: Settings = None,
+        row_of: RowOf = "query",
+    ) -> Contributions:
+        """What BOS, sinks, non-sinks and text add to the residual stream, over the chosen heads
+        (Sec. 4.2, Fig. 3c)."""
+        return contributed.contributions(
+            self.read(token, layer, head, settings=settings, row_of=row_of)
+        )
+
+    def image_centric_share(self, settings: Settings = None, *, as_xarray: bool = False) -> Any:
+        """Image-centric heads / all heads of each row, (Q,) float32, 0 to 1 (App. A.3, Fig. 10).
+
+        Reads every row once.
+        """
+        chosen = self._settings(settings)
+        found = shares.image_centric_share(self, chosen)
+        if not as_xarray:
+            return found
+        coords = self._coords(("query",), self.query_positions)
+        return Labelled(found, ("query",)).to_xarray(
+            "image_centric_share", coords, self._described("image_centric_share", chosen)
+        )
+
+    # ---------------------------------------------------------------------------- plumbing
+
+    def _query(self, query: int | None, token: TokenName | None) -> int:
+        if (query is None) == (token is None):
+            raise VarStudioError(
+                "A row goes by its token or by its query, one of both.",
+                'Write token="cat", token=117, or query=0.',
+            )
+        if token is not None:
+            return query_of(self, find_token(self, token))
+        return checked_index("query", query, len(self.query_positions))  # type: ignore[arg-type]
+
+    def _asked(
+        self,
+        name: str,
+        row: Callable[[int], Floats],
+        query: int | slice | Sequence[int] | None,
+        token: Tokens | None,
+        layer: Pick,
+        head: Pick,
+        as_xarray: bool,
+        settings: Redistribution | None,
+    ) -> Any:
+        if isinstance(token, list) or isinstance(query, slice | Sequence | np.ndarray):
+            if token is not None and query is not None:
+                self._query(0, 0)  # says what is wrong
+            named = token if isinstance(token, list) else None
+            numbers = (
+                indices("query", query, len(self.query_positions)).tolist()
+                if named is None
+                else [self._query(None, each) for each in named]
+            )
+            if not numbers:
+                raise VarStudioError("No token was named.", "Name some.")
+            several = True
+        else:
+            numbers, several = [self._query(query, token)], False
+        dims = ("layer", "head", "key")
+        parts = [Labelled(row(n), dims).taken(layer=layer, head=head) for n in numbers]
+        first = parts[0]
+        if several:
+            values = np.stack([part.values for part in parts])
+            values.setflags(write=False)
+            first = Labelled(values, ("query", *first.dims), first.index, first.means)
+        if not as_xarray:
+            return first.values
+        positions = self.query_positions[numbers]
+        coords = self._coords(first.dims, positions, first, settings)
+        about = self._described(name, settings)
+        if not several:
+            about |= self._of_token(int(positions[0]))
+        return first.to_xarray(name, coords, about)
+
+    def _of_keys(
+        self,
+        name: str,
+        values: npt.NDArray[Any],
+        layer: Pick,
+        head: Pick,
+        as_xarray: bool,
+        settings: Redistribution | None,
+    ) -> Any:
+        with_heads = values.ndim == 3
+        part = Labelled(values, ("layer", "head", "key") if with_heads else ("layer", "key"))
+        part = part.taken(layer=layer, head=head) if with_heads else part.taken(layer=layer)
+        if not as_xarray:
+            return part.values
+        coords = self._coords(part.dims, None, part, settings)
+        return part.to_xarray(name, coords, self._described(name, settings))
+
+    def _of_heads(
+        self, name: str, values: npt.NDArray[Any], reading: Reading, as_xarray: bool
+    ) -> Any:
+        if not as_xarray:
+            return values
+        part = Labelled(values, ("layer", "head")).taken(layer=None, head=None)
+        about = self._described(name, reading.settings) | self._of_token(reading.position)
+        return part.to_xarray(name, {}, about)
+
+    def _view(self, image: int, view: int | None) -> tuple[int, View]:
+        """The one view to lay values out in, and its number."""
+        layout = self.layout
+        checked_index("image", image, len(layout.image_sizes))
+        if not layout.known:
+            choose_views(layout, image, view)
+            return 0, layout.strip()
+        shown = choose_views(layout, image, view).views
+        if len(shown) == 1:
+            return shown[0], layout.views[shown[0]]
+        named = ", ".join(f"{n} ({layout.views[n].name})" for n in shown)
+        raise VarStudioError(
+            f"Image {image} is shown in {len(shown)} views.",
+            f"Name one with view=: {named}." if shown else "Choose another image.",
+        )
+
+    @staticmethod
+    def _visual_values(reading: Reading, moment: Moment, quantity: Quantity) -> Floats:
+        """(V,) float32."""
+        if quantity == "attention":
+            return reading.map(moment)
+        if moment != "difference":
+            return visual_map(reading, moment, quantity)
+        return visual_map(reading, "after", quantity) - visual_map(reading, "before", quantity)
+
+    def _coords(
+        self,
+        dims: Sequence[str],
+        queries: npt.NDArray[np.int64] | None,
+        part: Labelled | None = None,
+        settings: Redistribution | None = None,
+    ) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+        """What is said of each query and key."""
+        found: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {}
+        if "query" in dims and queries is not None:
+            found["query"] = (("query",), np.asarray(queries))
+            found["query_token"] = (("query",), self._said([self.tokens[p].text for p in queries]))
+        if "key" not in dims:
+            return found
+        found["key"] = (("key",), np.arange(self.length))
+        found["token"] = (("key",), self._said([token.text for token in self.tokens]))
+        found["role"] = (("key",), self._said([token.role for token in self.tokens]))
+        found["visual"] = (("key",), np.asarray(self.visual))
+        if part is not None and "layer" not in part.means:
+            chosen = settings or Redistribution()
+            sinks = self.sinks_under(chosen)[part.index["layer"]]
+            of_layers = "layer" in part.dims
+            axes = ("layer", "key") if of_layers else ("key",)
+            found["sink"] = (axes, sinks if of_layers else sinks[0])
+        return found
+
+    @staticmethod
+    def _said(texts: Sequence[str]) -> npt.NDArray[np.str_]:
+        return np.array(texts, dtype=np.str_)
+
+    def _described(self, name: str, settings: Redistribution | None) -> dict[str, Any]:
+        meaning = ("image's part of all keys' contributions", "1", "Sec. 4.2")
+        if name in _MEANING:
+            meaning = _MEANING[name]
+        return {
+            **dict(zip(("long_name", "units", "source"), meaning, strict=True)),
+            **self._about(settings),
+        }
+
+    def _about(self, settings: Redistribution | None) -> dict[str, Any]:
+        """The run, and what decides about sinks and heads, as values that files can hold."""
+        chosen = settings or Redistribution()
+        dims = self.sink_dims if chosen.sink_dims is None else chosen.sink_dims
+        found: dict[str, Any] = {
+            "run": self.name,
+            "run_id": self.id,
+            "model": str(self.provenance.get("model") or self.provenance.get("checkpoint") or ""),
+            "tau": float(self.tau_default if chosen.tau is None else chosen.tau),
+            "convention": chosen.convention,
+            "sink_dims": ", ".join(map(str, dims)) or "none",
+        }
+        if settings is not None:
+            found |= {"rho": settings.rho, "p": settings.p, "mass_min": settings.mass_min}
+        return found
+
+    def _of_token(self, position: int) -> dict[str, Any]:
+        return {"query": position, "query_token": self.tokens[position].text}
