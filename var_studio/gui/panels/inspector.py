@@ -87,7 +87,7 @@ class InspectorPanel(Panel):
         self.table.setAlternatingRowColors(True)
         self.table.setCornerButtonEnabled(False)
         self.table.setTabKeyNavigation(False)
-        self.table.setMinimumHeight(60)
+        self.table.setMinimumHeight(48)
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 5)
         header = self.table.horizontalHeader()
