@@ -56,6 +56,13 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ActionEntry(SEPARATOR, "File", ""),
     ActionEntry("save_session", "File", "&Save session", ("Ctrl+S",), "Save all runs in one file."),
     ActionEntry("save_session_as", "File", "Sa&ve session as…", ("Ctrl+Shift+S",)),
+    ActionEntry(
+        "save_part",
+        "File",
+        "Sa&ve a part as…",
+        (),
+        "Leave out rows, weights or pictures; the size of the file is told before.",
+    ),
     ActionEntry(SEPARATOR, "File", ""),
     ActionEntry("close", "File", "&Quit", ("Ctrl+Q",)),
     ActionEntry("undo", "Edit", "&Undo", ("Ctrl+Z",), "Take the last change of settings back."),

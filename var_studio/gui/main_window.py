@@ -254,6 +254,9 @@ class MainWindow(QMainWindow):
     def save_session_as(self) -> None:
         self.files.save_as()
 
+    def save_part(self) -> None:
+        self.files.ask_part()
+
     def undo(self) -> None:
         self.workspace.undo_stack.undo()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,17 @@ from var_studio.gui import memory
 from var_studio.gui.models.autosave import Autosave
 from var_studio.gui.models.held_file import HeldFile
 from var_studio.gui.models.problems import BusyError
-from var_studio.gui.models.session_view import restore_view, session_of
+from var_studio.gui.models.session_view import chosen_words, restore_view, session_of
 from var_studio.gui.models.task import Task
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.unsaved_question import ask_overwrite, ask_unsaved
+from var_studio.recording.content import Content, size_in_words
+from var_studio.recording.failures import LeftOutError, StoppedError
 from var_studio.recording.locks import in_use
 
 if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow
+    from var_studio.gui.save_choice import SaveChoice
     from var_studio.recording.session import Session
     from var_studio.recording.unsaved import UnsavedFolder
 
@@ -39,6 +43,9 @@ class SessionFiles(QObject):
         self._window = window
         self._workspace = workspace
         self._task: Task | None = None
+        self._cancel = threading.Event()
+        self._choice: SaveChoice | None = None
+        window.status.stop.clicked.connect(self.stop_saving)
         self._file = HeldFile()
         self._well = False
         self._left_behind: list[Path] = []
@@ -184,9 +191,44 @@ class SessionFiles(QObject):
         path, _ = QFileDialog.getSaveFileName(self._window, "Save the session", str(start), _FILTER)
         return bool(path) and self.save_to(Path(path))
 
-    def save_to(self, path: Path) -> bool:
+    def ask_part(self) -> None:
+        """Choose what to leave out; the dialog tells sizes, and lets the window go on."""
+        workspace = self._workspace
+        if not workspace.runs:
+            self.save_to(Path())
+            return
+        if self._choice is not None:
+            self._choice.raise_()
+            return
+        from var_studio.gui.save_choice import SaveChoice
+
+        dialog = SaveChoice(session_of(workspace), chosen_words(workspace), self._window)
+        dialog.chosen.connect(self._save_part)
+        dialog.finished.connect(self._forget_choice)
+        self._choice = dialog
+        dialog.show()
+
+    @Slot(object)
+    def _save_part(self, content: Content) -> None:
+        start = self._workspace.session_path or Path(memory.last_folder("session")) / "session.vars"
+        if not content.full:
+            start = start.with_name(f"{start.stem} part{start.suffix}")
+        path, _ = QFileDialog.getSaveFileName(self._window, "Save the session", str(start), _FILTER)
+        if path:
+            self.save_to(Path(path), content)
+
+    @Slot()
+    def _forget_choice(self) -> None:
+        self._choice = None
+
+    @Slot()
+    def stop_saving(self) -> None:
+        """Stop a save under way; the file that was there stays as it was."""
+        self._cancel.set()
+
+    def save_to(self, path: Path, content: Content | None = None) -> bool:
         """Save all runs and the view in one file, in a thread; of a run under way what is there so
-        far. A failed save leaves the old file as it was."""
+        far. A failed save leaves the old file as it was. `content` None: what was chosen last."""
         workspace = self._workspace
         if not workspace.runs:
             self._window.show_problem(
@@ -199,20 +241,44 @@ class SessionFiles(QObject):
 
         if path.suffix.lower() != SUFFIX:
             path = path.with_name(path.name + SUFFIX)
+        session = session_of(workspace)
+        less = content is not None and not content.full and content != session.content
+        if less and any(run.reads_from(path) for run in workspace.runs):
+            self._window.show_problem(
+                BusyError(
+                    f"{path.name} is what this session is read from: what a part leaves out would "
+                    "be gone.",
+                    "Save the part under another name.",
+                )
+            )
+            return False
         file = self._file.hold(path)
         if not file.mine:
             self._window.show_problem(in_use(path))
             return False
-        session = session_of(workspace)
-        task = Task(lambda tell: save_session(path, session, progress=tell, held=file.lock), self)
+        cancel = self._cancel = threading.Event()
+        task = Task(
+            lambda tell: save_session(
+                path, session, content=content, progress=tell, cancel=cancel, held=file.lock
+            ),
+            self,
+        )
         task.succeeded.connect(self._saved)
         task.failed.connect(self._not_saved)
-        task.progress.connect(self._window.status.show_progress)
+        task.progress.connect(self._show_progress)
         task.finished.connect(self._ended)
         self._task, self._saving, self._saving_to, self._well = task, session, file, False
         self._window.status.say(f"Saving {path.name}…")
+        self._window.status.stop.show()
         task.start()
         return True
+
+    @Slot(float, float)
+    def _show_progress(self, done: float, total: float) -> None:
+        status, name = self._window.status, self._saving_to.path
+        status.show_progress(done, total)
+        amount = f"{size_in_words(done)} of {size_in_words(total)}"
+        status.say(f"Saving {name.name if name is not None else ''}… {amount}")
 
     @Slot(object)
     def _saved(self, path: Path) -> None:
@@ -230,7 +296,9 @@ class SessionFiles(QObject):
         )
         workspace.mark_saved(path, whole=whole)
         self._remember(path)
-        self._window.status.say(f"Saved {path.name}")
+        content = session.content
+        part = "" if content.full else f" ({content.in_words})"
+        self._window.status.say(f"Saved {path.name}{part}")
         own = self.autosave.folder
         # A recording that was opened from another folder is somebody's own: it stays.
         self._left_behind += [place for place in session.left_behind if own.holds(place)]
@@ -240,6 +308,9 @@ class SessionFiles(QObject):
     @Slot(object)
     def _not_saved(self, error: VarStudioError) -> None:
         self._saving_to.let_go(self._file)
+        if isinstance(error, StoppedError):
+            self._window.status.say("Saving was stopped; nothing was changed")
+            return
         self._window.show_problem(error)
 
     @Slot()
@@ -314,6 +385,8 @@ class SessionFiles(QObject):
 
     def shutdown(self) -> None:
         """The window is closing: let a save finish, let go of all files, leave nothing behind."""
+        if self._choice is not None:
+            self._choice.reject()
         self.wait()
         for run in self._workspace.runs:
             run.close()
@@ -333,6 +406,8 @@ class SessionFiles(QObject):
             return
         try:
             images = [run.stored_image(index) for index in range(len(run.image_entries))]
+        except LeftOutError:
+            images = []  # the Image panel says so
         except VarStudioError as error:
             self._window.show_problem(error)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QElapsedTimer, Qt
-from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QStatusBar, QWidget
+from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QStatusBar, QToolButton, QWidget
 
 from var_studio.analysis.parity import parity
 
@@ -29,6 +29,10 @@ class StatusBar(QStatusBar):
         self.progress.setFixedSize(110, 8)
         self.progress.setTextVisible(False)
         self.progress.hide()
+        self.stop = QToolButton()
+        self.stop.setText("Stop")
+        self.stop.setAccessibleName("Stop what goes on")
+        self.stop.hide()
         self.facts = QLabel()
         self.facts.setObjectName("status")
         self.facts.setTextFormat(Qt.TextFormat.PlainText)
@@ -39,6 +43,7 @@ class StatusBar(QStatusBar):
         self._measured = QElapsedTimer()
         self.addWidget(self.activity, 1)
         self.addWidget(self.progress)
+        self.addWidget(self.stop)
         self.addPermanentWidget(self.facts)
         self.addPermanentWidget(self.memory)
 
@@ -56,6 +61,7 @@ class StatusBar(QStatusBar):
         """Take the bar away."""
         self.progress.setRange(0, 1000)  # an endless bar keeps a timer running
         self.progress.hide()
+        self.stop.hide()
 
     def show_facts(self, run: Recording | None, model: ModelSummary | None) -> None:
         """Show what the run on screen was made with; before there is one, what is loaded."""

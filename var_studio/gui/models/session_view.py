@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def session_of(workspace: Workspace) -> Session:
     """The window's session as it is now."""
+    from var_studio.recording.content import FULL
     from var_studio.recording.session import Session
 
     return Session(
@@ -23,7 +24,17 @@ def session_of(workspace: Workspace) -> Session:
         view=view_of(workspace),
         regions=workspace.regions.to_save(),
         path=workspace.session_path,
+        content=workspace.session.content if workspace.session is not None else FULL,
     )
+
+
+def chosen_words(workspace: Workspace) -> str:
+    """The selected token as `Content.tokens` names it; without one, the whole answer."""
+    run, position = workspace.run, workspace.selection.position
+    generated = [] if run is None else run.generated_positions.tolist()
+    if position is None or run is None:
+        return "answer"
+    return f"g{generated.index(position)}" if position in generated else str(position)
 
 
 def view_of(workspace: Workspace) -> dict[str, Any]:
