@@ -3,9 +3,10 @@ script does again."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,6 +15,7 @@ from var_studio.analysis.reading import Reading
 from var_studio.analysis.scale import Limits
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import MapOptions
+from var_studio.figures.scene import Tokens
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
 
@@ -28,7 +30,9 @@ class Drawing:
 
     `token` is a position; `layer` the one whose phi is shown; `heads` (layer, head) pairs, empty:
     all. `settings` None: what was done in the run. `token` and `layer` are None in a figure that is
-    made of whole runs. `more`: further arguments of `export_figure`, as plain JSON.
+    made of whole runs. `tokens`: those that a composed figure was asked for, and `others` the runs
+    beside its own. `style`: a style file. `more`: further arguments of `export_figure`, as plain
+    JSON.
     """
 
     figure: str
@@ -42,6 +46,9 @@ class Drawing:
     options: MapOptions | None = None
     compare_with: str | None = None
     forced: str | None = None
+    tokens: tuple[int, ...] | Literal["all", "answer"] | None = None
+    others: tuple[str, ...] = ()
+    style: str | None = None
     more: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -59,6 +66,9 @@ class Drawing:
             "options": None if self.options is None else options_to_json(self.options),
             "compare_with": self.compare_with,
             "forced": self.forced,
+            "tokens": list(self.tokens) if isinstance(self.tokens, tuple) else self.tokens,
+            "others": list(self.others),
+            "style": self.style,
             "more": dict(self.more or {}),
         }
 
@@ -88,6 +98,9 @@ def drawing_of(
     width: str = "two-columns",
     options: MapOptions | None = None,
     compare_with: Recording | None = None,
+    tokens: Tokens | None = None,
+    others: Sequence[Recording] = (),
+    style: str | os.PathLike[str] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Drawing:
     """What draws a figure of a reading again."""
@@ -104,6 +117,9 @@ def drawing_of(
         None if as_used else reading.settings,
         options,
         None if compare_with is None else compare_with.id,
+        tokens=tokens if tokens is None or isinstance(tokens, str) else tuple(tokens),
+        others=tuple(run.id for run in others),
+        style=None if style is None else str(style),
         more=more,
     )
 

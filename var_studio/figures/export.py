@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from var_studio.analysis.choice import RowOf, read
 from var_studio.analysis.focus import Aggregate
+from var_studio.analysis.matching import mismatch
 from var_studio.analysis.reading import Reading
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import MapOptions, build
 from var_studio.figures.data import DATA_SUFFIXES, save_beside
 from var_studio.figures.drawing import DRAWING, Drawing, drawing_of
 from var_studio.figures.map_rows import MapRows, across_runs
+from var_studio.figures.names import BY_KEY, key_of
+from var_studio.figures.page import page_of
 from var_studio.figures.render import FORMATS, FigureError, save
+from var_studio.figures.scene import Tokens
 from var_studio.figures.script import script_text
-from var_studio.figures.spec import Figure, Width
+from var_studio.figures.spec import Figure
 from var_studio.figures.two_answers import ANSWERS, build_answers
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
@@ -45,23 +49,28 @@ def export_figure(
     heads: Sequence[tuple[int, int]] | Literal["all"] | None = None,
     aggregate: Aggregate = "mean",
     settings: Redistribution | None = None,
-    width: Width = "two-columns",
+    width: str = "two-columns",
+    style: str | os.PathLike[str] | None = None,
     dpi: int = 300,
     with_data: bool = False,
     options: MapOptions | None = None,
     compare_with: Recording | None = None,
     forced: Recording | None = None,
+    tokens: Tokens | None = None,
+    others: Iterable[Recording] = (),
     **about: Any,
 ) -> list[Path]:
     """Draw one figure of a run into a file, by the suffix PDF, SVG or PNG.
 
-    `figure` is "answers" or a name in `build.FIGURES`; the choice of token, layer, head, heads,
-    aggregate and settings is that of `choice.read`; `options` are those of a map. `compare_with` is
-    a second run of the same question: a map then is global, baseline against the row that the other
-    run used (without it local, the row and its redistribution); "answers" needs it, and `forced`
-    scores the first answer there: see `two_answers.build_answers`. `with_data` writes NPZ, CSV,
-    JSON and a script that draws it again (`script.script_text`) beside it. `about` joins the
-    metadata. Files that exist are replaced; `files_of` tells which these are. Returns the files
+    `figure` is a name in `names.FIGURE_NAMES`, or one of the paper's ("fig1"); the choice of token,
+    layer, head, heads, aggregate and settings is that of `choice.read`; `options` are those of a
+    map. `compare_with` is a second run of the same question: a map then is global, baseline against
+    the row that the other run used (without it local, the row and its redistribution); "answers"
+    needs it, and `forced` scores the first answer there: see `two_answers.build_answers`. `tokens`
+    and `others` are those of a composed figure: see `scene.Scene`. `width` is a name or a length
+    ("88mm"), `style` a matplotlib style file on top of ours: see `page.page_of`. `with_data` writes
+    NPZ, CSV, JSON and a script that draws it again (`script.script_text`) beside it. `about` joins
+    the metadata. Files that exist are replaced; `files_of` tells which these are. Returns the files
     written, the figure first. Raises VarStudioError.
     """
     # Before any work: a bad name must not cost the reader a wait.
@@ -78,9 +87,12 @@ def export_figure(
         aggregate=aggregate,
         settings=settings,
         width=width,
+        style=style,
         options=options,
         compare_with=compare_with,
         forced=forced,
+        tokens=tokens,
+        others=others,
         **about,
     )
     return export(drawn, path, dpi, with_data)
@@ -97,22 +109,32 @@ def draw_figure(
     heads: Sequence[tuple[int, int]] | Literal["all"] | None = None,
     aggregate: Aggregate = "mean",
     settings: Redistribution | None = None,
-    width: Width = "two-columns",
+    width: str = "two-columns",
+    style: str | os.PathLike[str] | None = None,
     options: MapOptions | None = None,
     compare_with: Recording | None = None,
     forced: Recording | None = None,
+    tokens: Tokens | None = None,
+    others: Iterable[Recording] = (),
     **about: Any,
 ) -> Drawn:
     """Build a figure by name, to be written by `export`; the choices are those of `export_figure`.
 
     Raises VarStudioError.
     """
+    figure, others = key_of(figure), tuple(others)
     if figure == ANSWERS:
         if compare_with is None:
             raise FigureError("One run has one answer.", "Name a second run to compare it with.")
-        return draw_answers(run, compare_with, forced, width=width, **about)
-    if compare_with is not None and figure != "map":
+        return draw_answers(run, compare_with, forced, width=width, style=style, **about)
+    about_figure = BY_KEY.get(figure)
+    if compare_with is not None and figure != "map" and not (about_figure and about_figure.runs):
         raise FigureError(f"A {figure} shows one run.", "Compare two runs in a map or in answers.")
+    if tokens is not None and about_figure is not None and not about_figure.many:
+        raise FigureError(f"A {figure} shows one token.", "Name it with token.")
+    if token is None and about_figure is not None and about_figure.many and tokens:
+        # Layer, heads and settings are read at a token; which one does not show.
+        token = None if isinstance(tokens, str) else tokens[0]
     reading = read(
         run,
         token=token,
@@ -123,25 +145,60 @@ def draw_figure(
         aggregate=aggregate,
         settings=settings,
     )
-    return draw(figure, reading, width=width, options=options, compare_with=compare_with, **about)
+    return draw(
+        figure,
+        reading,
+        width=width,
+        style=style,
+        options=options,
+        compare_with=compare_with,
+        tokens=tokens,
+        others=others,
+        **about,
+    )
 
 
 def draw(
     figure: str,
     reading: Reading,
     *,
-    width: Width = "two-columns",
+    width: str = "two-columns",
+    style: str | os.PathLike[str] | None = None,
     options: MapOptions | None = None,
     compare_with: Recording | None = None,
+    tokens: Tokens | None = None,
+    others: Iterable[Recording] = (),
     **about: Any,
 ) -> Drawn:
     """Build a figure of a reading, to be written by `export`; see `export_figure`."""
-    across = None if compare_with is None else _across(reading, compare_with)
-    built = build(figure, reading, width=width, options=options, across=across, **about)
-    drawing = drawing_of(
-        figure, reading, width=width, options=options, compare_with=compare_with, more=about
+    figure, form = key_of(figure), page_of(width, style).width
+    known = BY_KEY.get(figure)
+    beside = tuple(run for run in others if known and known.runs and _fits(reading.run, run))
+    local = figure != "map" or compare_with is None
+    across = None if local or compare_with is None else _across(reading, compare_with)
+    built = build(
+        figure,
+        reading,
+        width=form,
+        options=options,
+        across=across,
+        tokens=tokens,
+        second=compare_with,
+        others=beside,
+        **about,
     )
-    runs = (reading.run,) if compare_with is None else (reading.run, compare_with)
+    drawing = drawing_of(
+        figure,
+        reading,
+        width=width,
+        options=options,
+        compare_with=compare_with,
+        tokens=tokens,
+        others=beside,
+        style=style,
+        more=about,
+    )
+    runs = (reading.run, *beside) if compare_with is None else (reading.run, compare_with, *beside)
     return _drawn(built, drawing, *runs)
 
 
@@ -150,21 +207,28 @@ def draw_answers(
     second: Recording,
     forced: Recording | None = None,
     *,
-    width: Width = "two-columns",
+    width: str = "two-columns",
+    style: str | os.PathLike[str] | None = None,
     **about: Any,
 ) -> Drawn:
     """Build the figure of two answers, to be written by `export`; see `build_answers`."""
-    built = build_answers(first, second, forced, width=width)
+    built = build_answers(first, second, forced, width=page_of(width, style).width)
     drawing = Drawing(
         ANSWERS,
         first.id,
         width,
         compare_with=second.id,
         forced=None if forced is None else forced.id,
+        style=None if style is None else str(style),
         more=about,
     )
     built = replace(built, metadata={**built.metadata, **about})
     return _drawn(built, drawing, first, second, *(() if forced is None else (forced,)))
+
+
+def _fits(run: Recording, other: Recording) -> bool:
+    """Whether it is another run of the same question."""
+    return run.id != other.id and not mismatch(run, other)
 
 
 def _drawn(built: Figure, drawing: Drawing, *runs: Recording) -> Drawn:
@@ -196,7 +260,8 @@ def export(
     drawn: Drawn, path: str | os.PathLike[str], dpi: int = 300, with_data: bool = False
 ) -> list[Path]:
     """Write a figure that is built already; see `export_figure`."""
-    written = [save(drawn.figure, path, width=drawn.drawing.width, dpi=dpi)]
+    page = page_of(drawn.drawing.width, drawn.drawing.style)
+    written = [save(drawn.figure, path, width=page, dpi=dpi)]
     if not with_data:
         return written
     try:

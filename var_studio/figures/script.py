@@ -54,6 +54,7 @@ def _opened(
 ) -> tuple[list[str], dict[str, str]]:
     """Lines that open what is drawn, and the variable that each run is in."""
     wanted = [(drawing.run, "run"), (drawing.compare_with, "second"), (drawing.forced, "forced")]
+    wanted += [(key, f"other_{n}") for n, key in enumerate(drawing.others, start=1)]
     lines: list[str] = []
     names: dict[str, str] = {}
     files: dict[Path, str] = {}
@@ -110,6 +111,12 @@ def _arguments(
     for argument, key in (("compare_with", drawing.compare_with), ("forced", drawing.forced)):
         if key is not None:
             lines.append(f"{argument}={names[key]},")
+    if drawing.tokens is not None:
+        lines.append(f"tokens={drawing.tokens!r},")
+    if drawing.others:
+        lines.append(f"others=[{', '.join(names[key] for key in drawing.others)}],")
+    if drawing.style is not None:
+        lines.append(f"style={drawing.style!r},")
     lines += [f"{name}={value!r}," for name, value in (drawing.more or {}).items()]
     lines.append(f"width={drawing.width!r},")
     if dpi != 300:
