@@ -272,7 +272,7 @@ def test_the_ledger_says_what_is_not_known(
     spoken = panel.ledger.accessibleDescription()
     assert "nan" not in spoken and "Other text: – before, – after" in spoken
     assert "Sum of the row: – before" in spoken
-    assert "weights on other text were left out" in panel.note.text()
+    assert "weights on other text were not saved" in panel.note.text()
     ledger = workspace.reading.ledger
     assert math.isnan(ledger.other_text.before) and not math.isnan(ledger.visual_sinks.before)
     workspace.method.set(target="both")

@@ -160,7 +160,7 @@ def heads_line(reading: Reading) -> str:
     return f"{changed} of {count(len(pairs), 'head')} {how}."
 
 
-LEFT_OUT = "not known: weights on other text were left out when the session was saved"
+LEFT_OUT = "not known (weights on other text were not saved)"
 PICTURE_LEFT_OUT = "The picture was left out when the session was saved."
 
 

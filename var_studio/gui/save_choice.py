@@ -57,6 +57,7 @@ class SaveChoice(QDialog):
         self._session = session
         self._task: Task | None = None
         self._again = False
+        self._found: dict[str, int | VarStudioError] = {}
         last = session.content
         self.kinds: dict[str, QRadioButton] = {}
         self.sizes: dict[str, QLabel] = {}
@@ -69,7 +70,7 @@ class SaveChoice(QDialog):
             button, size = QRadioButton(name), QLabel("…")
             size.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             size.setAccessibleName(f"Size: {name}")
-            button.toggled.connect(self._wait)
+            button.toggled.connect(self._check)
             group.addButton(button)
             row = grid.rowCount()
             grid.addWidget(button, row, 0)
@@ -147,20 +148,20 @@ class SaveChoice(QDialog):
     def _wait(self) -> None:
         for size in self.sizes.values():
             size.setText("…")
+        self._found = {}
         self._check()
         self._timer.start(_PAUSE)
 
     def _check(self) -> None:
+        chosen = next((kind for kind, button in self.kinds.items() if button.isChecked()), "full")
+        problem = ""
         try:
-            self.content()
+            self._content(chosen)
         except VarStudioError as error:
-            self._say(error.next_step)
-        except StopIteration:
-            return
-        else:
-            self._say("")
-
-    def _say(self, problem: str) -> None:
+            problem = error.next_step
+        found = self._found.get(chosen)
+        if isinstance(found, VarStudioError):
+            problem = found.what
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem))
         self.save_button.setEnabled(not problem)
@@ -189,14 +190,11 @@ class SaveChoice(QDialog):
     def _tell(self, found: Any) -> None:
         if self._again or self._timer.isActive():
             return
+        self._found = found if isinstance(found, dict) else dict.fromkeys(self.kinds, found)
         for kind, size in self.sizes.items():
-            told = found.get(kind) if isinstance(found, dict) else found
-            if isinstance(told, int):
-                size.setText(size_in_words(told))
-            else:
-                size.setText("–")
-                if isinstance(told, VarStudioError) and self.kinds[kind].isChecked():
-                    self._say(told.what)
+            told = self._found.get(kind)
+            size.setText(size_in_words(told) if isinstance(told, int) else "–")
+        self._check()
 
     @Slot()
     def _measured(self) -> None:

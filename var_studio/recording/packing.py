@@ -72,6 +72,8 @@ def run_pieces(run: Recording, folder: str, called: str, content: Content) -> li
         rows=tuple(sorted({*before.rows, *recorded} - set(queries))),
         keys=tuple(sorted({*before.keys, *np.flatnonzero(dropped).tolist()})),
     )
+    # What is NaN already is copied as it is.
+    dropped[[key for key in before.keys if key < length]] = False
     document = reader.document.model_copy(
         update={
             "name": called,
