@@ -52,7 +52,9 @@ class SetupPanel(Panel):
         "Run with VAR lets it answer again that way, the global view. Run pair makes three runs: "
         "the baseline, the same with what is ticked, and the baseline’s own words scored under it "
         "(teacher-forced). Runs you start meanwhile wait in a list above the buttons; Stop keeps "
-        "what was recorded. The line above the buttons says what a run takes at most."
+        "what was recorded. The line above the buttons says what a run takes at most. Until you "
+        "save, all of it is kept on disk: should the program be killed, the next start offers it "
+        "back; closing the window asks before it deletes it."
     )
 
     open_image_wanted = Signal()
