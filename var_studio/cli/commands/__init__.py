@@ -13,6 +13,7 @@ from var_studio.cli.commands import (
     demo,
     export,
     forecast,
+    gallery,
     gui,
     info,
     pack,
@@ -62,6 +63,7 @@ for _function, _examples in (
     (pack.pack, pack.EXAMPLES),
     (compare.compare, compare.EXAMPLES),
     (export.export, export.EXAMPLES),
+    (gallery.gallery, gallery.EXAMPLES),
     (convert.convert, convert.EXAMPLES),
     (demo.demo, demo.EXAMPLES),
 ):
