@@ -82,7 +82,7 @@ class RunDocument(BaseModel):
     hidden_size: int = Field(ge=1, le=_MAX_LENGTH)
     length_max: int = Field(ge=1, le=_MAX_LENGTH)
     sink_dims: tuple[Annotated[int, Field(ge=0, lt=_MAX_LENGTH)], ...] = Field(max_length=256)
-    tau_default: float
+    tau_default: float = Field(ge=0, le=_MAX_LENGTH)
     precision: Literal["float16", "float32"]
     generation: Generation
     interventions: Interventions = ()
@@ -236,7 +236,7 @@ def layout_from_json(document: Mapping[str, Any] | None, length: int) -> VisualL
     cells = [view.tokens for view in layout.views]
     sound = (
         layout.boxes.shape == (count, 4)
-        and (count > 0 or not cells)
+        and (bool(cells) == (count > 0) or (count > 0 and not layout.known))
         and (count == 0 or (positions.min() >= 0 and positions.max() < length))
         and all(c.ndim == 2 and c.size and c.min() >= -1 and c.max() < count for c in cells)
         and all(0 <= view.image < len(layout.image_sizes) for view in layout.views)

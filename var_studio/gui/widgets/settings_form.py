@@ -89,6 +89,7 @@ class FloatControl(QWidget):
         with QSignalBlocker(self.slider), QSignalBlocker(self.box):
             self.box.setValue(value)
             span = self._high - self._low
+            value = self.box.value()  # within the bounds
             self.slider.setValue(round((value - self._low) / span * _STEPS) if span else 0)
 
     def value(self) -> float:
