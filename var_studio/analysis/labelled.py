@@ -98,7 +98,8 @@ def indices(what: str, chosen: Pick, count: int) -> npt.NDArray[np.int64]:
     elif isinstance(chosen, slice):
         found = np.arange(count)[chosen]
     elif isinstance(chosen, Sequence | np.ndarray):
-        found = np.array([checked_index(what, each, count) for each in chosen], dtype=np.int64)
+        listed = [checked_index(what, int(each), count) for each in chosen]
+        found = np.array(listed, dtype=np.int64)
     else:
         return np.array([checked_index(what, operator.index(chosen), count)])
     if not len(found):

@@ -73,7 +73,7 @@ class AnalysedRecording(Recording):
 
     # ------------------------------------------------------------------- rows (..., L, H, T)
 
-    def attention(  # type: ignore[override]
+    def attention(
         self,
         query: int | slice | Sequence[int] | None = None,
         layer: Pick = None,
@@ -93,7 +93,7 @@ class AnalysedRecording(Recording):
 
         return self._asked("attention", row, query, token, layer, head, as_xarray, None)
 
-    def redistributed(  # type: ignore[override]
+    def redistributed(
         self,
         query: int | slice | Sequence[int] | None = None,
         settings: Settings = None,
@@ -114,7 +114,7 @@ class AnalysedRecording(Recording):
 
         return self._asked("redistributed", row, query, token, layer, head, as_xarray, chosen)
 
-    def intervened(  # type: ignore[override]
+    def intervened(
         self,
         query: int | slice | Sequence[int] | None = None,
         interventions: Any = None,
@@ -131,7 +131,7 @@ class AnalysedRecording(Recording):
 
         return self._asked("intervened", row, query, token, layer, head, as_xarray, None)
 
-    def contribution(  # type: ignore[override]
+    def contribution(
         self,
         query: int | slice | Sequence[int] | None = None,
         layer: Pick = None,
@@ -150,7 +150,7 @@ class AnalysedRecording(Recording):
 
     # -------------------------------------------------------------------- keys (L, [H,] T)
 
-    def phi(  # type: ignore[override]
+    def phi(
         self,
         layer: Pick = None,
         sink_dims: Sequence[int] | None = None,
@@ -164,7 +164,7 @@ class AnalysedRecording(Recording):
         values = Recording.phi(self, sink_dims=sink_dims)
         return self._of_keys("phi", values, layer, None, as_xarray, None)
 
-    def sinks(  # type: ignore[override]
+    def sinks(
         self,
         layer: Pick = None,
         tau: float | None = None,
@@ -182,9 +182,7 @@ class AnalysedRecording(Recording):
         chosen = settled(Redistribution, given, "settings") if as_xarray else None
         return self._of_keys("sinks", values, layer, None, as_xarray, chosen)
 
-    def value_norm(  # type: ignore[override]
-        self, layer: Pick = None, head: Pick = None, *, as_xarray: bool = False
-    ) -> Any:
+    def value_norm(self, layer: Pick = None, head: Pick = None, *, as_xarray: bool = False) -> Any:
         """norm(v W_O) of every key, (L, H, T) float32, of the residual stream (App. D.3)."""
         return self._of_keys("value_norm", Recording.value_norm(self), layer, head, as_xarray, None)
 
@@ -309,7 +307,7 @@ class AnalysedRecording(Recording):
         reading = self.read(token, settings=settings, row_of=row_of)
         return self._of_heads(name, reading.head_value(name), reading, as_xarray)
 
-    def image_centric(  # type: ignore[override]
+    def image_centric(
         self,
         query: int | None = None,
         settings: Settings = None,
@@ -377,7 +375,7 @@ class AnalysedRecording(Recording):
             )
         if token is not None:
             return query_of(self, find_token(self, token))
-        return checked_index("query", query, len(self.query_positions))  # type: ignore[arg-type]
+        return checked_index("query", query, len(self.query_positions))
 
     def _asked(
         self,

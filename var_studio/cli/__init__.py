@@ -1,6 +1,7 @@
 """The command line: ``var-studio``. Results on stdout, progress on stderr.
 
-Exit codes: 0 done; 2 bad input, said in one line on stderr; 130 stopped by Ctrl-C; 1 a bug.
+Exit codes: 0 done; 2 what was asked cannot be done (an option, a file, a model, a disk), said in
+one line on stderr; 130 stopped by Ctrl-C; 1 our own fault, and of `doctor` a fault of the machine.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from var_studio.cli.doctor import plain_doctor
 from var_studio.errors import VarStudioError, missing_library
 
 DEBUG = "VAR_STUDIO_DEBUG"
@@ -27,6 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         window = _plain_window(given)
         if window is not None:
             return open_window(*window)
+        looked = plain_doctor(given)
+        if looked is not None:
+            return looked
+    except KeyboardInterrupt:
+        return _stopped()
     except VarStudioError as error:
         return _complain(str(error))
     except ImportError as error:
@@ -151,6 +158,12 @@ def _complain(what: str) -> int:
     from var_studio.cli.terminal import complain
 
     return complain(what)
+
+
+def _stopped() -> int:
+    """The end after Ctrl-C, where nothing but Python may be sound."""
+    print("var-studio: Stopped.", file=sys.stderr, flush=True)
+    return 130
 
 
 def _quiet_end() -> int:

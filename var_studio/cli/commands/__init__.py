@@ -11,6 +11,7 @@ from var_studio.cli.commands import (
     compare,
     convert,
     demo,
+    doctor,
     export,
     forecast,
     gallery,
@@ -66,6 +67,7 @@ for _function, _examples in (
     (gallery.gallery, gallery.EXAMPLES),
     (convert.convert, convert.EXAMPLES),
     (demo.demo, demo.EXAMPLES),
+    (doctor.doctor, doctor.EXAMPLES),
 ):
     app.command(epilog=_examples)(_function)
 

@@ -1,0 +1,1 @@
+"""What this machine can do with VAR Studio, and what to change. Imports nothing that may break."""

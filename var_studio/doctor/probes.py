@@ -1,0 +1,109 @@
+"""Looking at what may crash, from processes of their own: torch, Qt, fonts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+PROBES: Final = {
+    "torch": "var_studio.models.probe",
+    "qt": "var_studio.gui.probe",
+    "fonts": "var_studio.figures.probe",
+}
+"""Modules with a function `probe`, which returns plain JSON."""
+
+SECONDS: Final = 60.0
+"""How long a probe may take: the first import of torch on a cold disk takes most of it."""
+
+_MARK = "var-studio-probe:"
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a probe found, or in `failure` why it found nothing, and what it wrote to stderr."""
+
+    found: dict[str, Any]
+    failure: str = ""
+    stderr: str = ""
+
+
+def answer(name: str) -> int:
+    """Inside the process of a probe: look, and print what was found. Returns the exit code."""
+    try:
+        found: dict[str, Any] = import_module(PROBES[name]).probe()
+    except BaseException as error:
+        found = {"error": one_line(error)}
+    sys.stdout.flush()
+    # Libraries may have written whatever they like before.
+    os.write(1, f"\n{_MARK}{json.dumps(found)}\n".encode())
+    # What a library does when it is taken down is of no interest, and may hang.
+    os._exit(0)
+
+
+def run_all(seconds: float = SECONDS) -> dict[str, Probed]:
+    """Every probe, side by side."""
+    began = time.monotonic()
+    started = {name: _start(name) for name in PROBES}
+    found = {}
+    for name, process in started.items():
+        left = max(0.1, seconds - (time.monotonic() - began))
+        found[name] = process if isinstance(process, Probed) else _finish(process, left, seconds)
+    return found
+
+
+def one_line(error: BaseException) -> str:
+    """An error with its kind, short."""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said[:300]}"
+
+
+def _start(name: str) -> subprocess.Popen[str] | Probed:
+    # A program made of one folder is its own interpreter.
+    program = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m"]
+    command = [*program, *([] if len(program) == 1 else ["var_studio"]), "doctor", "--probe", name]
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except OSError as error:
+        return Probed({}, f"it could not be started ({one_line(error)})")
+
+
+def _finish(process: subprocess.Popen[str], left: float, whole: float) -> Probed:
+    try:
+        out, err = process.communicate(timeout=left)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        try:
+            process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            pass  # in a system call that does not end; it is no child to wait for
+        return Probed({}, f"no answer within {whole:g} seconds")
+    tail = " ".join(err.split())[-500:]
+    for line in reversed(out.splitlines()):
+        if line.startswith(_MARK):
+            found: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+            return Probed(found, str(found.pop("error", "")), tail)
+    return Probed({}, f"the process died ({_death(process.returncode)})", tail)
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
