@@ -30,6 +30,7 @@ from tests.synthetic import make_run
 from var_studio.assets import user_folder
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.recovery import LeftOverDialog
+from var_studio.recording.content import Content
 from var_studio.recording.locks import ProgramLock, session_lock_path
 from var_studio.recording.paths import runs_folder
 from var_studio.recording.session import Session, open_session, save_session
@@ -290,6 +291,33 @@ def test_recordings_of_scripts_stay_whatever_the_window_does(
     assert not windows_folder().exists()
 
 
+def test_what_a_part_left_out_is_not_deleted_unasked(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: Callable[[Answer], list[str]],
+) -> None:
+    run = make_run(window.files.autosave.new_run(), queries=16)
+    window.workspace.add_run(run)
+    rows = [run.attention(query).copy() for query in range(len(run.query_positions))]
+    assert window.files.save_to(tmp_path / "part.vars", Content(maps=True))
+    saved(qtbot, window)
+    assert window.workspace.modified and run.in_directory
+    asked = answers(Answer.Cancel)
+    assert not window.close()
+    assert "part.vars holds a part of it. The rest, of 1 run, will be deleted" in asked[0]
+    answers(Answer.Save)
+    monkeypatch.setattr(
+        QtWidgets.QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "all.vars"), "")
+    )
+    assert window.close()
+    with open_session(tmp_path / "all.vars") as session:
+        for query, row in enumerate(rows):
+            np.testing.assert_array_equal(session.runs[0].attention(query), row)
+    assert cached() == []
+
+
 _REAL = """
 import sys
 from pathlib import Path
@@ -501,8 +529,6 @@ def test_a_file_that_another_program_changed_is_not_overwritten_unasked(
     window.save_session()
     saved(qtbot, window)
     assert not window.workspace.modified, "what this window wrote is taken for another's"
-    for query in range(3):
-        window.workspace.runs[0].attention(query)
     # Another computer's copy arrives, through a shared folder.
     other = save_session(tmp_path / "b.vars", [run], notes="theirs")
     os.replace(other, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from var_studio.gui.models.session_view import chosen_words, restore_view, sessi
 from var_studio.gui.models.task import Task
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.unsaved_question import ask_overwrite, ask_unsaved
-from var_studio.recording.content import Content, size_in_words
+from var_studio.recording.content import FULL, Content, size_in_words
 from var_studio.recording.failures import LeftOutError, StoppedError
 from var_studio.recording.locks import in_use
 
@@ -97,7 +98,7 @@ class SessionFiles(QObject):
         file = self._file.hold(path)
         try:
             session = open_session(path)
-            _ = session.view
+            _hold(session)
         except VarStudioError as error:
             file.let_go(self._file)
             self._window.show_problem(error)
@@ -181,15 +182,15 @@ class SessionFiles(QObject):
             self._window.show_title()
         return self._file.mine
 
-    def save_as(self) -> bool:
-        """Ask where, then save."""
+    def save_as(self, content: Content | None = None) -> bool:
+        """Ask where, then save. `content`: as in `save_to`."""
         if not self._workspace.runs:
             return self.save_to(Path())
         start = self._workspace.session_path or Path(memory.last_folder("session")) / "session.vars"
         if self.read_only:
             start = start.with_name(f"{start.stem} copy{start.suffix}")
         path, _ = QFileDialog.getSaveFileName(self._window, "Save the session", str(start), _FILTER)
-        return bool(path) and self.save_to(Path(path))
+        return bool(path) and self.save_to(Path(path), content)
 
     def ask_part(self) -> None:
         """Choose what to leave out; the dialog tells sizes, and lets the window go on."""
@@ -302,8 +303,10 @@ class SessionFiles(QObject):
         own = self.autosave.folder
         # A recording that was opened from another folder is somebody's own: it stays.
         self._left_behind += [place for place in session.left_behind if own.holds(place)]
-        self._remove_left_behind()
+        # The document first: else a kill would leave one that names what is gone.
         self.autosave.write()
+        self._remove_left_behind()
+        _hold(session)
 
     @Slot(object)
     def _not_saved(self, error: VarStudioError) -> None:
@@ -328,6 +331,8 @@ class SessionFiles(QObject):
                     Recording.open(directory).discard()
             except VarStudioError as error:
                 self._window.show_problem(error)
+        if not self._workspace.modified:
+            self.autosave.folder.forget()
 
     @Slot()
     def _ended(self) -> None:
@@ -359,10 +364,10 @@ class SessionFiles(QObject):
         name = "" if path is None else path.name
         answer = ask_unsaved(self._window, n_runs, name, note, partly)
         if answer == "save":
-            return self._save_and_wait(anew=partly)
+            return self._save_and_wait(all_of_it=partly)
         return answer == "discard"
 
-    def _save_and_wait(self, anew: bool) -> bool:
+    def _save_and_wait(self, all_of_it: bool) -> bool:
         controller = self._window.controller
         if controller.state in ("running", "stopping"):
             controller.stop()
@@ -371,7 +376,7 @@ class SessionFiles(QObject):
             while controller.state != "idle":
                 loop.exec()
             controller.state_changed.disconnect(loop.quit)
-        if not (self.save_as() if anew else self.save()):
+        if not (self.save_as(FULL) if all_of_it else self.save()):
             return False
         self.wait()
         return self._well
@@ -413,3 +418,11 @@ class SessionFiles(QObject):
             return
         prompt = str(run.provenance.get("prompt") or "")
         self._workspace.question.show(images, prompt, run.exchanges[:-1])
+
+
+def _hold(session: Session) -> None:
+    """Keep the session's file open: should another program replace it, its runs can be read on."""
+    for run in session.runs:
+        # Where it cannot be opened any more, reading a row says so.
+        with contextlib.suppress(VarStudioError, OSError):
+            run.hold()

@@ -275,6 +275,8 @@ def _describe(folder: Path) -> tuple[LeftOver | None, bool]:
     directories += _unlisted(folder, document or UnsavedDocument(schema=_SCHEMA))
     n_runs, damaged, question = 0, False, ""
     for directory in directories:
+        if not (directory / GROUP).is_file():
+            continue
         try:
             with contextlib.closing(Recording.open(directory)) as run:
                 if not run.tokens:
