@@ -35,7 +35,7 @@ from var_studio.recording.session import Session
 from var_studio.recording.settings import Redistribution
 
 MOST_TOKENS = 200
-"""Tokens of a run that a page shows, unless more are asked for: about 15 kB each."""
+"""Tokens of a run that a page shows, unless more are asked for: 15 to 30 kB each."""
 
 Progress = Callable[[int, int], None]
 Tokens = Callable[[Recording], Sequence[int]]
@@ -79,8 +79,9 @@ def gallery_html(
     """One self-contained page: pictures, questions, answers side by side, and of each run its
     tokens with maps and heads, phi, settings and provenance.
 
-    `tokens`: positions of a run; None: its answer, at most `MOST_TOKENS`. `layer`, `head`,
-    `settings` as in `choice.read`. A token without a row is told. `progress(done, total)`: what it
+    `tokens`: positions of a run; None: its answer, at most `MOST_TOKENS`. `layer`, `head`
+    as in `choice.read`, and so `settings`, of runs without interventions; the others are shown as
+    they were made. A token without a row is told. `progress(done, total)`: what it
     raises stops it. Raises VarStudioError for a session without runs.
     """
     runs = list(zip(session.runs.names, session.runs, strict=True))
@@ -150,7 +151,8 @@ class _Cards:
     ) -> None:
         self.run, self.prefix = run, prefix
         self._pictures = pictures
-        self._choice: dict[str, Any] = {"layer": layer, "head": head, "settings": settings}
+        own = settings if not run.interventions else None
+        self._choice: dict[str, Any] = {"layer": layer, "head": head, "settings": own}
 
     def reading(self, position: int) -> Reading:
         return read(self.run, token=position, **self._choice)

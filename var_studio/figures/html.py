@@ -85,10 +85,10 @@ def heads_panel(panel: HeadsPanel, outline: str, defines: bool) -> str:
         frame = (
             f'<defs><path id="{outline}" vector-effect="non-scaling-stroke" d="{lines}"/></defs>'
         )
-    count = int(panel.outlined.sum())
+    count, fine = int(panel.outlined.sum()), " fine" if max(n_layers, n_heads) > 16 else ""
     said = escape(f"{panel.scale.label}, {n_layers} layers by {n_heads} heads; {count} outlined.")
     return (
-        f'<figure class="heads"><figcaption>{escape(panel.scale.label)}</figcaption>'
+        f'<figure class="heads{fine}"><figcaption>{escape(panel.scale.label)}</figcaption>'
         f'<div class="stage" role="img" aria-label="{said}" '
         f'style="aspect-ratio:{n_heads}/{n_layers}">'
         f'<img class="heat" alt="" src="{pixels_url(pixels)}" style="inset:0">'

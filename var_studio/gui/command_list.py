@@ -21,6 +21,7 @@ def commands(window: MainWindow) -> list[Command]:
         for entry in ACTIONS
         if entry.name in window.actions_by_name and entry.name != "show_palette"
     ]
+    found += [_of_action("Figure", action) for action in window.takeaway.actions]
     for choices in window.choices:
         found += choices.commands()
     for name, dock in window.area.docks.items():

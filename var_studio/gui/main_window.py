@@ -41,6 +41,7 @@ from var_studio.gui.question_intake import QuestionIntake, What
 from var_studio.gui.recovery import Recovery
 from var_studio.gui.session_files import SessionFiles
 from var_studio.gui.status import StatusBar
+from var_studio.gui.takeaway import Takeaway
 from var_studio.gui.widgets.help_card import HelpCard
 from var_studio.gui.widgets.image_well import dropped_files
 from var_studio.gui.widgets.key_guard import KeyGuard
@@ -85,6 +86,7 @@ class MainWindow(QMainWindow):
         self.recent = menus.add_recent(self)
         self.samples: tuple[Sample, ...] = ()
         self.choices = add_choices(self)
+        self.takeaway = Takeaway(self, self.workspace)
         self.key_guard = KeyGuard(self)
         self.help_card = HelpCard(self)
         self._painted = False
@@ -486,6 +488,7 @@ class MainWindow(QMainWindow):
         self._remember()
         self.hide()  # stopping may take a moment: a library that is being imported is waited for
         self.rows_ahead.end()
+        self.takeaway.end()
         self.desk.end()
         self.controller.shutdown()
         self.files.shutdown()

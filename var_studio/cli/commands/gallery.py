@@ -43,7 +43,8 @@ def gallery(
     """Write a session as one page for a browser: for sharing, needs no program and no network.
 
     It holds the pictures, the questions, the answers side by side, and of each run its words with
-    their maps and heads, phi, settings and provenance; about 15 kB a word beside the pictures.
+    their maps and heads, phi, settings and provenance; 15 to 30 kB a word beside the pictures. Runs
+    made with interventions are shown as they were made, whatever --settings says.
     """
     from var_studio.cli import gallery as pages
 
