@@ -6,7 +6,14 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from var_studio.cli.export import Asked, find_run, keep_existing, position_of, second_run
+from var_studio.cli.export import (
+    Asked,
+    find_run,
+    keep_existing,
+    pictured,
+    position_of,
+    second_run,
+)
 from var_studio.cli.interventions import numbers
 from var_studio.cli.terminal import Progress, complain
 from var_studio.errors import VarStudioError
@@ -18,6 +25,7 @@ from var_studio.figures.batch import (
     planned_files,
     tokens_named,
 )
+from var_studio.figures.names import BY_KEY, key_of
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session, open_session
 
@@ -37,15 +45,17 @@ def export_several(asked: Asked) -> None:
 
         def choice(figure: str, run: Recording) -> dict[str, Any]:
             other, forced = None, None
-            if figure in ("map", "answers"):
+            if figure in ("map", "answers") or (asked.compare_with and BY_KEY[key_of(figure)].runs):
                 other, forced = second_run(opened, run, asked.compare_with, figure)
             return {
                 "row_of": asked.row_of,
                 "settings": asked.settings(run),
                 "width": asked.width,
+                "style": asked.style,
                 "compare_with": other,
                 "forced": forced,
-                "options": asked.options if figure == "map" else None,
+                "options": asked.options if pictured(figure) else None,
+                **asked.composed(opened, run, figure),
             }
 
         jobs = plan(

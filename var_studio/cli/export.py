@@ -12,9 +12,11 @@ from typing import Any, Literal
 from var_studio.analysis.choice import RowOf, find_token
 from var_studio.cli.interventions import changed_settings
 from var_studio.errors import VarStudioError
+from var_studio.figures.batch import tokens_named
 from var_studio.figures.build import MapOptions
 from var_studio.figures.export import export_figure, files_of
-from var_studio.figures.spec import Width
+from var_studio.figures.names import BY_KEY, key_of
+from var_studio.figures.page import page_of
 from var_studio.figures.two_answers import ANSWERS, check_match
 from var_studio.recording.interventions import method_settings
 from var_studio.recording.recording import Recording
@@ -44,7 +46,8 @@ class Asked:
     heads: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     settings_file: Path | None = None
-    width: Width = "two-columns"
+    width: str = "two-columns"
+    style: Path | None = None
     dpi: int = 300
     formats: Sequence[str] = ()
     with_data: bool = False
@@ -57,7 +60,8 @@ class Asked:
     @property
     def several(self) -> bool:
         """Whether it is a batch, whose `out` is a folder."""
-        many = (self.runs, self.tokens, self.layers, self.heads)
+        tokens = None if all(gathers(figure) for figure in self.figures) else self.tokens
+        many = (self.runs, tokens, self.layers, self.heads)
         return len(self.figures) > 1 or any(each is not None for each in many)
 
     @property
@@ -65,10 +69,39 @@ class Asked:
         image = 0 if self.image is None else self.image - 1
         return MapOptions(image=image, view=self.view, **self.look)
 
+    def composed(self, session: Session, run: Recording, figure: str) -> dict[str, Any]:
+        """What only composed figures are asked: their tokens and the session's other runs."""
+        asked: dict[str, Any] = {}
+        if gathers(figure):
+            if self.tokens is not None:
+                words = _KNOWN_TOKENS.get(self.tokens.strip())
+                asked["tokens"] = words or tokens_named(run, self.tokens)
+            elif self.token is not None:
+                asked["tokens"] = [position_of(run, self.token)]
+        known = BY_KEY.get(key_of(figure))
+        if known is not None and known.runs and figure != ANSWERS:
+            asked["others"] = [other for other in session.runs if other.id != run.id]
+        return asked
+
     def settings(self, run: Recording) -> Redistribution | None:
         return changed_settings(
             method_settings(run.interventions), self.settings_file, self.changes
         )
+
+
+_KNOWN_TOKENS: Mapping[str, str] = {"all": "all", "generated": "answer"}
+
+
+def gathers(figure: str) -> bool:
+    """Whether a figure shows several tokens at once."""
+    known = BY_KEY.get(key_of(figure))
+    return known is not None and known.many
+
+
+def pictured(figure: str) -> bool:
+    """Whether a figure shows maps, and so has options of a map."""
+    known = BY_KEY.get(key_of(figure))
+    return known is not None and known.pictures
 
 
 def look_of(
@@ -91,13 +124,19 @@ def export(asked: Asked) -> None:
     VarStudioError."""
     if not asked.figures:
         raise VarStudioError("No figure is named.", "Add --figure, --maps or --masks.")
-    if "map" not in asked.figures and (asked.image is not None or asked.view is not None):
+    if not any(map(pictured, asked.figures)) and (
+        asked.image is not None or asked.view is not None
+    ):
         raise VarStudioError(
             f"--image and --view choose what a map shows; a {asked.figures[0]} shows no picture.",
             "Leave them out.",
         )
     if asked.image is not None and asked.view is not None:
         raise VarStudioError("--view names an image already.", "Leave out --image.")
+    try:
+        page_of(asked.width)
+    except VarStudioError as error:
+        raise VarStudioError(f"--width: {error.what}", error.next_step) from error
     if asked.several:
         from var_studio.cli.batch import export_several
 
@@ -123,11 +162,13 @@ def export(asked: Asked) -> None:
             head=asked.head,
             settings=asked.settings(chosen),
             width=asked.width,
+            style=asked.style,
             dpi=asked.dpi,
             with_data=asked.with_data,
             compare_with=other,
             forced=forced,
-            options=asked.options if figure == "map" else None,
+            options=asked.options if pictured(figure) else None,
+            **asked.composed(opened, chosen, figure),
         )
     tell(written, asked.as_json)
 

@@ -15,6 +15,7 @@ from var_studio.analysis.choice import NoRowError
 from var_studio.analysis.words import words
 from var_studio.errors import VarStudioError
 from var_studio.figures.export import export_figure, files_of
+from var_studio.figures.names import BY_KEY, key_of
 from var_studio.figures.render import write_whole
 from var_studio.recording.recording import Recording
 
@@ -23,16 +24,6 @@ INDEX = "index.csv"
 
 _MOST = 20_000
 _LONGEST_WORD = 20
-_AXES: Mapping[str, Collection[str]] = {
-    "answers": (),
-    "shares": (),
-    "layers": (),
-    "histogram": ("layer",),
-    "heads": ("token",),
-    "head_scatter": ("token",),
-}
-"""What a figure is another one for; of those that are not named: token, layer and head."""
-
 State = Literal["written", "no row", "failed"]
 
 
@@ -98,7 +89,7 @@ def plan(
     jobs: list[Job] = []
     taken: set[str] = set()
     for figure in dict.fromkeys(figures):
-        axes = _AXES.get(figure, ("token", "layer", "head"))
+        axes: Collection[str] = BY_KEY[key_of(figure)].of if key_of(figure) in BY_KEY else ()
         for name, run in runs:
             of_token = _axis("token" in axes, tokens(run))
             of_layer = _axis("layer" in axes, layers(run))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QCursor, QGuiApplication, QIcon
@@ -25,6 +26,7 @@ from PySide6.QtWidgets import (
 )
 
 from var_studio.errors import VarStudioError
+from var_studio.figures.names import BY_KEY, FIGURE_NAMES
 from var_studio.gui import memory
 from var_studio.gui.models.answers import scored
 from var_studio.gui.models.problems import as_known
@@ -39,18 +41,11 @@ if TYPE_CHECKING:
     from var_studio.gui.panels.image import ImagePanel
     from var_studio.recording.recording import Recording
 
-FIGURES = (
-    ("map", "Map on the picture"),
-    ("answers", "Two answers"),
-    ("heads", "Heads"),
-    ("histogram", "φ histogram"),
-    ("scatter", "φ × α (Fig. 3a)"),
-    ("head_scatter", "r × visual mass"),
-    ("layers", "Layers (Fig. 8)"),
-    ("hidden", "Hidden state (Fig. 2)"),
-    ("contribution", "Contribution (Fig. 3c)"),
-    ("ledger", "Ledger"),
-    ("shares", "Image-centric share (Fig. 10)"),
+FIGURES = tuple((name.key, name.title) for name in FIGURE_NAMES)
+_TOKENS = (
+    ("", "The figure's own choice"),
+    ("answer", "All of the answer"),
+    ("one", "The one chosen in Transcript"),
 )
 _WIDTHS = (("column", "One column"), ("two-columns", "Two columns"), ("slide", "Slide"))
 _FORMATS = (("pdf", "PDF", True), ("png", "PNG", True), ("svg", "SVG", False))
@@ -64,6 +59,7 @@ class ExportDialog(QDialog):
         self.setWindowTitle("Export figure")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.figure = _combo(FIGURES, figure, "Figure")
+        self.words = _combo(_TOKENS, "", "Words")
         self.width_of = _combo(_WIDTHS, "two-columns", "Width")
         self.formats = {}
         formats = QHBoxLayout()
@@ -88,6 +84,8 @@ class ExportDialog(QDialog):
         self.file.setAccessibleName("File, without ending")
         self.file.textChanged.connect(self._check)
         self.figure.activated.connect(self._name_after_figure)
+        self.figure.currentIndexChanged.connect(self._words_of_figure)
+        self._words_of_figure()
         choose = QPushButton("Choose…")
         choose.clicked.connect(self._choose)
         file = QHBoxLayout()
@@ -97,6 +95,7 @@ class ExportDialog(QDialog):
         form.setHorizontalSpacing(14)
         form.setVerticalSpacing(10)
         form.addRow("Figure", self.figure)
+        form.addRow("Words", self.words)
         form.addRow("Width", self.width_of)
         form.addRow("Formats", formats)
         form.addRow("PNG at", self.dpi)
@@ -141,6 +140,10 @@ class ExportDialog(QDialog):
         if old.name in {name for name, _ in FIGURES}:
             self.file.setText(str(old.with_name(self.figure.currentData())))
 
+    def _words_of_figure(self) -> None:
+        """Only some figures show several words."""
+        self.words.setEnabled(BY_KEY[self.figure.currentData()].many)
+
     def _choose(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Export figure", self.file.text())
         if path:
@@ -181,7 +184,7 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
         elif name == "answers":
             drawn = _answers(workspace, width)
         else:
-            drawn = draw(name, reading, width=width)
+            drawn = _composed(window, workspace, reading, dialog)
         for number, path in enumerate(dialog.paths()):
             # The numbers are the same for each format: they are written once.
             with_data = dialog.with_data.isChecked() and number == 0
@@ -195,6 +198,27 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
     names = ", ".join(path.name for path in written)
     window.notices.show_notice("note", f"Exported {names}", f"to {written[0].parent}.")
     return written
+
+
+def _composed(
+    window: MainWindow, workspace: Workspace, reading: Reading, dialog: ExportDialog
+) -> Drawn:
+    """A figure of the reading on screen, with what more it asks for."""
+    from var_studio.figures.export import draw
+
+    name = BY_KEY[dialog.figure.currentData()]
+    asked: dict[str, Any] = {}
+    if name.pictures:
+        options = cast("ImagePanel", window.area.panel("image")).map_options(reading)
+        # Made for the one map on screen, these limits are none for others.
+        if options is not None:
+            asked["options"] = replace(options, limits=None, difference_limits=None, scale_name="")
+    if name.many and dialog.words.currentData():
+        whole = dialog.words.currentData() == "answer"
+        asked["tokens"] = "answer" if whole else [reading.position]
+    if name.runs:
+        asked["others"] = [run for run in workspace.runs if run is not reading.run]
+    return draw(name.key, reading, width=dialog.width_of.currentData(), **asked)
 
 
 def _compared(workspace: Workspace, reading: Reading) -> Recording | None:

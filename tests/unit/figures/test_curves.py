@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,9 +13,10 @@ from tests.unit.figures.test_render import assert_nothing_is_cut_off_or_overlaps
 from var_studio.analysis.choice import read
 from var_studio.analysis.reading import Focus, Reading
 from var_studio.cli.commands.export import FigureName
-from var_studio.figures.build import FIGURES, build
+from var_studio.figures.build import COMPOSED, FIGURES, build
 from var_studio.figures.data import csv_text, npz_bytes
 from var_studio.figures.draw_plot import draw_plot
+from var_studio.figures.names import FIGURE_NAMES, LIKE
 from var_studio.figures.render import render
 from var_studio.figures.spec import WIDTHS, Level, Marks, PlotPanel, Scale
 from var_studio.figures.two_answers import ANSWERS
@@ -180,5 +180,9 @@ def test_marks_are_drawn_where_their_values_say():
     assert [bar.get_height() for bar in axes.patches][1] == pytest.approx(0.1)
 
 
-def test_the_command_line_knows_every_figure():
-    assert sorted(get_args(FigureName)) == sorted([*FIGURES, ANSWERS])
+def test_the_command_line_and_the_window_know_every_figure():
+    keys = [name.key for name in FIGURE_NAMES]
+    assert sorted(keys) == sorted([*FIGURES, *COMPOSED, ANSWERS])
+    assert {name.key for name in FIGURE_NAMES[-len(COMPOSED) :]} == set(COMPOSED)
+    assert [each.value for each in FigureName] == [*keys, *LIKE]
+    assert set(LIKE.values()) <= set(keys)

@@ -19,6 +19,7 @@ from var_studio.cli.commands.options import (
 )
 from var_studio.cli.terminal import examples
 from var_studio.errors import VarStudioError
+from var_studio.figures.names import FIGURE_NAMES, LIKE
 
 EXAMPLES = (
     examples(
@@ -29,25 +30,15 @@ EXAMPLES = (
         "var-studio export cup.vars --figure histogram --layer 3 --width column --out phi.png",
         "var-studio export cup.vars --figure map --figure heads --tokens all --out figures/",
         "var-studio export cup.vars --maps --tokens generated --layers 3-5 --out maps.npz",
+        "var-studio export cup.vars --figure maps --tokens cup,left --layer 12 --out fig1.pdf",
+        "var-studio export cup.vars --figure before_after --width 88mm --out fig6.pdf",
         "var-studio export cup.vars --masks --layer 3 --out sinks.png",
     )
     + "--token 117 is a position in the sequence, g0 the first generated token, g-1 the last one; "
     "`var-studio info` lists both."
 )
 
-_FIGURES = (
-    "map",
-    "answers",
-    "histogram",
-    "heads",
-    "scatter",
-    "head_scatter",
-    "layers",
-    "hidden",
-    "contribution",
-    "ledger",
-    "shares",
-)
+_FIGURES = (*(name.key for name in FIGURE_NAMES), *LIKE)
 # Typer takes a list of an Enum, and none of a Literal.
 FigureName = Enum("FigureName", {name: name for name in _FIGURES}, type=str)  # type: ignore[misc]
 FormatName = Enum("FormatName", {name: name for name in ("pdf", "svg", "png")}, type=str)
@@ -69,7 +60,8 @@ def export(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="A batch: all, generated, 12-20, g0-g5, or words; with commas between them.",
+            help="A batch, or the words of one composed figure: all, generated, 12-20, g0-g5, or "
+            "words; with commas between them.",
         ),
     ] = None,
     layer: Annotated[
@@ -123,8 +115,16 @@ def export(
         typer.Option("--format", help="Files of a batch, once for each. [default: pdf]"),
     ] = None,
     width: Annotated[
-        Literal["column", "two-columns", "slide"], typer.Option(help="3.35, 6.9 or 10 inches.")
+        str,
+        typer.Option(
+            metavar="WIDTH",
+            help="column, two-columns or slide (3.35, 6.9, 10 inches), or a length: 88mm, 3.5in.",
+        ),
     ] = "two-columns",
+    style: Annotated[
+        Path | None,
+        typer.Option(metavar="F.mplstyle", help="A matplotlib style file, on top of ours."),
+    ] = None,
     dpi: Annotated[int, typer.Option(help="Dots per inch of a PNG.")] = 300,
     scale: Annotated[
         Literal["robust", "full", "non-sinks"],
@@ -204,6 +204,7 @@ def export(
         changes={"tau": tau, "rho": rho, "p": p, "mass_min": mass_min, "convention": convention},
         settings_file=settings,
         width=width,
+        style=style,
         dpi=dpi,
         formats=tuple(dict.fromkeys(each.value for each in file_format or ())),
         with_data=with_data,
