@@ -4,7 +4,8 @@
 
     lmm = vs.load_model("demo")
     run = vs.record(lmm, "scene.png", "what color is the circle?")
-    run.attention(query=0)
+    run.attention(token="circle", layer=3, head="mean")
+    vs.figures.map(run, token="circle")
     vs.export_figure(run, "map", "map.pdf")
     vs.save_session("circle.vars", run)
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from var_studio.errors import VarStudioError
 
 if TYPE_CHECKING:
+    from var_studio import figures
     from var_studio.analysis.compare import compare
     from var_studio.analysis.discovery import discover_from
     from var_studio.analysis.recording import AnalysedRecording as Recording
@@ -63,6 +65,7 @@ __all__ = [
     "discover",
     "discover_from",
     "export_figure",
+    "figures",
     "forecast",
     "load_model",
     "open_session",
@@ -101,6 +104,8 @@ _CALLED = {"Recording": "AnalysedRecording"}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return import_module("var_studio.figures")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), _CALLED.get(name, name))
@@ -109,4 +114,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME, "figures"})

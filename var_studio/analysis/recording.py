@@ -368,14 +368,14 @@ class AnalysedRecording(Recording):
     # ---------------------------------------------------------------------------- plumbing
 
     def _query(self, query: int | None, token: TokenName | None) -> int:
-        if (query is None) == (token is None):
-            raise VarStudioError(
-                "A row goes by its token or by its query, one of both.",
-                'Write token="cat", token=117, or query=0.',
-            )
-        if token is not None:
+        if token is not None and query is None:
             return query_of(self, find_token(self, token))
-        return checked_index("query", query, len(self.query_positions))
+        if query is not None and token is None:
+            return checked_index("query", query, len(self.query_positions))
+        raise VarStudioError(
+            "A row goes by its token or by its query, one of both.",
+            'Write token="cat", token=117, or query=0.',
+        )
 
     def _asked(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from var_studio.analysis.choice import RowOf, read
+from var_studio.analysis.choice import RowOf, TokenName, read
 from var_studio.analysis.focus import Aggregate
 from var_studio.analysis.matching import mismatch
 from var_studio.analysis.reading import Reading
@@ -42,7 +42,7 @@ def export_figure(
     figure: str,
     path: str | os.PathLike[str],
     *,
-    token: int | str | None = None,
+    token: TokenName | None = None,
     row_of: RowOf = "query",
     layer: int | None = None,
     head: int | None = None,
@@ -102,7 +102,7 @@ def draw_figure(
     run: Recording,
     figure: str,
     *,
-    token: int | str | None = None,
+    token: TokenName | None = None,
     row_of: RowOf = "query",
     layer: int | None = None,
     head: int | None = None,

@@ -1,0 +1,104 @@
+"""`vs.figures.NAME(run, ...)` is what `export_figure` writes, for every figure there is."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import var_studio as vs
+from tests.synthetic import make_run
+from var_studio.figures.names import FIGURE_NAMES, LIKE
+
+NAMES = [name.key for name in FIGURE_NAMES]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("notebook")
+    shape: dict[str, Any] = {"layers": 3, "heads": 2, "rows": 3, "cols": 4, "queries": 18}
+    first = make_run(folder / "a", **shape)
+    var = vs.Redistribution(rho=0.35)
+    listed = [first, make_run(folder / "b", **shape, name="VAR", intervention=var)]
+    for tokens in ("visual-sinks", "random-visual"):
+        changed = {"intervention": vs.Knockout(tokens=tokens), "teacher": first.id}
+        listed.append(make_run(folder / tokens, **shape, name=tokens, **changed))
+    return vs.open_session(vs.save_session(folder / "s.vars", listed)).runs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_is_a_function(runs: Any, name: str) -> None:
+    from matplotlib.figure import Figure
+
+    more: dict[str, Any] = {}
+    if name == "answers":
+        more["compare_with"] = runs["VAR"]
+    if name in ("before_after", "knockout", "next_token"):
+        more["others"] = runs
+    drawing = getattr(vs.figures, name)(runs[0], **more)
+    assert isinstance(drawing, Figure) and drawing.axes
+    function = getattr(vs.figures, name)
+    assert function.__name__ == name and inspect.signature(function).parameters["run"]
+    assert function.__doc__ and "matplotlib Figure" in function.__doc__
+    assert name in dir(vs.figures)
+
+
+def test_the_papers_figures_go_by_their_numbers(runs: Any) -> None:
+    for other in LIKE:
+        assert callable(getattr(vs.figures, other))
+    assert vs.figures.fig8(runs[0]).axes
+
+
+def test_a_figure_goes_before_a_module_of_its_name(runs: Any) -> None:
+    """In a process where nothing but that module was imported."""
+    code = (
+        "import var_studio.figures.maps, var_studio as vs\n"
+        "from var_studio.figures.maps import maps_of\n"
+        "from var_studio.figures import fonts\n"
+        "print(callable(vs.figures.maps), callable(maps_of), fonts.__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "var_studio.figures.fonts"]
+
+
+def test_it_is_the_figure_that_is_exported(runs: Any, tmp_path: Path) -> None:
+    """The same texts, at the same size, for words named one way and positions another."""
+    from var_studio.figures.export import draw_figure
+    from var_studio.figures.render import render
+
+    word = next(t.position for t in runs[0].tokens if t.text.strip() == "blue")
+    here = vs.figures.map(runs[0], token="blue", layer=1, head=1, width="column")
+    drawn = draw_figure(runs[0], "map", token=word, layer=1, head=1, width="column")
+    there = render(drawn.figure, "column")
+    assert here.get_size_inches().tolist() == there.get_size_inches().tolist()
+
+    def texts(drawing: Any) -> list[str]:
+        return [text.get_text() for text in drawing.findobj(match=_is_text)]
+
+    assert texts(here) == texts(there)
+    assert any("blue" in text for text in texts(here))
+    two = vs.figures.maps(runs[0], tokens=["blue", "square"])
+    assert {"“blue” g1", "“square” g2"} <= {t.strip() for t in texts(two)}
+
+
+def _is_text(artist: Any) -> bool:
+    return hasattr(artist, "get_text") and bool(artist.get_text())
+
+
+def test_a_notebook_shows_it_without_pyplot(runs: Any) -> None:
+    assert vs.figures.heads(runs[0])._repr_png_().startswith(b"\x89PNG")
+
+
+def test_what_cannot_be_drawn(runs: Any) -> None:
+    with pytest.raises(AttributeError, match=r"no figure 'mpa'\. There are map,"):
+        vs.figures.mpa  # noqa: B018
+    with pytest.raises(TypeError, match="no choice 'lyer'"):
+        vs.figures.map(runs[0], lyer=3)
+    with pytest.raises(vs.VarStudioError, match="No token with a row"):
+        vs.figures.map(runs[0], token="zzzz")
+    with pytest.raises(vs.VarStudioError, match="Give a list of tokens"):
+        vs.figures.maps(runs[0], tokens="blue")
