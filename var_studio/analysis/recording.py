@@ -26,9 +26,10 @@ from var_studio.recording.questions import checked_index
 from var_studio.recording.recording import Floats, Recording
 from var_studio.recording.session import Session
 from var_studio.recording.settings import Convention, Redistribution, settled
+from var_studio.recording.tokens import Token, Tokens
 
 Settings = Redistribution | Mapping[str, Any] | None
-Tokens = TokenName | list[TokenName]
+Words = TokenName | list[TokenName]
 
 _MEANING: dict[str, tuple[str, str, str]] = {
     "attention": ("attention before any redistribution", "1", "softmax weights of the model"),
@@ -71,6 +72,16 @@ class AnalysedRecording(Recording):
     Raises VarStudioError for a token, layer or head that the run does not have.
     """
 
+    _tokens: tuple[tuple[Token, ...], Tokens] | None = None
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of the sequence; a table in a notebook."""
+        source = super().tokens
+        if self._tokens is None or self._tokens[0] is not source:
+            self._tokens = (source, Tokens(source))
+        return self._tokens[1]
+
     # ------------------------------------------------------------------- rows (..., L, H, T)
 
     def attention(
@@ -79,7 +90,7 @@ class AnalysedRecording(Recording):
         layer: Pick = None,
         head: Pick = None,
         *,
-        token: Tokens | None = None,
+        token: Words | None = None,
         keep: bool = True,
         as_xarray: bool = False,
     ) -> Any:
@@ -100,7 +111,7 @@ class AnalysedRecording(Recording):
         layer: Pick = None,
         head: Pick = None,
         *,
-        token: Tokens | None = None,
+        token: Words | None = None,
         as_xarray: bool = False,
     ) -> Any:
         """The same rows after redistribution under settings (Eq. 4), shapes as `attention`.
@@ -121,7 +132,7 @@ class AnalysedRecording(Recording):
         layer: Pick = None,
         head: Pick = None,
         *,
-        token: Tokens | None = None,
+        token: Words | None = None,
         as_xarray: bool = False,
     ) -> Any:
         """The same rows after interventions in attention (None: the run's own), as `attention`."""
@@ -137,7 +148,7 @@ class AnalysedRecording(Recording):
         layer: Pick = None,
         head: Pick = None,
         *,
-        token: Tokens | None = None,
+        token: Words | None = None,
         as_xarray: bool = False,
     ) -> Any:
         """Attention times norm(v W_O) of each key (Sec. 4.2), shapes as `attention`; in units of
@@ -382,7 +393,7 @@ class AnalysedRecording(Recording):
         name: str,
         row: Callable[[int], Floats],
         query: int | slice | Sequence[int] | None,
-        token: Tokens | None,
+        token: Words | None,
         layer: Pick,
         head: Pick,
         as_xarray: bool,

@@ -135,6 +135,11 @@ class Recording(RunFacts):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _repr_html_(self) -> str:
+        from var_studio.recording.html import recording_html
+
+        return recording_html(self)
+
     def __repr__(self) -> str:
         state = self.reason if self.finished else "unfinished"
         return (

@@ -141,6 +141,11 @@ class Session:
     ) -> None:
         self.close()
 
+    def _repr_html_(self) -> str:
+        from var_studio.recording.html import session_html
+
+        return session_html(self)
+
     def __repr__(self) -> str:
         return f"<Session {self.path or '(not saved)'}: {', '.join(self.runs.names) or 'no runs'}>"
 

@@ -42,6 +42,15 @@ class Token:
     turn: int = 0
 
 
+class Tokens(tuple[Token, ...]):
+    """The tokens of a run in order; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        from var_studio.recording.html import tokens_html
+
+        return tokens_html(self)
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A question that was asked before, and the answer to it, as plain text."""
