@@ -1,0 +1,44 @@
+"""A session opens without reading what it does not show: its size does not matter."""
+
+from pathlib import PurePath
+
+import pytest
+
+from tests.unit.recording.session_runs import two_runs
+from var_studio.recording.files import ZipFiles
+from var_studio.recording.session import open_session, save_session
+
+
+@pytest.fixture
+def members_read(monkeypatch):
+    """Names of the members that were read, in order."""
+    names, read = [], ZipFiles.read
+
+    def noted(files, name, offset=0):
+        names.append(name)
+        return read(files, name, offset)
+
+    monkeypatch.setattr(ZipFiles, "read", noted)
+    return names
+
+
+def chunks(names):
+    """Array and number of each chunk among the members."""
+    return [PurePath(name).parts[-2:] for name in names if "/c." in name]
+
+
+def test_chunks_are_read_when_they_are_asked_for(tmp_path, members_read):
+    path = save_session(tmp_path / "s.vars", two_runs(tmp_path))
+    members_read.clear()
+    with open_session(path) as session:
+        assert members_read[0] == "zarr.json" and chunks(members_read) == []
+        run = session.runs[1]
+        assert run.text and run.tokens and run.layout.count and run.provenance
+        assert chunks(members_read) == []
+        run.attention(4)
+        assert chunks(members_read) == [("attention", "c.4.0.0.0")]
+        run.attention(4), run.sinks()
+        assert chunks(members_read)[1:] == [("sink_dims_value", "c.0.0.0")]
+        members_read.clear()
+        run.phi(), run.sinks(tau=1.0), run.attention(4)
+        assert members_read == []
