@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from var_studio.recording.unsaved import LeftOver
 
 _LOOK_BACK = 5
+_OPEN_TIP = "Show it in this window"
+_DISCARD_TIP = "Delete it, after a question"
 
 
 class Recovery(QObject):
@@ -91,12 +94,13 @@ class Recovery(QObject):
         if len(self._left) == 1:
             (left,) = self._left
             buttons = _buttons(
-                ("Open it", partial(self.open, left)), ("Discard…", partial(self.discard, left))
+                ("Open it", _OPEN_TIP, partial(self.open, left)),
+                ("Discard…", _DISCARD_TIP, partial(self.discard, left)),
             )
             what = "VAR Studio was ended before this was saved:"
             said = f"{_what(left)}."
         else:
-            buttons = _buttons(("Show them…", self.show_all))
+            buttons = _buttons(("Show them…", "A list, to open or delete each", self.show_all))
             what = f"VAR Studio was ended before {len(self._left)} sessions were saved."
             said = "They are kept."
         self._notice = self._window.notices.show_notice("note", what, said, action=buttons)
@@ -137,7 +141,7 @@ class Recovery(QObject):
                     "note",
                     "The last run of a script was cut off before it ended.",
                     "What it recorded is kept.",
-                    action=_buttons(("Open it", partial(self._open_run, path))),
+                    action=_buttons(("Open it", _OPEN_TIP, partial(self._open_run, path))),
                 )
                 memory.settings().setValue("offered", str(path))
                 return
@@ -163,8 +167,10 @@ class LeftOverDialog(QDialog):
         self.entries.itemDoubleClicked.connect(self._open)
         self.open_button = QPushButton("Open")
         self.open_button.setDefault(True)
+        self.open_button.setToolTip(_OPEN_TIP)
         self.open_button.clicked.connect(self._open)
         self.discard_button = QPushButton("Discard…")
+        self.discard_button.setToolTip(_DISCARD_TIP)
         self.discard_button.clicked.connect(self._discard)
         self.close_button = QPushButton("Later")
         self.close_button.setToolTip("Ask again at the next start")
@@ -223,14 +229,15 @@ def _what(left: LeftOver) -> str:
     return f"{what}{file}, last changed {day} at {then:%H:%M}"
 
 
-def _buttons(*buttons: tuple[str, object]) -> QWidget:
-    """Buttons beside one another, for a notice."""
+def _buttons(*buttons: tuple[str, str, Callable[[], object]]) -> QWidget:
+    """Buttons beside one another, for a notice: their words, their tooltips, what they do."""
     box = QWidget()
     row = QHBoxLayout(box)
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(6)
-    for text, call in buttons:
+    for text, tip, call in buttons:
         button = QPushButton(text)
+        button.setToolTip(tip)
         button.clicked.connect(call)
         row.addWidget(button)
     return box
