@@ -35,6 +35,7 @@ from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Knockout
 
 _KINDS = {"visual-sinks": "visual sinks hidden", "random-visual": "as many random ones hidden"}
+_LEGEND = {"visual-sinks": "sinks hidden", "random-visual": "random hidden"}
 _SHORT = {"visual-sinks": "visual\nsinks", "random-visual": "random\nvisual"}
 _INKS = {"visual-sinks": SINK_COLOUR, "random-visual": VISUAL_COLOUR}
 
@@ -262,7 +263,7 @@ def _per_token(scores: Scores, kind: str, index: int, sides: int) -> Marks:
     changes = np.array([s.change for s in scores.tokens])
     wide = 0.8 / sides
     x = np.arange(len(changes)) + (index - (sides - 1) / 2) * wide
-    return Marks(_KINDS[kind], "bars", x, changes, _INKS[kind], 0.95 * wide)
+    return Marks(_LEGEND[kind], "bars", x, changes, _INKS[kind], 0.95 * wide)
 
 
 def _longest(scores: dict[str, Scores]) -> int:

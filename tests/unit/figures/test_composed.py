@@ -1,0 +1,295 @@
+"""Composed figures: what they are made of, against plain loops, and how they come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.answers import answered
+from tests.synthetic import make_run
+from tests.unit.figures.test_render import assert_nothing_is_cut_off_or_overlaps, pixels_of
+from var_studio.analysis.choice import read
+from var_studio.errors import VarStudioError
+from var_studio.figures.build import COMPOSED, MapOptions, build
+from var_studio.figures.render import render, to_bytes
+from var_studio.figures.spec import WIDTHS, Figure, Gap, ImagePanel, TextPanel, WordsPanel
+from var_studio.recording.settings import Knockout
+
+ROOT = Path(__file__).resolve().parents[3]
+SHAPE = {"layers": 4, "heads": 4, "rows": 4, "cols": 5, "image_size": (100, 80), "queries": 20}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory):
+    """A baseline, VAR free and forced, and both knockouts forced to the baseline's answer."""
+    folder = tmp_path_factory.mktemp("composed")
+    with pytest.MonkeyPatch.context() as patch:
+        found = list(answered(folder, patch, **SHAPE))
+        for number, tokens in enumerate(("visual-sinks", "random-visual")):
+            with pytest.MonkeyPatch.context() as inner:
+                from tests import answers
+
+                found.append(
+                    answers._run(
+                        folder / tokens, inner, answers._SAID, 7 + number, name=tokens,
+                        intervention=Knockout(tokens=tokens), teacher=found[0].id, **SHAPE,
+                    )
+                )  # fmt: skip
+    return found
+
+
+def made(name: str, runs, width="two-columns", **choice) -> Figure:
+    return build(name, read(runs[0], layer=2), width=width, others=runs[1:], **choice)
+
+
+def pictures(figure: Figure) -> list[ImagePanel]:
+    return [p for row in figure.rows for p in row if isinstance(p, ImagePanel) and p.heats]
+
+
+@pytest.mark.parametrize("name", ["maps", "many_tokens"])
+def test_each_word_has_its_own_map_on_one_scale(runs, name):
+    run = runs[0]
+    tokens = [int(p) for p in run.generated_positions[[2, 0, 4]]]
+    figure = made(name, runs, tokens=tokens, options=MapOptions(robust=False, hide_sinks=False))
+    panels = pictures(figure)
+    assert len(panels) == 3 and len({p.scale for p in panels}) == 1
+    largest = 0.0
+    for panel, position in zip(panels, tokens, strict=True):
+        row = run.attention(run.query_of(position))
+        heads = np.mean([row[2, h] for h in range(4)], axis=0)
+        places = run.layout.positions
+        cells = [[heads[places[5 * r + c]] for c in range(5)] for r in range(4)]
+        np.testing.assert_allclose(panel.heats[0].values, cells, rtol=1e-5)
+        assert run.tokens[position].text.strip() in panel.title
+        largest = max(largest, float(np.max(cells)))
+    assert panels[0].scale.limits.high == pytest.approx(largest)
+    sinks = np.flatnonzero((run.sinks(2) & run.visual)[run.layout.positions])
+    assert len(sinks) and panels[0].sinks == tuple(
+        (c % 5 * 20.0, c // 5 * 20.0, c % 5 * 20.0 + 20, c // 5 * 20.0 + 20) for c in sinks
+    )
+    # The words are underlined in what was said, and no others.
+    (said,) = [p for row in figure.rows for p in row if isinstance(p, TextPanel)]
+    marked = [w.text for w in said.paragraphs[-1].words if w.underlined]
+    assert marked == [run.tokens[p].text for p in sorted(tokens)]
+
+
+def test_the_cells_of_a_map_have_their_colours_in_the_file(runs):
+    from matplotlib import colormaps
+
+    tokens = [int(runs[0].generated_positions[1])]
+    figure = made("maps", runs, tokens=tokens, options=MapOptions(opacity=1.0, sinks_boxed=False))
+    (panel,) = pictures(figure)
+    index = [p is panel for p in figure.rows[0]].index(True)
+    drawing = render(figure)
+    box = drawing.axes[index].get_position()
+    pixels = pixels_of(figure)
+    height, width = pixels.shape[:2]
+    limits, values = panel.scale.limits, panel.heats[0].values
+
+    def worst(grid: np.ndarray) -> float:
+        off = []
+        for r, c in np.ndindex(4, 5):
+            y = int((1 - box.y1 + (r + 0.5) / 4 * (box.y1 - box.y0)) * height)
+            x = int((box.x0 + (c + 0.5) / 5 * (box.x1 - box.x0)) * width)
+            place = min(max((grid[r, c] - limits.low) / (limits.high - limits.low), 0), 1)
+            colour = 255 * np.array(colormaps["viridis"](float(place))[:3])
+            off.append(float(np.abs(pixels[y, x] - colour).max()))
+        return max(off)
+
+    assert worst(values) <= 4
+    assert worst(values[:, ::-1]) > 40 < worst(values[::-1])
+
+
+def test_without_sinks_their_cells_are_open_and_the_scale_is_that_of_the_rest(runs):
+    run = runs[0]
+    figure = made("without_sinks", runs, tokens=[int(run.generated_positions[0])])
+    whole, bare = pictures(figure)
+    sinks = (run.sinks(2) & run.visual)[run.layout.positions].reshape(4, 5)
+    assert sinks.any()
+    assert np.array_equal(np.isnan(bare.heats[0].values), sinks)
+    assert not np.isnan(whole.heats[0].values).any()
+    assert whole.scale.limits.high == pytest.approx(whole.heats[0].values.max())
+    assert bare.scale.limits.high <= np.nanmax(bare.heats[0].values) < whole.scale.limits.high
+    assert whole.sinks and not bare.sinks
+
+
+def test_heads_stand_in_the_order_of_r(runs):
+    run = runs[0]
+    figure = made("sorted_heads", runs)
+    query = run.query_of(int(run.generated_positions[0]))
+    order = []
+    for layer in range(4):
+        for head in range(4):
+            row = run.attention(query, layer, head)
+            mass = row[run.visual].sum()
+            if mass >= 0.2 and (run.sinks(layer) & run.visual).any():
+                left = row[run.visual & ~run.sinks(layer)].sum()
+                order.append((-float(left / mass), layer, head))
+    order.sort()
+    each = len(pictures(figure)) // 2
+    wanted = order[:each] + order[-each:]
+    titles = [panel.title for panel in pictures(figure)]
+    assert titles == [f"r = {-r:.2f} · L{layer} H{head}" for r, layer, head in wanted]
+    for panel, (_, layer, head) in zip(pictures(figure), wanted, strict=True):
+        row = run.attention(query, layer, head)[run.layout.positions].reshape(4, 5)
+        np.testing.assert_allclose(panel.heats[0].values, row / row.sum(), rtol=1e-4)
+    curve = figure.rows[-1][0]
+    drawn = sorted((x, y) for m in curve.marks for x, y in zip(m.x, m.y, strict=True))
+    np.testing.assert_allclose([y for _, y in drawn], [-r for r, *_ in order], rtol=1e-5)
+
+
+def test_coloured_text_has_the_share_of_each_token(runs):
+    run = runs[0]
+    figure = made("text_shares", runs)
+    ((panel,),) = figure.rows
+    found = [w.value for w in panel.paragraphs[-1].words]
+    asked = [t for t in run.tokens if t.role == "generated" and not t.special]
+    for value, token in zip(found, asked, strict=True):
+        query = run.query_of(token.position)
+        expected = None if query is None else float(run.image_centric(query).mean())
+        assert value == (None if expected is None else pytest.approx(expected, abs=1e-6))
+
+
+def test_before_and_after_are_those_of_both_runs(runs):
+    baseline, second = runs[:2]
+    position = int(baseline.generated_positions[1])
+    figure = made("before_after", runs, tokens=[position])
+    before, after = pictures(figure)
+    row = baseline.attention(baseline.query_of(position), 2).mean(axis=0)
+    np.testing.assert_allclose(
+        before.heats[0].values.ravel(), row[baseline.layout.positions], rtol=1e-4
+    )
+    used = second.redistributed(second.query_of(position), second.interventions[0], 2).mean(axis=0)
+    np.testing.assert_allclose(
+        after.heats[0].values.ravel(), used[baseline.layout.positions], rtol=1e-3
+    )
+    assert any(isinstance(p, WordsPanel) for r in figure.rows for p in r)
+    assert figure.metadata["comparison"] == "global (two runs)"
+    # Alone it is local, and says so.
+    alone = build("before_after", read(baseline, layer=2), tokens=[position])
+    assert alone.metadata["comparison"] == "local (live)"
+    assert "Local" in alone.notes[0] and "Global" not in " ".join(alone.notes)
+
+
+def test_a_knockout_shows_the_change_of_each_word(runs):
+    baseline, hidden, random = runs[0], runs[3], runs[4]
+    figure = made("knockout", runs)
+    together, words = figure.rows[0]
+    for marks, bar, run in zip(words.marks, together.marks, (hidden, random), strict=True):
+        pairs = zip(baseline.tokens, run.tokens, strict=True)
+        changes = [b.logprob - a.logprob for a, b in pairs if a.role == "generated"]
+        np.testing.assert_allclose(marks.y, changes, atol=1e-9)
+        assert bar.y[0] == pytest.approx(np.mean(changes))
+    # One kind alone: the other is missed, with what records it; none: a refusal that says how.
+    some = build("knockout", read(baseline), others=[hidden])
+    assert any("random-visual" in note and "record_pair" in note for note in some.notes)
+    with pytest.raises(VarStudioError, match="knocked out") as refusal:
+        build("knockout", read(baseline), others=runs[1:3])
+    assert "record_pair" in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+@pytest.mark.parametrize("width", [*WIDTHS, "70mm"])
+def test_nothing_of_a_composed_figure_is_cut_off_or_overlaps(runs, name, width):
+    form = width if width in WIDTHS else "column"
+    drawing = render(made(name, runs, form), width)
+    assert_nothing_is_cut_off_or_overlaps(drawing, 150)
+    for text in drawing.findobj(lambda each: hasattr(each, "get_fontsize")):
+        assert text.get_fontsize() >= 5.0
+
+
+def plain(part) -> object:
+    """A spec as JSON: nothing but data may be in it."""
+    if isinstance(part, np.ndarray):
+        assert part.dtype.kind in "biufU", part.dtype
+        return part.tolist()
+    if dataclasses.is_dataclass(part):
+        fields = {f.name: plain(getattr(part, f.name)) for f in dataclasses.fields(part)}
+        return {"kind": type(part).__name__, **fields}
+    if isinstance(part, tuple | list):
+        return [plain(each) for each in part]
+    if hasattr(part, "items"):
+        return {str(key): plain(value) for key, value in part.items()}
+    assert part is None or isinstance(part, str | int | float | np.generic), type(part)
+    return part.item() if isinstance(part, np.generic) else part
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_a_composed_figure_is_plain_data(runs, name):
+    figure = made(name, runs)
+    assert json.loads(json.dumps(plain(figure)))["rows"]
+    json.dumps(dict(figure.metadata), allow_nan=False)
+    assert len({len(column) for column in figure.table.values()}) == 1
+    assert figure.metadata["figure"] == name
+
+
+def test_composed_figures_are_the_same_bytes_in_another_process(runs, tmp_path):
+    script = (
+        "import sys\n"
+        "from var_studio.figures.export import export_figure\n"
+        "from var_studio.recording.recording import Recording\n"
+        "runs = [Recording.open(p) for p in sys.argv[2:]]\n"
+        "for name in ('before_after', 'sorted_heads', 'text_shares', 'knockout'):\n"
+        "    for suffix in ('pdf', 'svg', 'png'):\n"
+        "        export_figure(runs[0], name, f'{sys.argv[1]}/{name}.{suffix}', layer=2,\n"
+        "            others=runs[1:])\n"
+    )
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for seed, folder in enumerate(folders, start=1):
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(folder), *(str(run.path) for run in runs)],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in folders[0].iterdir())
+    assert len(names) == 12
+    for name in names:
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
+
+
+def test_a_tall_figure_breaks_into_pages_of_text_that_can_be_read(tmp_path):
+    run = make_run(tmp_path / "r", **{**SHAPE, "queries": 150})
+    figure = build("many_tokens", read(run, layer=2), width="column")
+    content = to_bytes(figure, "pdf", width="column")
+    pages = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content)
+    assert len(pages) > 2 and b"/Type3" not in content
+    assert all(float(wide) == pytest.approx(3.35 * 72) for wide, _ in pages)
+    assert all(float(high) <= 9.2 * 72 + 0.01 for _, high in pages)
+    assert "more than a page: the PDF breaks it into" in to_bytes(figure, "svg").decode()
+    if shutil.which("pdftotext"):
+        path = tmp_path / "f.pdf"
+        path.write_bytes(content)
+        said = subprocess.run(["pdftotext", path, "-"], capture_output=True, text=True).stdout
+        assert f"(1 of {len(pages)})" in said and f"({len(pages)} of {len(pages)})" in said
+        for position in run.generated_positions[:-1]:
+            index = int(np.searchsorted(run.generated_positions, position))
+            assert f" g{index}" in said, index
+    # Control: a short one is one page, and says nothing of it.
+    short = build("maps", read(run, layer=2), width="column")
+    assert to_bytes(short, "pdf", width="column").count(b"/MediaBox") == 1
+    assert b"more than a page" not in to_bytes(short, "svg", width="column")
+
+
+def test_a_row_with_fewer_pictures_keeps_their_size(runs):
+    tokens = [int(p) for p in runs[0].generated_positions[:6]]
+    figure = made("maps", runs, tokens=tokens)
+    assert isinstance(figure.rows[1][-1], Gap)
+    drawing = render(figure)
+    wide = {round(axes.get_position().width, 6) for axes in drawing.axes if axes.images}
+    assert len(wide - {max(wide)}) <= 1
+    names = [axes.get_title(loc="left") for axes in drawing.axes]
+    bars = [axes for axes in drawing.axes if axes.get_xlabel().startswith("attention")]
+    assert len(bars) == 1 and len([n for n in names if " g" in n]) == 6
