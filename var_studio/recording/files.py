@@ -118,7 +118,7 @@ class ZipFiles:
         self._identity = (0, 0)
         try:
             with self.place.open("rb") as file:
-                archive = zipfile.ZipFile(_BoundedReads(file))  # type: ignore[arg-type]
+                archive = zipfile.ZipFile(_BoundedReads(file))
                 members, directory = archive.infolist(), archive.start_dir
             self._identity = self._stat()
         except _LongReadError as error:

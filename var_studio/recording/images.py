@@ -94,7 +94,7 @@ def open_encoded(encoded: bytes) -> Image.Image:
     from PIL import Image
 
     Image.init()
-    formats = [name for name in _FORMATS if name in Image.OPEN]
+    formats: list[str] = [name for name in _FORMATS if name in Image.OPEN]
     return Image.open(io.BytesIO(encoded), formats=formats)
 
 
