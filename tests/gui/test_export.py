@@ -244,3 +244,108 @@ def test_two_answers_are_exported_from_the_transcript(
     window.transcript.header.copy_button.click()
     picture = window.transcript.picture()
     assert picture.height() >= window.transcript._paragraphs.height()
+
+
+def asked(window: MainWindow, qtbot: QtBot) -> ExportDialog:  # noqa: F811
+    """The dialog for a map, also where one was open before."""
+    window.export_panel(window.area.panel("image"))
+    return next(d for d in window.findChildren(ExportDialog) if d.isVisible())
+
+
+def batch(window: MainWindow, qtbot: QtBot, folder: Path, each: str) -> ExportDialog:  # noqa: F811
+    """The dialog, set to a small PNG of each of several words."""
+    dialog = asked(window, qtbot)
+    dialog.each.setCurrentIndex(dialog.each.findData(each))
+    for suffix, box in dialog.formats.items():
+        box.setChecked(suffix == "png")
+    dialog.dpi.setValue(72)
+    dialog.with_data.setChecked(False)
+    dialog.file.setText(str(folder))
+    return dialog
+
+
+def test_a_file_of_each_word_of_the_answer(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    import csv
+    import json
+
+    workspace = window.workspace
+    run = make_run(tmp_path / "run", queries=16)
+    workspace.add_run(run)
+    workspace.selection.select_heads([(3, 2), (4, 1)], 4)
+    workspace.method.set(rho=0.45)
+    workspace.view.set(gamma=0.5, aggregate="max")
+    settle(qtbot)
+    dialog = batch(window, qtbot, tmp_path / "out", "generated")
+    assert dialog.several and not dialog.chosen.isVisible()
+    press(qtbot, dialog.export_button)
+    assert window.takeaway.busy
+    qtbot.waitUntil(lambda: not window.takeaway.busy, timeout=120_000)
+    with open(tmp_path / "out" / "index.csv", encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [int(line["position"]) for line in lines] == run.generated_positions.tolist()
+    for line in lines:
+        row = run.query_of(int(line["position"])) is not None
+        assert (line["state"] == "written") == row
+        if row:
+            with Image.open(tmp_path / "out" / line["file"]) as png:
+                about = json.loads(png.text["Description"])
+            assert about["heads"] == [[3, 2], [4, 1]] and about["layer"] == 4
+            assert about["rho"] == 0.45 and about["aggregate"] == "max"
+            assert about["token"]["position"] == int(line["position"])
+            assert about["drawing"]["options"]["gamma"] == 0.5
+    drawn = sum(line["state"] == "written" for line in lines)
+    assert f"figures of {drawn} words" in notices(window)[0]
+    # Once more into the same folder: nothing is replaced unless it is asked for.
+    dialog = batch(window, qtbot, tmp_path / "out", "generated")
+    press(qtbot, dialog.export_button)
+    assert not window.takeaway.busy
+    assert "exist in" in " ".join(notices(window))
+
+
+def test_chosen_words_have_to_be_there(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    run = make_run(tmp_path / "run", queries=16)
+    window.workspace.add_run(run)
+    settle(qtbot)
+    dialog = batch(window, qtbot, tmp_path / "out", "chosen")
+    assert dialog.chosen.isVisible() and not dialog.export_button.isEnabled()
+    dialog.chosen.setText("nowhere")
+    press(qtbot, dialog.export_button)
+    assert "no word 'nowhere'" in notices(window)[0] and not (tmp_path / "out").exists()
+    dialog = batch(window, qtbot, tmp_path / "out", "chosen")
+    dialog.chosen.setText("g0, g2")
+    press(qtbot, dialog.export_button)
+    qtbot.waitUntil(lambda: not window.takeaway.busy, timeout=60_000)
+    assert len(list((tmp_path / "out").glob("map-t*.png"))) == 2
+
+
+def test_a_figure_that_is_there_is_not_replaced_unasked(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.workspace.add_run(make_run(tmp_path / "run"))
+    settle(qtbot)
+    (tmp_path / "figure.npz").write_text("mine")
+    dialog = asked(window, qtbot)
+    dialog.formats["png"].setChecked(False)
+    dialog.file.setText(str(tmp_path / "figure"))
+    assert not dialog.export_button.isEnabled() and "figure.npz exists" in dialog.note.text()
+    dialog.with_data.setChecked(False)
+    assert dialog.export_button.isEnabled()
+    dialog.with_data.setChecked(True)
+    dialog.replace.setChecked(True)
+    press(qtbot, dialog.export_button)
+    settle(qtbot)
+    assert (tmp_path / "figure.npz").read_bytes().startswith(b"PK")
+    dialog = asked(window, qtbot)
+    assert Path(dialog.file.text()) == tmp_path / "map", "no file of that name is there"
+    dialog.reject()
+    settle(qtbot)

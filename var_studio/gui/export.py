@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,8 +27,10 @@ from PySide6.QtWidgets import (
 )
 
 from var_studio.errors import VarStudioError
+from var_studio.figures.data import DATA_SUFFIXES
 from var_studio.figures.names import BY_KEY, FIGURE_NAMES
 from var_studio.gui import memory
+from var_studio.gui.export_batch import start_export
 from var_studio.gui.models.answers import scored
 from var_studio.gui.models.problems import as_known
 from var_studio.gui.widgets.wheel_guard import WheelGuard
@@ -47,12 +50,18 @@ _TOKENS = (
     ("answer", "All of the answer"),
     ("one", "The one chosen in Transcript"),
 )
+_EACH = (
+    ("", "The word on screen"),
+    ("generated", "Each word of the answer, a file each"),
+    ("chosen", "Words named here, a file each"),
+)
 _WIDTHS = (("column", "One column"), ("two-columns", "Two columns"), ("slide", "Slide"))
 _FORMATS = (("pdf", "PDF", True), ("png", "PNG", True), ("svg", "SVG", False))
 
 
 class ExportDialog(QDialog):
-    """Choices for an export. `paths()` are the figures' files, one for each format."""
+    """Choices for an export. `paths()` are the figures' files, one for each format; `several`
+    words have a file each in `folder()`."""
 
     def __init__(self, figure: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,6 +69,15 @@ class ExportDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.figure = _combo(FIGURES, figure, "Figure")
         self.words = _combo(_TOKENS, "", "Words")
+        self.each = _combo(_EACH, "", "Files of which words")
+        self.chosen = QLineEdit()
+        self.chosen.setPlaceholderText("all, 12-20, g0-g5, cup")
+        self.chosen.setAccessibleName("Words")
+        self.chosen.textChanged.connect(self._check)
+        self.replace = QCheckBox("Replace files that exist")
+        self.note = QLabel()
+        self.note.setObjectName("quiet")
+        self.note.setWordWrap(True)
         self.width_of = _combo(_WIDTHS, "two-columns", "Width")
         self.formats = {}
         formats = QHBoxLayout()
@@ -79,13 +97,15 @@ class ExportDialog(QDialog):
             "Its numbers (NPZ, CSV), settings (JSON) and script (Python) beside it"
         )
         self.with_data.setChecked(True)
-        self.file = QLineEdit(str(Path(memory.last_folder("figure")) / figure))
+        self.with_data.toggled.connect(lambda _: self._check())
+        self.file = QLineEdit(str(_free(Path(memory.last_folder("figure")) / figure)))
         self.file.setMinimumWidth(360)
         self.file.setAccessibleName("File, without ending")
         self.file.textChanged.connect(self._check)
         self.figure.activated.connect(self._name_after_figure)
         self.figure.currentIndexChanged.connect(self._words_of_figure)
-        self._words_of_figure()
+        self.each.currentIndexChanged.connect(self._each_changed)
+        self.replace.toggled.connect(self._check)
         choose = QPushButton("Choose…")
         choose.clicked.connect(self._choose)
         file = QHBoxLayout()
@@ -96,13 +116,15 @@ class ExportDialog(QDialog):
         form.setVerticalSpacing(10)
         form.addRow("Figure", self.figure)
         form.addRow("Words", self.words)
+        form.addRow("Files of", self.each)
+        form.addRow("", self.chosen)
         form.addRow("Width", self.width_of)
         form.addRow("Formats", formats)
         form.addRow("PNG at", self.dpi)
         form.addRow("", self.with_data)
-        form.addRow("File", file)
-        note = QLabel("Drawn in light colours for print, whatever the window's theme.")
-        note.setObjectName("quiet")
+        self._place = QLabel("File")
+        form.addRow(self._place, file)
+        form.addRow("", self.replace)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.export_button = self.buttons.addButton(
             "Export", QDialogButtonBox.ButtonRole.AcceptRole
@@ -115,9 +137,25 @@ class ExportDialog(QDialog):
         column.setContentsMargins(18, 16, 18, 14)
         column.setSpacing(14)
         column.addLayout(form)
-        column.addWidget(note)
+        column.addWidget(self.note)
         column.addWidget(self.buttons)
         WheelGuard(self).watch(self)
+        self._words_of_figure()
+
+    @property
+    def several(self) -> bool:
+        """Whether each of several words has a file of its own."""
+        return self.each.isEnabled() and bool(self.each.currentData())
+
+    def named(self) -> str:
+        """Those words, as `batch.tokens_named` reads them."""
+        each = self.each.currentData()
+        return self.chosen.text() if each == "chosen" else str(each)
+
+    def folder(self) -> Path | None:
+        """Where the files of several words go."""
+        text = self.file.text().strip()
+        return Path(os.path.expanduser(text)) if text else None
 
     def paths(self) -> list[Path]:
         """The files of the chosen formats."""
@@ -133,19 +171,57 @@ class ExportDialog(QDialog):
         ]
 
     def _check(self) -> None:
-        self.export_button.setEnabled(bool(self.file.text().strip() and self.paths()))
+        paths, there = self.paths(), [] if self.several else self._there()
+        named = not self.several or bool(self.named().strip(" ,"))
+        kept = bool(there) and not self.replace.isChecked()
+        self.export_button.setEnabled(
+            bool(self.file.text().strip() and paths) and named and not kept
+        )
+        said = "Drawn in light colours for print, whatever the window's theme."
+        if kept:
+            said = f"{there[0].name} exists: choose another name, or replace it."
+        elif self.several:
+            said = "A figure of each word, and index.csv that lists them."
+        self.note.setText(said)
+
+    def _there(self) -> list[Path]:
+        """Files that an export would replace."""
+        if not self.file.text().strip():
+            return []
+        wanted = self.paths()
+        try:
+            beside = [p.with_suffix(s) for p in wanted[:1] for s in DATA_SUFFIXES]
+            return [
+                path
+                for path in wanted + (beside if self.with_data.isChecked() else [])
+                if path.exists()
+            ]
+        except (OSError, ValueError):
+            return []  # no such path can be: the export says so
+
+    def _each_changed(self) -> None:
+        self.chosen.setVisible(self.several and self.each.currentData() == "chosen")
+        self._place.setText("Folder" if self.several else "File")
+        self._check()
+        self.adjustSize()
 
     def _name_after_figure(self) -> None:
         old = Path(self.file.text())
-        if old.name in {name for name, _ in FIGURES}:
-            self.file.setText(str(old.with_name(self.figure.currentData())))
+        if re.sub(r"-\d+$", "", old.name) in {name for name, _ in FIGURES}:
+            self.file.setText(str(_free(old.with_name(self.figure.currentData()))))
 
     def _words_of_figure(self) -> None:
-        """Only some figures show several words."""
-        self.words.setEnabled(BY_KEY[self.figure.currentData()].many)
+        """Only some figures show several words, and of only some there is one for each word."""
+        name = BY_KEY[self.figure.currentData()]
+        self.words.setEnabled(name.many)
+        self.each.setEnabled("token" in name.of)
+        self._each_changed()
 
     def _choose(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Export figure", self.file.text())
+        if self.several:
+            path = QFileDialog.getExistingDirectory(self, "Export figures", self.file.text())
+        else:
+            path, _ = QFileDialog.getSaveFileName(self, "Export figure", self.file.text())
         if path:
             self.file.setText(path)
 
@@ -169,6 +245,14 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
     """Write the files of the dialog's choices; tell the window. Returns what was written."""
     reading = workspace.reading
     if reading is None:
+        return []
+    if dialog.several:
+        try:
+            image = cast("ImagePanel", window.area.panel("image"))
+            options = image.map_options(reading)
+            start_export(window, workspace, dialog, options, _compared(workspace, reading))
+        except Exception as error:
+            window.show_problem(as_known(error))
         return []
     written: list[Path] = []
     QGuiApplication.setOverrideCursor(QCursor(Qt.CursorShape.WaitCursor))
@@ -243,6 +327,19 @@ def _two_runs(workspace: Workspace) -> tuple[Recording, Recording]:
             "Press Run pair (Ctrl+R), or choose Local in Image.",
         )
     return baseline, second
+
+
+def _free(path: Path) -> Path:
+    """The path, or with a number where a figure or numbers of that name are there already."""
+    suffixes = [f".{suffix}" for suffix, _, _ in _FORMATS] + list(DATA_SUFFIXES)
+    number, found = 1, path
+    try:
+        while any(found.with_name(f"{found.name}{suffix}").exists() for suffix in suffixes):
+            number += 1
+            found = path.with_name(f"{path.name}-{number}")
+    except OSError:
+        return path
+    return found
 
 
 def _combo(choices: tuple[tuple[str, str], ...], current: str, name: str) -> QComboBox:
