@@ -1,18 +1,22 @@
-"""What transformers imports, read from its files: it imports by name, where nobody can follow."""
+"""Packages that come as the plain files they are, and what these import, read from them."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGES = (
-    "PIL", "accelerate", "filelock", "httpx", "huggingface_hub", "jinja2", "numpy", "packaging",
-    "regex", "requests", "safetensors", "sentencepiece", "tokenizers", "tqdm", "typer", "yaml",
+    "PIL", "accelerate", "filelock", "fsspec", "httpx", "huggingface_hub", "jinja2", "mpmath",
+    "numpy", "packaging", "psutil", "regex", "requests", "safetensors", "sympy", "tokenizers",
+    "tqdm", "typer", "typing_extensions", "yaml",
 )  # fmt: skip
-"""Of these it uses parts; torch is taken whole."""
+"""What they import beside the standard library."""
+
+_BUILDING = (".a", ".cmake", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".lib", ".pyc", ".pyi")
+_UNUSED = ("torch/bin/", "torch/include/", "torch/share/", "transformers/cli/")
 
 
 def folder(package: str) -> Path:
@@ -23,18 +27,36 @@ def folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def imported_by(package: str) -> list[str]:
-    """Modules of the standard library and of PACKAGES that the files of a package import."""
+def files(package: str) -> Iterator[tuple[str, str, str]]:
+    """The files of a package that running it needs: destination, source and PyInstaller's type."""
+    top = folder(package)
+    for path in sorted(top.rglob("*")):
+        destination = (Path(package) / path.relative_to(top)).as_posix()
+        if path.is_file() and not (
+            path.suffix in _BUILDING or destination.startswith(_UNUSED) or "/tests/" in destination
+        ):
+            yield destination, str(path), "DATA"
+
+
+def imported_by(packages: Iterable[str]) -> list[str]:
+    """Modules of the standard library and of PACKAGES that the files of these packages import."""
     found = set()
-    for path in sorted(folder(package).rglob("*.py")):
-        for name in _names(ast.parse(path.read_bytes())):
-            top = name.partition(".")[0]
-            if top in sys.stdlib_module_names or top in PACKAGES:
-                found.add(name)
+    for package in packages:
+        for destination, source, _ in files(package):
+            if not destination.endswith(".py"):
+                continue
+            for name in _names(Path(source)):
+                top = name.partition(".")[0]
+                if top in sys.stdlib_module_names or top in PACKAGES:
+                    found.add(name)
     return sorted(name for name in found if _exists(name))
 
 
-def _names(tree: ast.Module) -> Iterator[str]:
+def _names(source: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(source.read_bytes())
+    except SyntaxError:  # a file for newer Pythons
+        return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
