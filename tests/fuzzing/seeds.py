@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.synthetic import make_run
+from var_studio.recording.content import Content
 from var_studio.recording.recording import Recording
 from var_studio.recording.regions import Region, picture_key
 from var_studio.recording.session import Session, save_session
@@ -47,7 +48,8 @@ def view_of(run: Recording) -> dict[str, object]:
 
 
 def make_seeds(folder: Path) -> list[bytes]:
-    """Two runs with regions and a view; keys in several chunks; a run cut off; old schemas."""
+    """Two runs with regions and a view; keys in several chunks; a run cut off; a part of two runs;
+    old schemas."""
     dims = (67, 19)
     region = Redistribution(rho=0.5, target="region", region=(2, 3, 7), sink_dims=dims)
     both = [region, Knockout(tokens="chosen", positions=(8, 9), sink_dims=dims)]
@@ -67,4 +69,6 @@ def make_seeds(folder: Path) -> list[bytes]:
     paths = [
         save_session(folder / f"{number}.vars", session) for number, session in enumerate(sessions)
     ]
+    part = Content(maps=True, tokens=("answer",), images=False)
+    paths.append(save_session(folder / "part.vars", [one, two], content=part))
     return [path.read_bytes() for path in [*paths, *sorted(OLD.glob("*.vars"))]]
