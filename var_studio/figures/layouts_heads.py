@@ -22,6 +22,7 @@ from var_studio.figures.spec import (
     ColourScale,
     Figure,
     Gap,
+    ImagePanel,
     Level,
     Marks,
     Panel,
@@ -160,7 +161,8 @@ def build_hidden_tokens(scene: Scene) -> Figure:
         notes=(
             f"Sink dimensions {dims_of(reading)} in colour. Hatched: below the 16th largest, not "
             f"recorded. {sinks_line(reading, views)}",
-            "Boxed in yellow: the visual non-sink shown, which gets the most attention.",
+            "Visual non-sink: the one with the most attention, "
+            + ("boxed in yellow." if map_.others else "which lies outside the picture shown."),
         ),
         metadata=scene.about("hidden_tokens", [p.position for p in shown]),
         arrays={
@@ -178,7 +180,7 @@ def build_hidden_tokens(scene: Scene) -> Figure:
     )
 
 
-def _boxed_map(scene: Scene, shown: tuple[TokenProfile, ...], views: ShownViews) -> Panel:
+def _boxed_map(scene: Scene, shown: tuple[TokenProfile, ...], views: ShownViews) -> ImagePanel:
     reading, options = scene.reading, scene.options
     values, sinks = reading.map_before, reading.visual_sinks
     limits = options.limits or robust_limits(
