@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from var_studio.models.convert_internvl2 import convert
     from var_studio.models.forecast import forecast
     from var_studio.models.loading import load_model
-    from var_studio.recording.session import Session, save_session
+    from var_studio.recording.content import Content
+    from var_studio.recording.session import Session, save_session, session_size
     from var_studio.recording.settings import (
         Contrast,
         Generation,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Content",
     "Contrast",
     "Exchange",
     "Generation",
@@ -72,9 +74,11 @@ __all__ = [
     "record",
     "record_pair",
     "save_session",
+    "session_size",
 ]
 
 _HOME = {
+    "Content": "var_studio.recording.content",
     "Contrast": "var_studio.recording.settings",
     "Exchange": "var_studio.recording.tokens",
     "Generation": "var_studio.recording.settings",
@@ -97,6 +101,7 @@ _HOME = {
     "record": "var_studio.engine.generation",
     "record_pair": "var_studio.engine.pairs",
     "save_session": "var_studio.recording.session",
+    "session_size": "var_studio.recording.session",
 }
 
 _CALLED = {"Recording": "AnalysedRecording"}

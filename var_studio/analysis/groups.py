@@ -153,9 +153,9 @@ def sums_over(rows: Floats, weights: Floats, unknown: Bools | None) -> Floats:
     """(..., H, n) float32: rows (..., H, T) summed over n groups of keys, (..., T, n) of 0 and 1;
     NaN where a group holds a key whose weights are not known, by `unknown` (T,)."""
     if unknown is None:
-        return np.matmul(rows, weights)
+        return np.asarray(np.matmul(rows, weights))
     sums = np.matmul(np.where(unknown, np.float32(0), rows), weights)
-    hidden = weights[..., unknown, :].any(axis=-2)
+    hidden = np.asarray(weights[..., unknown, :].any(axis=-2))
     return np.where(hidden[..., None, :], np.float32(np.nan), sums)
 
 

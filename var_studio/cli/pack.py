@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 
 from var_studio.cli.record import check_place, stoppable
@@ -46,22 +45,16 @@ def pack(session: Path, out: Path, content: Content, overwrite: bool) -> None:
     progress = Progress()
     with open_session(session) as opened, stoppable() as cancel:
         try:
-            written = write(out, opened, content, progress, cancel)
+            # The session that was opened stays as it is.
+            copy = Session(
+                opened.runs, notes=opened.notes, view=opened.view, regions=opened.regions
+            )
+            written = save_session(
+                out, copy, content=content, progress=progress.saving(out), cancel=cancel
+            )
         except (StoppedError, KeyboardInterrupt) as error:
             complain("Stopped; nothing was written.")
             raise stopped() from error
         finally:
             progress.end()
     print(f"{written}  {size_in_words(written.stat().st_size)}, {content.in_words}")
-
-
-def write(
-    out: Path, session: Session, content: Content, progress: Progress, cancel: threading.Event
-) -> Path:
-    """Save with progress by bytes on stderr; the session that was opened stays as it is."""
-
-    def tell(done: int, total: int) -> None:
-        progress.say(f"Saving {out.name}", f"{size_in_words(done)} of {size_in_words(total)}")
-
-    copy = Session(session.runs, notes=session.notes, view=session.view, regions=session.regions)
-    return save_session(out, copy, content=content, progress=tell, cancel=cancel)

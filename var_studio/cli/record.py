@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import tempfile
 import threading
@@ -46,6 +47,7 @@ class Task:
     quantization: Literal["8bit", "4bit"] | None = None
     trust_remote_code: bool = False
     overwrite: bool = False
+    as_json: bool = False
 
 
 def generation(**given: Any) -> Generation:
@@ -101,6 +103,16 @@ def record(
             raise
         progress.end()
         keep(runs, task.out)
+    if task.as_json:
+        print(json.dumps(_document(task, runs, cancel.is_set()), indent=2))
+    else:
+        _print_answers(task, runs)
+    if cancel.is_set():
+        print_stopped(runs, task.out)
+        raise stopped()
+
+
+def _print_answers(task: Task, runs: list[Recording]) -> None:
     for run in runs[:2]:
         print(f"{run.name}: {run.text}")
         if without_effect(run):
@@ -110,9 +122,26 @@ def record(
     if len(runs) == 3:
         print(change_in_words(runs[0], runs[1], score(runs[0].tokens, runs[2].tokens)))
     print(task.out)
-    if cancel.is_set():
-        print_stopped(runs, task.out)
-        raise stopped()
+
+
+def _document(task: Task, runs: list[Recording], was_stopped: bool) -> dict[str, Any]:
+    """What was recorded, for a script; `info --json` of the file tells the rest."""
+    return {
+        "path": str(task.out),
+        "stopped": was_stopped,
+        "runs": [
+            {
+                "name": run.name,
+                "id": run.id,
+                "text": run.text,
+                "reason": run.reason,
+                "generated": len(run.generated_positions),
+                "teacher": run.teacher,
+                "without_effect": without_effect(run),
+            }
+            for run in runs
+        ],
+    }
 
 
 def record_runs(
@@ -200,11 +229,14 @@ def teller(progress: Progress, name: str, folders: list[Path]) -> Callable[[Even
 
 def keep(runs: list[Recording], out: Path) -> None:
     """Save the runs and remove their own folders. Raises VarStudioError that names these."""
+    progress = Progress()
     try:
-        save_session(out, runs=runs)
+        save_session(out, runs=runs, progress=progress.saving(out))
     except VarStudioError as error:
         places = ", ".join(str(run.path) for run in runs)
         raise VarStudioError(f"{error.what} The recording is kept in {places}.") from error
+    finally:
+        progress.end()
     for run in runs:
         if run.in_directory:
             run.discard()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 from pydantic import ValidationError
 
 from var_studio.errors import VarStudioError
+from var_studio.recording.content import size_in_words
 from var_studio.recording.refusals import BESIDE_OTHERS
 from var_studio.recording.settings import Settings
 
@@ -51,6 +53,14 @@ class Progress:
         elif stage != self._stage:
             print(stage, file=sys.stderr, flush=True)
         self._stage = stage
+
+    def saving(self, out: Path) -> Callable[[int, int], None]:
+        """What tells how many bytes of a file are written."""
+
+        def tell(done: int, total: int) -> None:
+            self.say(f"Saving {out.name}", f"{size_in_words(done)} of {size_in_words(total)}")
+
+        return tell
 
     def end(self) -> None:
         """Take the moving line away."""
