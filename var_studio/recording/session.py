@@ -206,9 +206,9 @@ def save_session(
 
     The file is replaced in one step once the new one is safely on disk: whatever goes wrong, the
     old one is as it was. Runs may be read from that very file meanwhile, and read on afterwards.
-    The runs of a Session read from the new file from then on, but for runs that are still being
-    written; their directories are then listed in its `left_behind`. Of a run that is still being
-    written, what it had at its last `refresh` is saved.
+    Of a run that is still being written, what it had at its last `refresh` is saved. The runs of
+    a Session read from the new file from then on, but for those that have, or may get, more than
+    that; the directories that nobody reads any more are listed in its `left_behind`.
 
     `content`: what of the runs to keep (None: what the session was saved with last, else all).
     Where something is left out, the runs of a Session go on reading all there is where they are,
@@ -239,6 +239,8 @@ def save_session(
     saved = _as_session(session, runs, notes, view)
     content = _settled(content, saved)
     names = _group_names(saved.runs)
+    # Before the rows are read: what a run gets from now on is not in the file.
+    complete = [run for run in saved.runs if _all_is_read(run)]
     pieces, images = _pieces(saved, names, content)
 
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
@@ -263,7 +265,7 @@ def save_session(
             raise storage_error(f"Saving {target}", error, kept) from error
 
     whole = content.full
-    moving = [run for run in saved.runs if not run.live] if keeps and whole else []
+    moving = complete if keeps and whole else []
     moving += [run for run in saved.runs if run.reads_from(target) and run not in moving]
     if moving:
         files = ZipFiles(target)
@@ -313,6 +315,17 @@ def _settled(content: Content | Mapping[str, Any] | None, session: Session) -> C
     chosen = settled(Content, content, "content")
     check_tokens(chosen, session.runs)
     return chosen
+
+
+def _all_is_read(run: Recording) -> bool:
+    """Whether a run will get no more tokens, and those that there are were read."""
+    if not run.growing:
+        return True
+    if run.live:
+        return False
+    with Recording.open(run.path) as now:
+        there = (now.length, len(now.query_positions), now.finished)
+    return there == (run.length, len(run.query_positions), run.finished)
 
 
 def _listed(runs: Any) -> list[Recording]:

@@ -108,6 +108,30 @@ def test_a_run_that_is_being_written_is_followed_after_saving(tmp_path):
     assert session.left_behind == [tmp_path / "a"] and open_session(path).runs[0].length == 19
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no locks")
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_run_that_ends_unread_is_not_let_go_of(tmp_path, when):
+    """Its writer ends after the last refresh: what is saved lacks a token, the directory has it."""
+    writer = writer_in(tmp_path / "a")
+    writer.put_prompt(prompt(), LAYOUT)
+    run = Recording.open(tmp_path / "a")
+    session = Session([run])
+
+    def end(*_):
+        if not writer.document.finished:
+            writer.append_token(generated(18))
+            writer.finish("end")
+
+    if when == "before":
+        end()
+    path = save_session(tmp_path / "s.vars", session, progress=end)
+    assert writer.document.finished and open_session(path).runs[0].length == 18
+    assert session.left_behind == [] and run.in_directory
+    assert run.refresh() and run.length == 19
+    save_session(path, session)
+    assert session.left_behind == [tmp_path / "a"] and open_session(path).runs[0].length == 19
+
+
 def test_the_directory_of_a_run_opens_as_a_session(tmp_path):
     run = make_run(tmp_path / "a", **SMALL)
     assert same(open_session(tmp_path / "a").runs[0], run)
