@@ -52,9 +52,18 @@ def run_all(seconds: float = SECONDS) -> dict[str, Probed]:
     began = time.monotonic()
     started = {name: _start(name) for name in PROBES}
     found = {}
-    for name, process in started.items():
-        left = max(0.1, seconds - (time.monotonic() - began))
-        found[name] = process if isinstance(process, Probed) else _finish(process, left, seconds)
+    try:
+        for name, process in started.items():
+            left = max(0.1, seconds - (time.monotonic() - began))
+            if isinstance(process, Probed):
+                found[name] = process
+            else:
+                found[name] = _finish(process, left, seconds)
+    finally:
+        # After Ctrl-C, none goes on alone.
+        for process in started.values():
+            if not isinstance(process, Probed) and process.poll() is None:
+                process.kill()
     return found
 
 

@@ -109,7 +109,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     for row in rows:
         cells = "".join(f'<td style="{_CELL}">{_text(cell)}</td>' for cell in row)
         lines.append(f'<tr style="background:none">{cells}</tr>')
-    return f'<table style="border-collapse:collapse">{"".join(lines)}</table>'
+    # A page in quirks mode gives tables colours and sizes of their own.
+    style = "border-collapse:collapse;color:inherit;font-size:inherit"
+    return f'<table style="{style}">{"".join(lines)}</table>'
 
 
 def _picture(run: Recording) -> str:

@@ -52,6 +52,7 @@ def test_everything_is_escaped_and_closed(session: Any) -> None:
         text = shown._repr_html_()
         assert "script" not in Tags(text).seen
         assert "<script" not in text
+        assert text.count("<table") == text.count("color:inherit;font-size:inherit")
         # Neutral: no colour but a see-through grey, in the light and in the dark.
         assert set(re.findall(r"#[0-9a-fA-F]{3,6}\b|rgba?\([^)]*\)", text)) <= {
             "rgba(128,128,128,.4)"

@@ -136,6 +136,9 @@ def record(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the session file if it exists.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For a script: the file, and what was answered.")
+    ] = False,
 ) -> None:
     """Ask a model about a picture and record its attention.
 
@@ -188,6 +191,7 @@ def record(
             quantization,
             trust_remote_code,
             overwrite,
+            as_json,
         ),
         recording.generation(**decoding),
         changes,
