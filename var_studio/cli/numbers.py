@@ -7,7 +7,7 @@ from var_studio.cli.batch import axis
 from var_studio.cli.export import Asked, find_run, keep_existing, position_of, tell
 from var_studio.errors import VarStudioError
 from var_studio.figures.batch import tokens_named
-from var_studio.figures.maps import files_of_numbers, maps_of, masks_of, save_numbers
+from var_studio.figures.numbers import files_of_numbers, maps_of, masks_of, save_numbers
 from var_studio.recording.session import open_session
 
 

@@ -16,16 +16,7 @@ from typing import Any
 
 
 class _Figures(ModuleType):
-    """This package, with its figures as functions; a figure goes before a module of that name.
-
-    (`from var_studio.figures.maps import ...` does not come by here.)
-    """
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        if isinstance(found, ModuleType) and _is_figure(name):
-            return _function(name)
-        return found
+    """This package, with its figures as functions; no module here has a figure's name."""
 
     def __getattr__(self, name: str) -> Any:
         if _is_figure(name):

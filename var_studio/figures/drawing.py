@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -172,7 +172,7 @@ def read_drawing(document: Any) -> Drawing | None:
     if found is None:
         return None
     try:
-        return cast(Drawing, Drawing.from_json(found))
+        return Drawing.from_json(found)
     except (ValueError, TypeError, RecursionError) as error:
         raise VarStudioError(
             "What the file says of its drawing makes no sense.",

@@ -60,10 +60,10 @@ class Takeaway(QObject):
     def save_maps(self) -> None:
         """Ask for a place and write the maps of the word on screen: of the selected heads, or of
         all."""
-        from var_studio.figures.maps import maps_of, save_numbers
+        from var_studio.figures.numbers import maps_of, save_numbers
 
         reading = self._reading()
-        path = reading and self._ask("maps", ("npz", "csv"))
+        path = None if reading is None else self._ask("maps", ("npz", "csv"))
         if reading is None or path is None:
             return
         heads, quantity = reading.focus.heads, self._workspace.view.current.quantity
@@ -84,10 +84,10 @@ class Takeaway(QObject):
     @Slot()
     def save_masks(self) -> None:
         """Ask for a place and write the masks of the visual sinks in the layer on screen."""
-        from var_studio.figures.maps import masks_of, save_numbers
+        from var_studio.figures.numbers import masks_of, save_numbers
 
         reading = self._reading()
-        path = reading and self._ask("sinks", ("png", "npz", "csv"))
+        path = None if reading is None else self._ask("sinks", ("png", "npz", "csv"))
         if reading is None or path is None:
             return
         layers = [reading.focus.layer]
@@ -104,7 +104,7 @@ class Takeaway(QObject):
         from var_studio.recording.session import Session
 
         reading = self._reading()
-        path = reading and self._ask(self._title(), ("html",))
+        path = None if reading is None else self._ask(self._title(), ("html",))
         if reading is None or path is None:
             return
         session = Session(self._workspace.runs, notes=self._workspace.notes)

@@ -41,7 +41,7 @@ EXAMPLES = (
 _FIGURES = (*(name.key for name in FIGURE_NAMES), *LIKE)
 # Typer takes a list of an Enum, and none of a Literal.
 FigureName = Enum("FigureName", {name: name for name in _FIGURES}, type=str)  # type: ignore[misc]
-FormatName = Enum("FormatName", {name: name for name in ("pdf", "svg", "png")}, type=str)
+FormatName = Enum("FormatName", {"pdf": "pdf", "svg": "svg", "png": "png"}, type=str)
 
 
 def export(

@@ -30,6 +30,8 @@ from var_studio.recording.settings import Redistribution
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+_MOST_VALUES = 200_000_000
+"""Values of maps in memory, before and after each."""
 _MOST_LINES = 4_000_000
 """Lines of a table, beyond which only NPZ is written."""
 _MOST_PIXELS = 400_000_000
@@ -66,24 +68,35 @@ def maps_of(
     so on: the visual token in each cell, to lay any of them out. Raises VarStudioError.
     """
     positions = [None] if tokens is None else list(tokens)
-    readings = [read(run, token=t, row_of=row_of, settings=settings) for t in positions]
-    if not readings:
+    if not positions:
         raise VarStudioError("There is no token to make a map of.", "Name one that has a row.")
     chosen = _chosen("layer", layers, run.n_layers), _chosen("head", heads, run.n_heads)
-    before = np.stack([_rows(each, each.attention, quantity, *chosen) for each in readings])
-    after = np.stack([_rows(each, each.redistributed, quantity, *chosen) for each in readings])
-    first, layout = readings[0], run.layout
+    values = len(positions) * len(chosen[0]) * len(chosen[1]) * run.layout.count
+    if values > _MOST_VALUES:
+        raise VarStudioError(
+            f"Maps of {len(positions)} tokens would be {values:,} values.",
+            "Choose fewer tokens, layers or heads.",
+        )
+    shape = (len(positions), *map(len, chosen), run.layout.count)
+    before, after = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    listed = []
+    # One after the other: a reading holds all its rows, also of heads that are not asked for.
+    for n, token in enumerate(positions):
+        reading = read(run, token=token, row_of=row_of, settings=settings)
+        before[n] = _rows(reading, reading.attention, quantity, *chosen)
+        after[n] = _rows(reading, reading.redistributed, quantity, *chosen)
+        listed.append(origin("maps", reading)["token"])
+    layout = run.layout
     arrays: Arrays = {
         "before": before,
         "after": after,
-        **_sinks_of(first, chosen[0]),
-        "tokens": np.array([each.position for each in readings]),
+        **_sinks_of(reading, chosen[0]),
+        "tokens": np.array([each["position"] for each in listed]),
         "layers": np.array(chosen[0]),
         "heads": np.array(chosen[1]),
         **_places(layout),
     }
-    listed = [origin("maps", each)["token"] for each in readings]
-    metadata = _about(first, "maps", chosen[0], chosen[1]) | {
+    metadata = _about(reading, "maps", chosen[0], chosen[1]) | {
         "tokens": listed,
         "quantity": quantity,
         "unit": "share of the row" if quantity == "attention" else "of the residual stream",
@@ -245,7 +258,7 @@ def _rows(
     heads: Sequence[int],
 ) -> npt.NDArray[np.float32]:
     """(layers, heads, V)."""
-    picked = np.ix_(layers, heads, reading.positions)
+    picked = np.ix_(np.array(layers), np.array(heads), reading.positions)
     found = rows[picked]
     if quantity == "contribution":
         found = found * reading.run.value_norm()[picked]
@@ -254,7 +267,7 @@ def _rows(
 
 def _sinks_of(reading: Reading, layers: Sequence[int]) -> Arrays:
     """Phi and sinks of the visual tokens, (layers, V)."""
-    picked = np.ix_(layers, reading.positions)
+    picked = np.ix_(np.array(layers), reading.positions)
     return {"phi": reading.phi[picked], "sinks": (reading.sinks & reading.visual)[picked]}
 
 

@@ -12,7 +12,7 @@ import zarr
 from PIL import Image
 
 from var_studio.errors import VarStudioError
-from var_studio.figures.maps import files_of_numbers, maps_of, masks_of, save_numbers
+from var_studio.figures.numbers import files_of_numbers, maps_of, masks_of, save_numbers
 from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.masks import load_mask
 from var_studio.recording.recording import Recording
