@@ -6,6 +6,7 @@ with right checksums: descriptions changed field by field, chunks, members, imag
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import struct
@@ -316,9 +317,23 @@ def nested_view(members: Members, rng: Random) -> None:
 
 
 def image(members: Members, rng: Random) -> None:
+    """Another picture in place of one, mostly under its own hash."""
     names = [n for n in members if n.startswith("images/") and "/c." in n]
-    if names:
-        members[pick(rng, names)] = pick(rng, HOSTILE_IMAGES)()
+    if not names:
+        return
+    name = pick(rng, names)
+    old, new = members[name], pick(rng, HOSTILE_IMAGES)()
+    members[name] = new
+    if rng.random() < 0.8:
+        was, now = (hashlib.sha256(content).hexdigest().encode() for content in (old, new))
+        size = str(len(new)).encode()
+        described = name.replace("c.0", "zarr.json")
+        for member, content in members.items():
+            if member.endswith("zarr.json"):
+                members[member] = content.replace(was, now)
+        if described in members:
+            lengths = str(len(old)).encode()
+            members[described] = members[described].replace(lengths, size)
 
 
 def png(width: int, height: int, colour: int = 2, depth: int = 8, rows: int = 3) -> bytes:

@@ -30,6 +30,9 @@ T = TypeVar("T")
 MAX_PIXELS: Final = 178_956_970
 """About 13,400 x 13,400: what Pillow takes for a decompression bomb, too."""
 MAX_BYTES: Final = 1 << 30
+_SMALL_PIXELS: Final = 1 << 24
+_PIXELS_PER_BYTE: Final = 10_000
+"""A white page of one bit a pixel has 8,256 as PNG, and that is the most that PNG can say."""
 _FORMATS: Final = (
     *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM"),
     *("JPEG2000", "AVIF", "QOI", "ICO", "TGA"),
@@ -161,6 +164,7 @@ def _decoded(encoded: bytes, called: str) -> tuple[Image.Image, str, int]:
     def decode_all() -> tuple[Image.Image, str, int]:
         with open_encoded(encoded) as opened:
             _check_size(opened, called)
+            _check_packed(opened, len(encoded), called)
             media_type = Image.MIME.get(opened.format or "", "application/octet-stream")
             frames = int(getattr(opened, "n_frames", 1))
             if frames > 1:
@@ -201,6 +205,16 @@ def _check_size(image: Image.Image, called: str) -> None:
         raise _too_large(called, f" ({image.width} × {image.height} pixels)")
 
 
+def _check_packed(image: Image.Image, size: int, called: str) -> None:
+    """Refuse a picture that says it is huge in a file far too small for it: a bomb."""
+    pixels = image.width * image.height
+    if pixels > _SMALL_PIXELS and pixels > _PIXELS_PER_BYTE * size:
+        raise ImageError(
+            f"{called} says that it has {image.width} × {image.height} pixels, in {size} bytes.",
+            "Open another copy of it, or choose another.",
+        )
+
+
 def _too_large(called: str, size: str = "") -> ImageError:
     return ImageError(
         f"{called} is too large{size}.",
@@ -224,7 +238,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, rgba)
-    rgb = image.convert("RGB")
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
     plain = Image.new("RGB", rgb.size)
     plain.paste(rgb)
     return plain

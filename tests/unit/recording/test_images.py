@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fuzzing.mutations import png
 from var_studio.errors import VarStudioError
 from var_studio.recording import images
 from var_studio.recording.images import ImageError, StoredImage, decode, load_image
@@ -288,3 +289,15 @@ def test_postscript_is_not_run(monkeypatch):
         load_image(eps)
     with pytest.raises(ImageError, match="not an image that can be read"):
         decode(StoredImage(eps, "image/png", "0" * 64, "x.png"))
+
+
+def test_a_bomb_is_not_decoded():
+    """A hundred bytes that ask for more than a gigabyte."""
+    bomb = png(13_000, 13_000, rows=1)
+    assert len(bomb) < 200
+    with pytest.raises(ImageError, match=r"13000 × 13000 pixels, in \d+ bytes"):
+        load_image(bomb)
+    # The emptiest large picture that is one: a white page of one bit a pixel.
+    page = io.BytesIO()
+    Image.new("1", (5000, 5000), 1).save(page, "PNG")
+    assert decode(load_image(page.getvalue())).size == (5000, 5000)
