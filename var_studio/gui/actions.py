@@ -59,7 +59,7 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ActionEntry(
         "save_part",
         "File",
-        "Sa&ve a part as…",
+        "Save a pa&rt as…",
         (),
         "Leave out rows, weights or pictures; the size of the file is told before.",
     ),

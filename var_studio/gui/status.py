@@ -32,6 +32,7 @@ class StatusBar(QStatusBar):
         self.stop = QToolButton()
         self.stop.setText("Stop")
         self.stop.setAccessibleName("Stop what goes on")
+        self.stop.setToolTip("Stop saving; the file that was there stays as it was")
         self.stop.hide()
         self.facts = QLabel()
         self.facts.setObjectName("status")
