@@ -56,6 +56,7 @@ from var_studio.figures.spec import (
     Width,
 )
 from var_studio.figures.words import (
+    LEFT_OUT,
     PICTURE_LEFT_OUT,
     STRIP_NOTE,
     acts_line,
@@ -258,11 +259,13 @@ def build_heads(
         "image_centric": reading.image_centric,
         "changed": reading.changed,
     }
+    missing = [name for name in values if np.isnan(reading.head_value(name)).all()]
+    unknown = [f"{_HEAD_LABELS[name].capitalize()} is {LEFT_OUT}." for name in missing]
     share = f"{int(reading.image_centric.sum())} of {reading.image_centric.size}"
     return Figure(
         rows=rows,
         title=f"{token_line(reading)} · {share} heads are image-centric",
-        notes=(f"Image-centric heads outlined.{dot} {acts_line(reading)}.",),
+        notes=(f"Image-centric heads outlined.{dot} {acts_line(reading)}.", *unknown),
         metadata=origin("heads", reading),
         arrays=arrays,
         table={"layer": layers, "head": heads, **{k: v.ravel() for k, v in arrays.items()}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,14 @@ from var_studio.figures.spec import (
     Scale,
     Width,
 )
-from var_studio.figures.words import acts_line, focus_line, settings_line, sinks_by_kind, token_line
+from var_studio.figures.words import (
+    LEFT_OUT,
+    acts_line,
+    focus_line,
+    settings_line,
+    sinks_by_kind,
+    token_line,
+)
 
 _LEAST_ALPHA = 1e-6
 _GROUPS = ("BOS", "text\nsinks", "visual\nsinks", "visual\nnon-sinks", "other\ntext")
@@ -247,13 +255,14 @@ def build_contribution(reading: Reading, *, width: Width = "two-columns") -> Fig
         "contribution_sum": np.array([group.sum for group in found.groups]),
         "contribution_per_token": mean,
     }
-    baseline = np.array(found.visual.per_token)
+    baseline, hidden = np.array(found.visual.per_token), reading.unknown is not None
     return Figure(
         rows=arranged((shares, each), width),
         title=f"{token_line(reading)} · {focus_line(reading, 'mean')}",
         notes=(
             f"Mean over all visual tokens: {found.visual.per_token:.3g} per token, in units of "
             f"the residual stream. Sinks by τ = {tau_of(reading):.4g}.",
+            *((f"Shares, and what has no bar, are {LEFT_OUT}.",) if hidden else ()),
         ),
         metadata=origin("contribution", reading),
         arrays={**columns, "visual_per_token": baseline},
@@ -276,7 +285,9 @@ def build_ledger(reading: Reading, *, width: Width = "two-columns") -> Figure:
             Marks("after, local", "bars", places + 0.2, after, VISUAL_COLOUR, 0.38),
         ),
         x=Scale("", -0.6, len(places) - 0.4, names=_GROUPS),
-        y=Scale("attention (% of the row)", 0.0, 1.08 * float(max(*before, *after)), percent=True),
+        y=Scale(
+            "attention (% of the row)", 0.0, 1.08 * float(np.nanmax([before, after])), percent=True
+        ),
         aspect=0.35 if width != "column" else 0.55,
     )
     columns: dict[str, npt.NDArray[Any]] = {
@@ -289,14 +300,24 @@ def build_ledger(reading: Reading, *, width: Width = "two-columns") -> Figure:
         rows=((panel,),),
         title=f"{token_line(reading)} · {focus_line(reading, 'mean')}",
         notes=(
-            f"Local: Ω = {100 * ledger.budget:.3g} % of the row moved; it sums to "
-            f"{100 * ledger.sum_before:.3g} % before and {100 * ledger.sum_after:.3g} % after.",
+            *_ledger_notes(reading),
             f"{acts_line(reading)}.",
         ),
         metadata=origin("ledger", reading),
         arrays={**columns, "budget": np.array(ledger.budget)},
         table=columns,
     )
+
+
+def _ledger_notes(reading: Reading) -> tuple[str, ...]:
+    ledger = reading.ledger
+    budget = f"Local: Ω = {100 * ledger.budget:.3g} % of the row moved"
+    if reading.unknown is None:
+        sums = f"{100 * ledger.sum_before:.3g} % before and {100 * ledger.sum_after:.3g} % after"
+        return (f"{budget}; it sums to {sums}.",)
+    if math.isnan(ledger.budget):
+        return (f"What moves is {LEFT_OUT}.",)
+    return f"{budget}.", f"What has no bar is {LEFT_OUT}."
 
 
 def build_shares(reading: Reading, *, width: Width = "two-columns") -> Figure:
