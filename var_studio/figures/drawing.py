@@ -115,7 +115,8 @@ def drawing_of(
         focus.heads,
         focus.aggregate,
         None if as_used else reading.settings,
-        options,
+        # Options that are all as by default are none: a script does not repeat them.
+        options if options is not None and changed_options(options) else None,
         None if compare_with is None else compare_with.id,
         tokens=tokens if tokens is None or isinstance(tokens, str) else tuple(tokens),
         others=tuple(run.id for run in others),
