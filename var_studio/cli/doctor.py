@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ def doctor(as_json: bool, online: bool) -> int:
     from var_studio.doctor.report import as_json as written
     from var_studio.doctor.report import examine
 
+    # The window ends it so: the probes then end with it, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if sys.stderr.isatty():
         print("Looking at torch, Qt and fonts …", end="\r", file=sys.stderr, flush=True)
     report = examine(online=online)

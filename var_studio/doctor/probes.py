@@ -67,6 +67,13 @@ def run_all(seconds: float = SECONDS) -> dict[str, Probed]:
     return found
 
 
+def own_command(*arguments: str) -> list[str]:
+    """What starts `var-studio` with these arguments again, as it runs now."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable, *arguments]  # made into one folder, it is its own interpreter
+    return [sys.executable, "-m", "var_studio", *arguments]
+
+
 def one_line(error: BaseException) -> str:
     """An error with its kind, short."""
     said = " ".join(str(error).split())
@@ -74,12 +81,9 @@ def one_line(error: BaseException) -> str:
 
 
 def _start(name: str) -> subprocess.Popen[str] | Probed:
-    # A program made of one folder is its own interpreter.
-    program = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m"]
-    command = [*program, *([] if len(program) == 1 else ["var_studio"]), "doctor", "--probe", name]
     try:
         return subprocess.Popen(
-            command,
+            own_command("doctor", "--probe", name),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -136,6 +136,13 @@ ACTIONS: tuple[ActionEntry, ...] = (
     ),
     ActionEntry("help_here", "Help", "&What is this?", ("F1",), "Help on the panel in focus."),
     ActionEntry("show_keys", "Help", "&Keys"),
+    ActionEntry(
+        "about_machine",
+        "Help",
+        "About this &machine",
+        (),
+        "GPU, kernels, versions and folders, and what to change.",
+    ),
     ActionEntry("about", "Help", "&About VAR Studio"),
 )
 

@@ -380,6 +380,12 @@ class MainWindow(QMainWindow):
         """The list of keys."""
         self._show_text("Keys", keys_as_html())
 
+    def about_machine(self) -> None:
+        """What this machine can do, and what to change."""
+        from var_studio.gui.machine import MachineReport
+
+        MachineReport(self).show()
+
     def about(self) -> None:
         """What this program is."""
         self._show_text("About VAR Studio", ABOUT)
