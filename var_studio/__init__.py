@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from var_studio.engine.pairs import record_pair
     from var_studio.figures.build import MapOptions
     from var_studio.figures.export import export_figure
+    from var_studio.figures.gallery import save_gallery
+    from var_studio.figures.numbers import maps_of, masks_of, save_numbers
     from var_studio.models.convert_internvl2 import convert
     from var_studio.models.forecast import forecast
     from var_studio.models.loading import load_model
@@ -70,9 +72,13 @@ __all__ = [
     "figures",
     "forecast",
     "load_model",
+    "maps_of",
+    "masks_of",
     "open_session",
     "record",
     "record_pair",
+    "save_gallery",
+    "save_numbers",
     "save_session",
     "session_size",
 ]
@@ -97,9 +103,13 @@ _HOME = {
     "export_figure": "var_studio.figures.export",
     "forecast": "var_studio.models.forecast",
     "load_model": "var_studio.models.loading",
+    "maps_of": "var_studio.figures.numbers",
+    "masks_of": "var_studio.figures.numbers",
     "open_session": "var_studio.analysis.recording",
     "record": "var_studio.engine.generation",
     "record_pair": "var_studio.engine.pairs",
+    "save_gallery": "var_studio.figures.gallery",
+    "save_numbers": "var_studio.figures.numbers",
     "save_session": "var_studio.recording.session",
     "session_size": "var_studio.recording.session",
 }

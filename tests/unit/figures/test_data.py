@@ -154,6 +154,11 @@ def test_a_session_opens_and_exports_without_torch_or_qt(run: Recording, tmp_pat
         "        options = ['--figure', figure, '--out', out, '--with-data']\n"
         "        assert main(['export', session, *options]) == 0\n"
         "assert main(['info', session]) == 0\n"
+        "batch = ['--figure', 'map', '--tokens', 'g0-g1', '--out', f'{folder}/several']\n"
+        "assert main(['export', session, *batch]) == 0\n"
+        "assert main(['export', session, '--maps', '--out', f'{folder}/m.npz']) == 0\n"
+        "assert main(['export', session, '--masks', '--out', f'{folder}/sinks.png']) == 0\n"
+        "assert main(['gallery', session, '--out', f'{folder}/page.html']) == 0\n"
     )
     done = run_blocked(body, str(tmp_path), str(session), blocked=blocked)
     assert done.returncode == 0, done.stderr

@@ -14,10 +14,12 @@ import pytest
 from tests.answers import answered
 from tests.synthetic import make_run
 from var_studio.analysis.scale import Limits
+from var_studio.errors import VarStudioError
 from var_studio.figures.build import FIGURES, MapOptions
 from var_studio.figures.data import load_settings
 from var_studio.figures.drawing import read_drawing
 from var_studio.figures.export import export_figure
+from var_studio.figures.names import COMPOSED
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session, open_session, save_session
 from var_studio.recording.settings import HeadAblation, Redistribution
@@ -185,3 +187,39 @@ def test_the_settings_file_says_every_choice(session, tmp_path):
 def test_a_name_that_would_break_the_script(session, tmp_path):
     path = tmp_path / 'a"""\nb\\.svg'
     redraw(export_figure(session.runs[0], "histogram", path, with_data=True))
+
+
+def test_composed_figures_are_drawn_again(tmp_path, monkeypatch):
+    """Those that these runs make; with words, other runs, a length and a look of the maps."""
+    runs = answered(tmp_path, monkeypatch)
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    refused, written = [], []
+    with open_session(save_session(tmp_path / "pair.vars", runs=list(runs))) as opened:
+        baseline, second, forced = opened.runs
+        words = [int(p) for p in baseline.generated_positions[:2]]
+        for name in COMPOSED:
+            more = {"tokens": words} if name.many else {}
+            more |= {"others": [second, forced]} if name.runs else {}
+            more |= {"options": MapOptions(gamma=0.6)} if name.pictures else {}
+            path = figures / f"{name.key}.svg"
+            try:
+                written.append(
+                    export_figure(
+                        baseline, name.key, path, layer=3, width="120mm", with_data=True, **more
+                    )
+                )
+            except VarStudioError:
+                refused.append(name.key)
+    assert set(refused) <= {"knockout"}, "that one needs a run with a knockout"
+    body = "import runpy, sys\nfor path in sys.argv[1:]: runpy.run_path(path)"
+    done = subprocess.run(
+        [sys.executable, "-c", body, *(str(files[-1]) for files in written)],
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for files in written:
+        again = files[0].with_name(f"{files[0].stem}-redrawn.svg")
+        assert again.read_bytes() == files[0].read_bytes(), files[0].name
