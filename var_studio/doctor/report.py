@@ -37,15 +37,16 @@ class Report:
         }
 
     def to_text(self) -> str:
-        """For a reader: a line for each check, and under it what to do."""
-        lines = [f"VAR Studio {var_studio.__version__}"]
-        for check in self.checks:
-            lines.append(f"{check.state:4}  {check.says}")
-            if check.fix and (check.state != "ok"):
-                lines.append(f"      -> {check.fix}")
+        """For a reader: a line for each check, what to change first, and under it how."""
         bad = sum(check.state == "bad" for check in self.checks)
         warned = sum(check.state == "warn" for check in self.checks)
-        lines += ["", _summary(bad, warned)]
+        lines = [f"VAR Studio {var_studio.__version__}. {_summary(bad, warned)}", ""]
+        for check in sorted(
+            self.checks, key=lambda check: ("bad", "warn", "ok").index(check.state)
+        ):
+            lines.append(f"{check.state:4}  {check.says}")
+            if check.fix and check.state != "ok":
+                lines.append(f"      -> {check.fix}")
         return "\n".join(lines)
 
 
@@ -56,13 +57,13 @@ def examine(*, online: bool = False, seconds: float = probes.SECONDS) -> Report:
     checks: list[Check] = []
     looks: tuple[tuple[str, Callable[[], Check | Sequence[Check]]], ...] = (
         ("python", versions.check_python),
-        ("packages", versions.check_packages),
         ("torch", lambda: check_torch(found["torch"])),
         ("window", lambda: places.check_window(found["qt"])),
         ("fonts", lambda: places.check_fonts(found["fonts"])),
         ("folders", places.check_folders),
         ("resources", places.check_resources),
         *((("hub", places.check_hub),) if online else ()),
+        ("packages", versions.check_packages),
     )
     for name, look in looks:
         try:
