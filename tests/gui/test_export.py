@@ -349,3 +349,26 @@ def test_a_figure_that_is_there_is_not_replaced_unasked(
     assert Path(dialog.file.text()) == tmp_path / "map", "no file of that name is there"
     dialog.reject()
     settle(qtbot)
+
+
+def test_a_composed_figure_of_the_words_asked_for(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    window.workspace.add_run(make_run(tmp_path / "run", rows=4, cols=5, queries=14))
+    settle(qtbot)
+    dialog = open_dialog(window, qtbot)
+    assert not dialog.words.isEnabled()  # a map is of one word
+    dialog.figure.setCurrentIndex(dialog.figure.findData("many_tokens"))
+    assert dialog.words.isEnabled()
+    dialog.words.setCurrentIndex(dialog.words.findData("one"))
+    dialog.formats["png"].setChecked(False)
+    dialog.file.setText(str(tmp_path / "figure"))
+    press(qtbot, dialog.export_button)
+    settle(qtbot)
+    arrays = np.load(tmp_path / "figure.npz")
+    reading = window.workspace.reading
+    assert reading is not None
+    assert arrays["token_positions"].tolist() == [reading.position]
+    np.testing.assert_array_equal(arrays["maps"][0], reading.map_before)

@@ -20,6 +20,7 @@ from tests.unit.figures.test_render import assert_nothing_is_cut_off_or_overlaps
 from var_studio.analysis.choice import read
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import COMPOSED, MapOptions, build
+from var_studio.figures.export import export_figure
 from var_studio.figures.render import render, to_bytes
 from var_studio.figures.spec import WIDTHS, Figure, Gap, ImagePanel, TextPanel, WordsPanel
 from var_studio.recording.settings import Knockout
@@ -293,3 +294,33 @@ def test_a_row_with_fewer_pictures_keeps_their_size(runs):
     names = [axes.get_title(loc="left") for axes in drawing.axes]
     bars = [axes for axes in drawing.axes if axes.get_xlabel().startswith("attention")]
     assert len(bars) == 1 and len([n for n in names if " g" in n]) == 6
+
+
+def test_options_that_are_as_by_default_change_nothing(runs, tmp_path):
+    """The command line gives them, the script beside a figure does not."""
+    files = [tmp_path / "a.svg", tmp_path / "b.svg", tmp_path / "c.svg"]
+    for path, options in zip(files, (None, MapOptions(), MapOptions(gamma=0.5)), strict=True):
+        export_figure(runs[0], "fig1", path, layer=2, options=options, width="150mm")
+    plain_, default, bent = (path.read_bytes() for path in files)
+    assert plain_ == default != bent
+
+
+def test_what_a_composed_figure_cannot_show_is_refused(runs, tmp_path):
+    run, path = runs[0], tmp_path / "f.pdf"
+    last = run.length - 1  # it ended the answer: no row of its own
+    for choice, said in (
+        ({"tokens": [last]}, "no row"),
+        ({"tokens": [10_000]}, "no token 10000"),
+        ({"tokens": []}, "No token was named"),
+        ({"width": "poster"}, "no width"),
+        ({"options": MapOptions(image=3)}, "no image 4"),
+    ):
+        if choice == {"tokens": [last]} and run.query_of(last) is not None:
+            continue
+        with pytest.raises(VarStudioError, match=said):
+            export_figure(run, "maps", path, **choice)
+    with pytest.raises(VarStudioError, match="one token"):
+        export_figure(run, "heads", path, tokens=[int(run.generated_positions[0])])
+    with pytest.raises(VarStudioError, match="There is no figure"):
+        export_figure(run, "fig99", path)
+    assert not path.exists()
