@@ -200,7 +200,7 @@ def draw_colour_bar(drawing: Drawing, axes: Axes, scale: ColourScale, vertical: 
     colours = ScalarMappable(norm, colormaps[scale.colour_map])
     extend = ("both" if scale.centred else "max") if limits.clipped else "neither"
     # A label at the very end of a horizontal bar would reach over the edge of the page.
-    prune: Literal["both", "upper"] | None = "both" if scale.centred else "upper"
+    prune: Literal["both", "upper"] | None = "both" if scale.centred or limits.low else "upper"
     prune = None if vertical else prune
     ticks: Locator = MaxNLocator(nbins=4, symmetric=scale.centred, prune=prune)
     if scale.gamma != 1.0:

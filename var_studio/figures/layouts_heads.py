@@ -153,7 +153,7 @@ def build_hidden_tokens(scene: Scene) -> Figure:
         beside: Panel = picture if run.layout.known else Gap()
         rows = [(beside, map_), *((panel,) for panel in panels)]
     else:
-        firsts = [map_, *(Gap() for _ in range(2, len(panels), 2))]
+        firsts: list[Panel] = [map_, *(Gap() for _ in range(2, len(panels), 2))]
         rows = [(first, *_pair(panels[2 * n : 2 * n + 2])) for n, first in enumerate(firsts)]
     return Figure(
         rows=tuple(rows),

@@ -123,8 +123,7 @@ def build_knockout(scene: Scene) -> Figure:
     for kind in kinds:
         free = _free(runs, baseline, forced[kind])
         if free is not None:
-            name = _SHORT[kind].replace("\n", " ")
-            answers.append(Paragraph(f"no {name}", (TextWord(free.text),)))
+            answers.append(Paragraph(_LEGEND[kind], (TextWord(free.text),)))
     absent = [kind for kind in _KINDS if kind not in scores]
     return Figure(
         rows=(*arranged((together, words), scene.width), (TextPanel(tuple(answers)),)),
