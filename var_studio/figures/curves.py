@@ -278,6 +278,7 @@ def build_ledger(reading: Reading, *, width: Width = "two-columns") -> Figure:
         np.array([getattr(account, side) for account in ledger.accounts])
         for side in ("before", "after")
     )
+    top = float(np.nanmax(np.array([before, after]), initial=0.01))
     panel = PlotPanel(
         title="",
         marks=(
@@ -285,9 +286,7 @@ def build_ledger(reading: Reading, *, width: Width = "two-columns") -> Figure:
             Marks("after, local", "bars", places + 0.2, after, VISUAL_COLOUR, 0.38),
         ),
         x=Scale("", -0.6, len(places) - 0.4, names=_GROUPS),
-        y=Scale(
-            "attention (% of the row)", 0.0, 1.08 * float(np.nanmax([before, after])), percent=True
-        ),
+        y=Scale("attention (% of the row)", 0.0, 1.08 * top, percent=True),
         aspect=0.35 if width != "column" else 0.55,
     )
     columns: dict[str, npt.NDArray[Any]] = {
