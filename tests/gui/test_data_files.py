@@ -291,3 +291,50 @@ def test_settings_of_a_run_that_is_not_open_here(
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(Exception, match="makes no sense"):
         load_settings(workspace, path)
+
+
+def test_the_picture_and_its_tile_come_back(
+    window: MainWindow,  # noqa: F811
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tests.synthetic import make_run
+    from var_studio.gui.panels.image import ImagePanel
+    from var_studio.recording.layout import View, VisualLayout
+
+    run = make_run(tmp_path / "run", rows=5, cols=8)
+    grids = [np.arange(4), 4 + np.arange(8), 12 + np.arange(8), 20 + np.arange(20)]
+    views = (
+        View("thumbnail", 0, (0.0, 0.0, 320.0, 240.0), grids[0].reshape(2, 2)),
+        View("tile 1", 0, (0.0, 0.0, 160.0, 240.0), grids[1].reshape(4, 2)),
+        View("tile 2", 0, (160.0, 0.0, 320.0, 240.0), grids[2].reshape(4, 2)),
+        View("image", 1, (0.0, 0.0, 320.0, 240.0), grids[3].reshape(4, 5)),
+    )
+    layout = VisualLayout(
+        ((320, 240), (320, 240)), run.layout.positions, views, run.layout.boxes, ((), ())
+    )
+    monkeypatch.setattr(type(run), "layout", property(lambda _: layout))
+    whole = run.image(0)
+    monkeypatch.setattr(type(run), "image", lambda *_: whole)
+    monkeypatch.setattr(type(run), "has_image", lambda *_: True)
+    window.workspace.add_run(run)
+    settle(qtbot)
+    panel = window.area.panel("image")
+    assert isinstance(panel, ImagePanel) and len(panel.part.scenes) == 3
+    for index in (2, 0, 1):
+        panel.part.setCurrentIndex(index)
+        panel.part.activated.emit(index)
+        settle(qtbot)
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        path = exported(window, qtbot, "map", folder)
+        panel.part.setCurrentIndex((index + 1) % 3)
+        panel.part.activated.emit((index + 1) % 3)
+        dialogs = QtWidgets.QFileDialog
+        monkeypatch.setattr(
+            dialogs, "getOpenFileName", lambda *_, chosen=str(path), **__: (chosen, "")
+        )
+        window.load_settings()
+        settle(qtbot)
+        assert panel.part.currentIndex() == index

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow
     from var_studio.gui.models.workspace import Workspace
     from var_studio.gui.panels.base import Panel
+    from var_studio.gui.panels.image import ImagePanel
 
 
 def csv_of(table: Mapping[str, Sequence[Any]]) -> str:
@@ -71,19 +72,23 @@ def ask_load_settings(window: MainWindow, workspace: Workspace) -> None:
     if not chosen:
         return
     try:
-        load_settings(workspace, Path(chosen))
+        drawing = load_settings(workspace, Path(chosen))
     except VarStudioError as error:
         window.show_problem(error)
         return
+    if drawing is not None and drawing.options is not None:
+        image = cast("ImagePanel", window.area.panel("image"))
+        if workspace.run is not None and workspace.run.id == drawing.run:
+            image.show_part(drawing.options.image, drawing.options.view)
     memory.remember_folder("figure", chosen)
     window.status.say(f"The settings of {Path(chosen).name} hold now.")
 
 
-def load_settings(workspace: Workspace, path: Path) -> None:
+def load_settings(workspace: Workspace, path: Path) -> Drawing | None:
     """Take the settings of a file that Setup or a figure wrote, in one step of Undo.
 
     A figure's file also brings back how its map was shown and, where its run is open here, the
-    word, layer, heads and runs that it was drawn of. Raises FigureError.
+    word, layer, heads and runs that it was drawn of; it is returned. Raises FigureError.
     """
     from var_studio.figures.data import load_settings as redistribution_of
     from var_studio.figures.drawing import read_drawing
@@ -111,6 +116,7 @@ def load_settings(workspace: Workspace, path: Path) -> None:
     acting = document.get("interventions")
     if isinstance(acting, dict):
         workspace.interventions.restore(acting)
+    return drawing
 
 
 def look_again(workspace: Workspace, drawing: Drawing) -> None:

@@ -202,6 +202,14 @@ class ImagePanel(Panel):
         self._show_scene()
         self._view_changed()
 
+    def show_part(self, image: int, view: int | None) -> None:
+        """Show the picture and view that the options of a figure name, where there is such."""
+        reading = None if self.workspace is None else self.workspace.reading
+        if reading is not None and reading.run.layout.count:
+            self._take_run(reading)
+            if self.part.show_part(image, view):
+                self._choose_part()
+
     def _step_part(self, step: int) -> None:
         if self.part.step(step):
             self._choose_part()

@@ -53,6 +53,20 @@ class PartChoice(QtWidgets.QComboBox):
         self.setCurrentIndex(index)
         return True
 
+    def show_part(self, image: int, view: int | None) -> bool:
+        """Show what a figure's options name: a view of an image alone, or (None) its finest
+        views; True if that is another one now."""
+        before = self.currentIndex()
+        found = [
+            (len(scene.view_indices), -index)
+            for index, scene in enumerate(self.scenes)
+            if scene.image == image and (view is None or scene.view_indices == (view,))
+        ]
+        if found:
+            # Tiles come together, and are finer than the whole picture.
+            self.setCurrentIndex(-max(found)[1])
+        return self.currentIndex() != before
+
     def show_one_of(self, cells: Collection[int]) -> bool:
         """Show a scene that has one of these cells, if the present one has none; True if it is
         another one now."""
