@@ -30,7 +30,7 @@ _LARGEST_CELL = 3.5
 
 # Widths of a letter: the label of a colour bar needs as much, however narrow the picture; and no
 # more than that, however many pictures share it.
-_LEAST_BAR, _LONGEST_BAR = 13.0, 36.0
+_LEAST_BAR, _LONGEST_BAR = 14.5, 36.0
 _BAR = 4.9
 """Widths of a letter that a colour bar takes under its panels."""
 _OVER_TEXT = 0.5
@@ -104,7 +104,8 @@ class Row:
         pictures = all(isinstance(panel, ImagePanel | Gap) for panel in self.panels)
         apart = self.slack if pictures else 0.0
         x = left + (0.0 if pictures else self.slack * len(self.panels) / 2)
-        bar_width = max(self.inner, min(self.inner + apart, _LEAST_BAR * self.em))
+        least = _LEAST_BAR * self.em
+        bar_width = max(self.inner, min(self.inner + apart, least))
         spans: list[tuple[ColourScale, float, float]] = []
         for panel, inset in zip(self.panels, self.insets, strict=True):
             x += inset.left
@@ -118,7 +119,11 @@ class Row:
                 else:
                     longest = _LONGEST_BAR * self.em if isinstance(panel, TextPanel) else bar_width
                     spans.append((scale, x, x + min(bar_width, longest)))
-            if not isinstance(panel, Gap):
+            if isinstance(panel, Gap) and spans:
+                # Nothing is in the way of a bar whose label is wider than its picture.
+                scale, start, end = spans[-1]
+                spans[-1] = (scale, start, max(end, min(x + self.inner, start + least)))
+            elif not isinstance(panel, Gap):
                 self._draw(panel, add(x, ceiling - tall, self.inner, tall), apart)
             if isinstance(panel, HeadsPanel):
                 bar = add(x + self.inner + 0.9 * self.em, ceiling - tall, 0.9 * self.em, tall)
