@@ -257,7 +257,6 @@ def test_a_session_damaged_inside_is_refused(cli, session, tmp_path):
         (["export"], "--help"),
         (["record"], "--help"),
         (["record", "--image", "a.png"], "--prompt"),
-        (["gui", "a", "b"], "b"),
         (["gui", "--demo", "--nope"], "--nope"),
     ],
 )
