@@ -16,7 +16,7 @@ PACKAGES = (
 """What they import beside the standard library."""
 
 _BUILDING = (".a", ".cmake", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".lib", ".pyc", ".pyi")
-_UNUSED = ("torch/bin/", "torch/include/", "torch/share/", "transformers/cli/")
+_UNUSED = ("torch/include/", "torch/share/", "transformers/cli/")
 
 
 def folder(package: str) -> Path:
@@ -33,7 +33,11 @@ def files(package: str) -> Iterator[tuple[str, str, str]]:
     for path in sorted(top.rglob("*")):
         destination = (Path(package) / path.relative_to(top)).as_posix()
         if path.is_file() and not (
-            path.suffix in _BUILDING or destination.startswith(_UNUSED) or "/tests/" in destination
+            path.suffix in _BUILDING
+            or destination.startswith(_UNUSED)
+            or "/tests/" in destination
+            # Without it torch does not start; what else is there are tests and a compiler.
+            or (destination.startswith("torch/bin/") and path.stem != "torch_shm_manager")
         ):
             yield destination, str(path), "DATA"
 
