@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from var_studio.errors import VarStudioError
 
 _MUCH, _LITTLE = 5 << 30, 200 << 20
 """Bytes: a long answer of a 7B model takes some GiB, a short one a few hundred MiB."""
+_WEIGHTS = 20 << 30
 _HUB_SECONDS = 5.0
 
 
@@ -88,7 +90,22 @@ def check_folders() -> list[Check]:
             said = f"The folder for {kind} is not known: {one_line(error)}."
             fix = "pip install --force-reinstall platformdirs, or set VAR_STUDIO_HOME"
             checks.append(Check(f"folder.{kind}", "bad", said, fix))
-    return checks
+    downloads = _folder("hub", _hub_folder())
+    if downloads.state == "bad":
+        downloads = replace(downloads, state="warn")  # models in folders load all the same
+    return [*checks, downloads]
+
+
+def _hub_folder() -> Path:
+    """Where huggingface_hub keeps what it downloads."""
+    given = os.environ.get("HF_HUB_CACHE")
+    if given:
+        return Path(given).expanduser()
+    home = os.environ.get("HF_HOME")
+    if home:
+        return Path(home).expanduser() / "hub"
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "huggingface" / "hub"
 
 
 def _folder(kind: str, folder: Path) -> Check:
@@ -106,6 +123,9 @@ def _folder(kind: str, folder: Path) -> Check:
         return Check(f"folder.{kind}", "bad", said, fix, facts)
     room = {**facts, "free": free}
     said = f"{folder} can be written; {free / 2**30:.1f} GiB free."
+    if kind == "hub" and free < _WEIGHTS:
+        fix = "Free some space, or set HF_HOME to a larger disk: a 7B model takes 14 GB."
+        return Check("folder.hub", "warn", said, fix, room)
     if kind == "cache" and free < _LITTLE:
         return Check("folder.cache", "bad", said, "Free some space: recordings go there.", room)
     if kind == "cache" and free < _MUCH:

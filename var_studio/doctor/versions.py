@@ -119,6 +119,7 @@ def check_packages() -> list[Check]:
             key = canonicalize_name(requirement.name)
             ranges.setdefault(key, (requirement.name, []))[1].append(requirement.specifier)
     checks = [_needed(key, name, specifiers) for key, (name, specifiers) in ranges.items()]
+    checks += _halves_of_qt()
     for extra in EXTRAS:
         for line in extras.get(extra, []):
             checks.append(_optional(extra, Requirement(line)))
@@ -144,6 +145,16 @@ def _needed(key: str, name: str, specifiers: list[Any]) -> Check:
         said = f"{name} {version} is outside of what VAR Studio is made for ({wanted})."
         return Check(f"package.{key}", "bad", said, command, facts)
     return Check(f"package.{key}", "ok", f"{name} {version}.", facts=facts)
+
+
+def _halves_of_qt() -> list[Check]:
+    """PySide6 and shiboken6 come in pairs; one updated without the other crashes."""
+    whole, half = installed("PySide6-Essentials"), installed("shiboken6")
+    if whole is None or half is None or whole == half:
+        return []
+    said = f"PySide6-Essentials is {whole} and shiboken6 {half}: they must be of one version."
+    fix = f"pip install --force-reinstall PySide6-Essentials=={whole} shiboken6=={whole}"
+    return [Check("package.shiboken6", "bad", said, fix, {"version": half, "wanted": whole})]
 
 
 def _optional(extra: str, requirement: Any) -> Check:

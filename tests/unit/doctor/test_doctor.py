@@ -46,11 +46,12 @@ def fakes(tmp_path: Path) -> Path:
     (folder / "PySide6.py").write_text("import os, sys; sys.stderr.write('no xcb'); os.abort()")
     for broken in ("typer", "pydantic", "matplotlib"):
         (folder / f"{broken}.py").write_text("raise ImportError('half a package')")
-    release = folder / "PySide6_Essentials-6.11.0.dist-info"
-    release.mkdir()
-    (release / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: PySide6-Essentials\nVersion: 6.11.0\n"
-    )
+    for name, version in (("PySide6_Essentials", "6.11.0"), ("shiboken6", "6.10.2")):
+        release = folder / f"{name}-{version}.dist-info"
+        release.mkdir()
+        (release / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n"
+        )
     return folder
 
 
@@ -68,6 +69,7 @@ def test_a_broken_installation_is_told_not_raised(fakes: Path) -> None:
     qt = checks["package.pyside6-essentials"]
     assert qt["state"] == "bad" and "known to break" in qt["says"]
     assert "!=6.11.0" in qt["fix"] and qt["facts"]["version"] == "6.11.0"
+    assert checks["package.shiboken6"]["state"] == "bad"
     assert checks["fonts"]["state"] == "bad" and "half a package" in checks["fonts"]["says"]
     assert checks["folder.cache"]["state"] in ("ok", "warn")
 
@@ -215,6 +217,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("VAR_STUDIO_HOME", str(place))
     checks = {check.id: check for check in places.check_folders()}
     assert checks["folder.cache"].state == "bad" and "VAR_STUDIO_HOME" in checks["folder.cache"].fix
+    monkeypatch.setenv("HF_HOME", str(place))
+    hub = {check.id: check for check in places.check_folders()}["folder.hub"]
+    assert hub.state == "warn" and hub.facts["path"] == str(place / "hub")
 
 
 def test_a_check_that_fails_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

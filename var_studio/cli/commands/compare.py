@@ -30,7 +30,9 @@ def compare(
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(metavar="N|gN", help="Show what the model would say there, before and after."),
+        typer.Option(
+            metavar="N|gN|WORD", help="Show what the model would say there, before and after."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="For a script, with the candidates of every token.")

@@ -54,7 +54,10 @@ def export(
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(metavar="N|gN", help="Position, or gN for a generated token. [default: g0]"),
+        typer.Option(
+            metavar="N|gN|WORD",
+            help="Position, gN for a generated token, or the text of one. [default: g0]",
+        ),
     ] = None,
     tokens: Annotated[
         str | None,
