@@ -15,6 +15,7 @@ from var_studio.analysis.contributions import contributions
 from var_studio.analysis.focus import Focus
 from var_studio.analysis.reading import Reading
 from var_studio.analysis.shares import image_centric_share
+from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.recording import Recording
 
 L, H, ROWS, COLS = 4, 3, 3, 5
@@ -209,3 +210,30 @@ def test_without_xarray_the_error_says_what_to_install(
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(vs.VarStudioError, match=r"pip install 'var-studio\[xarray\]'"):
         run.phi(as_xarray=True)
+
+
+def test_tiles_are_named_and_an_unknown_geometry_is_a_strip(path: Path) -> None:
+    """The upper and the lower rows as two tiles, and a thumbnail of the whole over both."""
+    run = vs.open_session(path).runs[0]
+    known = run.layout
+    (whole,) = known.views
+    left, top, right, bottom = whole.box
+    middle = top + (bottom - top) / ROWS
+    tiles = (
+        View("tile 1", 0, (left, top, right, middle), whole.tokens[:1]),
+        View("tile 2", 0, (left, middle, right, bottom), whole.tokens[1:]),
+    )
+    expected = run.map("blue")
+    run.reader.layout = VisualLayout(known.image_sizes, known.positions, tiles, known.boxes, ((),))
+    with pytest.raises(vs.VarStudioError, match=r"2 views\. Name one.*0 \(tile 1\), 1 \(tile 2\)"):
+        run.map("blue")
+    assert np.array_equal(run.map("blue", view=0), expected[:1])
+    assert np.array_equal(run.map("blue", view=1), expected[1:])
+    run.reader.layout = VisualLayout(
+        known.image_sizes, known.positions, (), known.boxes, ((),), known=False
+    )
+    strip = run.map("blue")
+    assert strip.size >= ROWS * COLS
+    assert np.array_equal(strip[~np.isnan(strip)], expected.ravel())
+    with pytest.raises(vs.VarStudioError, match="geometry is unknown"):
+        run.map("blue", view=0)
