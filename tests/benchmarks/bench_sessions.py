@@ -40,7 +40,7 @@ def saved(run: Recording, target: Path, wait: bool) -> None:
     if wait:
         save_session(target, run)
         return
-    with mock.patch("os.fsync"), mock.patch("os.fdatasync"):
+    with mock.patch("os.fsync"):
         save_session(target, run)
 
 

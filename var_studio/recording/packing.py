@@ -11,7 +11,6 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
@@ -30,8 +29,6 @@ Progress = Callable[[int, int], None]
 
 _BLOCK: Final = 4 << 20
 """Bytes written at once: how long a Stop waits at most."""
-_FLUSHED: Final = 32 << 20
-"""Bytes after which the system is asked to begin writing to the disk."""
 _SAMPLED: Final = 256
 """Rows of a run that are encoded to tell how much leaving weights out saves; more are told by
 these, evenly spread."""
@@ -189,31 +186,31 @@ def write_file(
     """
     told = _Told(sum(piece.size for piece in pieces), progress, cancel)
     members, at = [], 0
-    with _ToDisk(file) as disk:
-        for piece in pieces:
-            told.check()
-            content = memoryview(piece.read())
-            # A fixed date: the same session gives the same bytes.
-            member = zipfile.ZipInfo(piece.name, (1980, 1, 1, 0, 0, 0))
-            member.external_attr = 0o600 << 16
-            member.file_size = member.compress_size = len(content)
-            member.CRC = zlib.crc32(content)
-            member.header_offset = at
-            header = member.FileHeader()
-            file.write(header)
-            for start in range(0, len(content), _BLOCK):
-                told.check()
-                block = content[start : start + _BLOCK]
-                file.write(block)
-                told.add(len(block))
-                disk.add(len(block))
-            members.append(member)
-            at += len(header) + len(content)
-        # Only its directory is left to zipfile: it goes back to each member's header once the
-        # content is written, which takes three times as long where the disk writes meanwhile.
-        with zipfile.ZipFile(file, "w") as archive:
-            archive.filelist.extend(members)
+    for piece in pieces:
         told.check()
+        content = memoryview(piece.read())
+        # A fixed date: the same session gives the same bytes.
+        member = zipfile.ZipInfo(piece.name, (1980, 1, 1, 0, 0, 0))
+        member.external_attr = 0o600 << 16
+        member.file_size = member.compress_size = len(content)
+        member.CRC = zlib.crc32(content)
+        member.header_offset = at
+        header = member.FileHeader()
+        file.write(header)
+        for start in range(0, len(content), _BLOCK):
+            told.check()
+            block = content[start : start + _BLOCK]
+            file.write(block)
+            told.add(len(block))
+        members.append(member)
+        at += len(header) + len(content)
+    # Only its directory is left to zipfile, which goes back to a member's header once the content
+    # is written: that takes twice as long. So does having the disk begin meanwhile.
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.filelist.extend(members)
+    told.check()
+    file.flush()
+    os.fsync(file.fileno())
 
 
 class _Told:
@@ -240,45 +237,3 @@ class _Told:
         self._last = self._done
         if self._progress is not None:
             self._progress(self._done, self._total)
-
-
-class _ToDisk:
-    """Has the system write to the disk meanwhile, so that the last wait for it is short.
-
-    At the end of the block everything is on the disk, or OSError is raised; on another error
-    nothing is waited for but what is under way.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._pending = 0
-        self._under_way: Future[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "saving")
-
-    def add(self, size: int) -> None:
-        self._pending += size
-        if self._pending < _FLUSHED:
-            return
-        if self._under_way is not None:
-            if not self._under_way.done():
-                return
-            self._under_way.result()
-        self._pending = 0
-        self._under_way = self._thread.submit(_sync_data, self._file.fileno())
-
-    def __enter__(self) -> _ToDisk:
-        return self
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        self._thread.shutdown(wait=True)
-        if kind is not None:
-            return
-        if self._under_way is not None:
-            self._under_way.result()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-
-def _sync_data(descriptor: int) -> None:
-    # Not everywhere; it leaves out the time of the last change.
-    getattr(os, "fdatasync", os.fsync)(descriptor)

@@ -185,24 +185,6 @@ def test_a_write_that_fails_at_any_byte(tmp_path, monkeypatch):
     assert path.read_bytes() == before
 
 
-def test_a_failure_while_the_disk_writes_meanwhile(tmp_path, monkeypatch):
-    """The system tells of a bad disk when it is asked to write, once."""
-    path = save_session(tmp_path / "s.vars", two_runs(tmp_path))
-    before, asked = path.read_bytes(), []
-
-    def fail(descriptor):
-        asked.append(descriptor)
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(packing, "_FLUSHED", 10_000)
-    monkeypatch.setattr(packing, "_sync_data", fail)
-    with pytest.raises(StorageError, match=r"Input/output.*unchanged"):
-        save_session(path, open_session(path))
-    assert asked and path.read_bytes() == before
-    assert left(tmp_path) == ["a", "b", "s.vars"]
-    assert not [t for t in threading.enumerate() if t.name.startswith("saving")]
-
-
 @pytest.mark.parametrize("at", [0, 1, 5, 30, "last"])
 def test_stopping_at_any_time(tmp_path, at):
     runs = two_runs(tmp_path)
