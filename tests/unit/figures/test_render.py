@@ -239,7 +239,7 @@ def test_the_same_figure_gives_the_same_bytes_in_another_process(run, tmp_path):
             capture_output=True,
         )
     names = sorted(path.name for path in folders[0].iterdir())
-    assert len(names) == 18
+    assert len(names) == 21
     for name in names:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
     assert (folders[0] / "map.pdf").read_bytes() != (folders[0] / "heads.pdf").read_bytes()
