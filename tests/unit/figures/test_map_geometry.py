@@ -113,6 +113,7 @@ def two_images(run, monkeypatch):
     sizes = layout.image_sizes
     monkeypatch.setattr(type(run), "layout", property(lambda _: layout))
     monkeypatch.setattr(type(run), "image", lambda _, index: Image.new("RGB", sizes[index]))
+    monkeypatch.setattr(type(run), "has_image", lambda *_: True)
     return run
 
 
