@@ -14,12 +14,14 @@ from var_studio.analysis.scale import Limits, full_limits
 from var_studio.analysis.views import choose_views
 from var_studio.figures.map_panels import (
     heat_panel,
+    picture_left_out,
     picture_panel,
     shared_limits,
 )
 from var_studio.figures.scene import CHOSEN_NOTE, Scene, question_of, said, token_name
 from var_studio.figures.spec import ColourScale, Figure, Gap, ImagePanel, Panel, Width
 from var_studio.figures.words import (
+    PICTURE_LEFT_OUT,
     STRIP_NOTE,
     beyond_line,
     focus_line,
@@ -170,6 +172,7 @@ class _Maps:
             beyond and f"In all maps together: {beyond}",
             CHOSEN_NOTE if self.chosen else "",
             "" if reading.run.layout.known else STRIP_NOTE,
+            PICTURE_LEFT_OUT if picture_left_out(reading.run, self.views) else "",
         ]
         return tuple(line for line in lines if line)
 
