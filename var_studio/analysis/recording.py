@@ -16,11 +16,13 @@ from var_studio.analysis.choice import RowOf, TokenName, find_token, query_of, r
 from var_studio.analysis.contributions import Contributions, Quantity, visual_map
 from var_studio.analysis.focus import Aggregate
 from var_studio.analysis.labelled import Labelled, Pick, indices
+from var_studio.analysis.labels import acting, coordinates, described, of_run, of_token
 from var_studio.analysis.ledger import Ledger
 from var_studio.analysis.reading import HeadValue, Moment, Reading
 from var_studio.analysis.views import choose_views
 from var_studio.errors import VarStudioError
 from var_studio.recording import session as sessions
+from var_studio.recording.interventions import interventions_from
 from var_studio.recording.layout import View
 from var_studio.recording.questions import checked_index
 from var_studio.recording.recording import Floats, Recording
@@ -30,23 +32,6 @@ from var_studio.recording.tokens import Token, Tokens
 
 Settings = Redistribution | Mapping[str, Any] | None
 Words = TokenName | list[TokenName]
-
-_MEANING: dict[str, tuple[str, str, str]] = {
-    "attention": ("attention before any redistribution", "1", "softmax weights of the model"),
-    "redistributed": ("attention after redistribution", "1", "Eq. 4"),
-    "intervened": ("attention after the interventions", "1", "Sec. 4.2, 5; App. A.3"),
-    "contribution": ("attention times norm(v W_O)", "residual stream", "Sec. 4.2"),
-    "phi": ("sink-dimension value", "1", "Sec. 4.1"),
-    "sinks": ("whether the token is a sink", "1", "Sec. 4.1"),
-    "value_norm": ("norm(v W_O)", "residual stream", "App. D.3"),
-    "image_centric": ("whether the head is image-centric", "1", "Sec. 5.1"),
-    "non_sink_ratio": ("visual non-sink ratio r", "1", "Eq. 3"),
-    "visual_mass": ("attention on the image", "1", "Sec. 5.1"),
-    "sink_mass": ("attention on sinks, visual and text", "1", "Sec. 4.1"),
-    "entropy": ("entropy of the row", "nat", "over all keys"),
-    "image_centric_share": ("image-centric heads / all heads", "1", "App. A.3, Fig. 10"),
-}
-"""What a quantity is, its unit, and where it is defined."""
 
 
 def open_session(path: str | os.PathLike[str]) -> Session:
@@ -123,7 +108,10 @@ class AnalysedRecording(Recording):
         def row(number: int) -> Floats:
             return Recording.intervened(self, number, chosen)
 
-        return self._asked("redistributed", row, query, token, layer, head, as_xarray, chosen)
+        found = self._asked("redistributed", row, query, token, layer, head, as_xarray, chosen)
+        if as_xarray:
+            found.attrs |= acting([chosen])
+        return found
 
     def intervened(
         self,
@@ -140,7 +128,13 @@ class AnalysedRecording(Recording):
         def row(number: int) -> Floats:
             return Recording.intervened(self, number, interventions)
 
-        return self._asked("intervened", row, query, token, layer, head, as_xarray, None)
+        found = self._asked("intervened", row, query, token, layer, head, as_xarray, None)
+        if as_xarray:
+            given = interventions is not None
+            found.attrs |= acting(
+                interventions_from(interventions) if given else self.interventions
+            )
+        return found
 
     def contribution(
         self,
@@ -173,7 +167,9 @@ class AnalysedRecording(Recording):
         At most the root of D. NaN for a token that was never fed; see `Recording.phi`.
         """
         values = Recording.phi(self, sink_dims=sink_dims)
-        return self._of_keys("phi", values, layer, None, as_xarray, None)
+        given = {"sink_dims": sink_dims}
+        chosen = settled(Redistribution, given, "settings") if as_xarray else None
+        return self._of_keys("phi", values, layer, None, as_xarray, chosen)
 
     def sinks(
         self,
@@ -296,8 +292,9 @@ class AnalysedRecording(Recording):
             "heads": json.dumps([list(pair) for pair in pairs]) if pairs else "all",
             "sink_layer": reading.focus.layer,
             "x_y_units": "pixels of the original image",
-            **self._of_token(reading.position),
-            **self._about(reading.settings),
+            **of_token(self, reading.position),
+            **of_run(self, reading.settings),
+            **acting(reading.acts),
         }
         return Labelled(grid, both).to_xarray(quantity, coords, about)
 
@@ -316,7 +313,9 @@ class AnalysedRecording(Recording):
         (nats), contribution (the image's part of all keys' contributions).
         """
         reading = self.read(token, settings=settings, row_of=row_of)
-        return self._of_heads(name, reading.head_value(name), reading, as_xarray)
+        values = reading.head_value(name)
+        told = "image_contribution" if name == "contribution" else name
+        return self._of_heads(told, values, reading, as_xarray)
 
     def image_centric(
         self,
@@ -371,9 +370,9 @@ class AnalysedRecording(Recording):
         found = shares.image_centric_share(self, chosen)
         if not as_xarray:
             return found
-        coords = self._coords(("query",), self.query_positions)
+        coords = coordinates(self, ("query",), self.query_positions)
         return Labelled(found, ("query",)).to_xarray(
-            "image_centric_share", coords, self._described("image_centric_share", chosen)
+            "image_centric_share", coords, described(self, "image_centric_share", chosen)
         )
 
     # ---------------------------------------------------------------------------- plumbing
@@ -423,10 +422,10 @@ class AnalysedRecording(Recording):
         if not as_xarray:
             return first.values
         positions = self.query_positions[numbers]
-        coords = self._coords(first.dims, positions, first, settings)
-        about = self._described(name, settings)
+        coords = coordinates(self, first.dims, positions, first, settings)
+        about = described(self, name, settings)
         if not several:
-            about |= self._of_token(int(positions[0]))
+            about |= of_token(self, int(positions[0]))
         return first.to_xarray(name, coords, about)
 
     def _of_keys(
@@ -443,8 +442,8 @@ class AnalysedRecording(Recording):
         part = part.taken(layer=layer, head=head) if with_heads else part.taken(layer=layer)
         if not as_xarray:
             return part.values
-        coords = self._coords(part.dims, None, part, settings)
-        return part.to_xarray(name, coords, self._described(name, settings))
+        coords = coordinates(self, part.dims, None, part, settings)
+        return part.to_xarray(name, coords, described(self, name, settings))
 
     def _of_heads(
         self, name: str, values: npt.NDArray[Any], reading: Reading, as_xarray: bool
@@ -452,7 +451,7 @@ class AnalysedRecording(Recording):
         if not as_xarray:
             return values
         part = Labelled(values, ("layer", "head")).taken(layer=None, head=None)
-        about = self._described(name, reading.settings) | self._of_token(reading.position)
+        about = described(self, name, reading.settings) | of_token(self, reading.position)
         return part.to_xarray(name, {}, about)
 
     def _view(self, image: int, view: int | None) -> tuple[int, View]:
@@ -479,61 +478,3 @@ class AnalysedRecording(Recording):
         if moment != "difference":
             return visual_map(reading, moment, quantity)
         return visual_map(reading, "after", quantity) - visual_map(reading, "before", quantity)
-
-    def _coords(
-        self,
-        dims: Sequence[str],
-        queries: npt.NDArray[np.int64] | None,
-        part: Labelled | None = None,
-        settings: Redistribution | None = None,
-    ) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
-        """What is said of each query and key."""
-        found: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {}
-        if "query" in dims and queries is not None:
-            found["query"] = (("query",), np.asarray(queries))
-            found["query_token"] = (("query",), self._said([self.tokens[p].text for p in queries]))
-        if "key" not in dims:
-            return found
-        found["key"] = (("key",), np.arange(self.length))
-        found["token"] = (("key",), self._said([token.text for token in self.tokens]))
-        found["role"] = (("key",), self._said([token.role for token in self.tokens]))
-        found["visual"] = (("key",), np.asarray(self.visual))
-        if part is not None and "layer" not in part.means:
-            chosen = settings or Redistribution()
-            sinks = self.sinks_under(chosen)[part.index["layer"]]
-            of_layers = "layer" in part.dims
-            axes = ("layer", "key") if of_layers else ("key",)
-            found["sink"] = (axes, sinks if of_layers else sinks[0])
-        return found
-
-    @staticmethod
-    def _said(texts: Sequence[str]) -> npt.NDArray[np.str_]:
-        return np.array(texts, dtype=np.str_)
-
-    def _described(self, name: str, settings: Redistribution | None) -> dict[str, Any]:
-        meaning = ("image's part of all keys' contributions", "1", "Sec. 4.2")
-        if name in _MEANING:
-            meaning = _MEANING[name]
-        return {
-            **dict(zip(("long_name", "units", "source"), meaning, strict=True)),
-            **self._about(settings),
-        }
-
-    def _about(self, settings: Redistribution | None) -> dict[str, Any]:
-        """The run, and what decides about sinks and heads, as values that files can hold."""
-        chosen = settings or Redistribution()
-        dims = self.sink_dims if chosen.sink_dims is None else chosen.sink_dims
-        found: dict[str, Any] = {
-            "run": self.name,
-            "run_id": self.id,
-            "model": str(self.provenance.get("model") or self.provenance.get("checkpoint") or ""),
-            "tau": float(self.tau_default if chosen.tau is None else chosen.tau),
-            "convention": chosen.convention,
-            "sink_dims": ", ".join(map(str, dims)) or "none",
-        }
-        if settings is not None:
-            found |= {"rho": settings.rho, "p": settings.p, "mass_min": settings.mass_min}
-        return found
-
-    def _of_token(self, position: int) -> dict[str, Any]:
-        return {"query": position, "query_token": self.tokens[position].text}

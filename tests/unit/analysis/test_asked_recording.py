@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,24 @@ def test_every_array_says_what_it_is(path: Path, ask: Any) -> None:
         assert set(found.dims) <= {"query", "layer", "head", "key"}
         # Plain values, as netCDF takes them.
         assert all(type(v) in (str, int, float) for v in found.attrs.values()), found.attrs
+
+
+def test_the_attributes_are_those_of_what_was_asked(path: Path) -> None:
+    pytest.importorskip("xarray")
+    run: Any = vs.open_session(path).runs["VAR"]
+    share = run.head_value("contribution", "g1", as_xarray=True)
+    assert share.attrs["units"] == "1" and "part" in share.attrs["long_name"]
+    assert run.contribution(token="g1", as_xarray=True).attrs["units"] == "residual stream"
+    dims = run.sink_dims[:1]
+    assert run.phi(sink_dims=dims, as_xarray=True).attrs["sink_dims"] == str(dims[0])
+    assert "rho" not in run.sinks(as_xarray=True).attrs
+    for done in (run.intervened(token="g1", as_xarray=True), run.map("g1", as_xarray=True)):
+        (acted,) = json.loads(done.attrs["interventions"])
+        assert acted["kind"] == "redistribution" and acted["rho"] == 0.35
+    text = run.redistributed(
+        token="g1", settings=vs.Redistribution(target="text"), as_xarray=True
+    ).attrs["interventions"]
+    assert json.loads(text)[0]["target"] == "text"
 
 
 def test_without_xarray_the_error_says_what_to_install(

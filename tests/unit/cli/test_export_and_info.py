@@ -167,7 +167,7 @@ def test_tokens_are_named_by_position_or_by_number_of_the_answer(session):
             with pytest.raises(VarStudioError, match="g0 to g3"):
                 position_of(run, word)
         for word in ("", "cup", "g", "1.5", "g1x", "0x3"):
-            with pytest.raises(VarStudioError, match="No token with a row|is empty"):
+            with pytest.raises(VarStudioError, match=r"No token with a row|is empty"):
                 position_of(run, word)
 
 
