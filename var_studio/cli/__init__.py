@@ -31,9 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return open_window(*window)
         looked = plain_doctor(given)
         if looked is not None:
+            sys.stdout.flush()
             return looked
     except KeyboardInterrupt:
         return _stopped()
+    except BrokenPipeError:
+        return _quiet_end()
     except VarStudioError as error:
         return _complain(str(error))
     except ImportError as error:

@@ -87,6 +87,8 @@ def check_python() -> Check:
 
 def check_packages() -> list[Check]:
     """A check for each package that VAR Studio declares, and for those of its extras."""
+    if getattr(sys, "frozen", False):
+        return [Check("packages", "ok", "The packages are those that this program was built with.")]
     try:
         from packaging.requirements import InvalidRequirement, Requirement
         from packaging.utils import canonicalize_name

@@ -126,6 +126,22 @@ def test_what_cannot_be_done_is_one_line_and_code_2(arguments: Any, said: str) -
     assert not any("var-studio:" in line or "Traceback" in line for line in progress)
 
 
+def test_whoever_reads_the_doctor_may_go_away(tmp_path: Path) -> None:
+    for module in ("torch", "PySide6", "matplotlib"):
+        (tmp_path / f"{module}.py").write_text("raise ImportError('broken')")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "var_studio", "doctor"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(60) == 0
+    process.stderr.close()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals are others there")
 def test_ctrl_c_is_code_130_and_leaves_no_process(tmp_path: Path) -> None:
     for module in ("torch", "PySide6", "matplotlib"):
