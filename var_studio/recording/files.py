@@ -80,8 +80,8 @@ _UNSAFE_NAME = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\x00|\\")
 _LOCAL_HEADER = b"PK\x03\x04"
 
 
-MAX_DIRECTORY_BYTES: Final = 1 << 24
-"""A session's list of contents has about 100 bytes a row."""
+MAX_DIRECTORY_BYTES: Final = 1 << 25
+"""A session's list of contents has about 100 bytes a row: over 300,000 rows."""
 
 
 class _LongReadError(Exception):

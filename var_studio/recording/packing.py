@@ -19,7 +19,8 @@ import numpy as np
 from var_studio.recording.arrays import ArraySpec, FormatError, dump
 from var_studio.recording.content import Content, kept_rows, map_keys
 from var_studio.recording.document import LeftOut, token_to_json
-from var_studio.recording.failures import StoppedError
+from var_studio.recording.failures import SessionError, StoppedError
+from var_studio.recording.files import MAX_DIRECTORY_BYTES
 from var_studio.recording.reader import RunReader
 from var_studio.recording.recording import Recording
 from var_studio.recording.store import GROUP, group_metadata
@@ -163,6 +164,23 @@ def _tell_sizes(pieces: list[Piece], changed: dict[int, Callable[[], bytes]]) ->
 
 def size_of_file(pieces: Iterable[Piece]) -> int:
     """Bytes of the file that `write_file` makes of these pieces."""
+    at, directory, count = _extent(pieces)
+    limit = zipfile.ZIP64_LIMIT
+    end = 22 + (76 if count > 0xFFFF or at > limit or directory > limit else 0)
+    return at + directory + end
+
+
+def check_directory(pieces: Iterable[Piece]) -> None:
+    """Raise SessionError for more pieces than a session file is opened with."""
+    if _extent(pieces)[1] > MAX_DIRECTORY_BYTES:
+        raise SessionError(
+            "One session file cannot hold so many rows.",
+            "Save some of the runs in another file, or the rows of chosen tokens only.",
+        )
+
+
+def _extent(pieces: Iterable[Piece]) -> tuple[int, int, int]:
+    """Bytes of the members, bytes of the list of contents, and the number of pieces."""
     limit, at, directory, count = zipfile.ZIP64_LIMIT, 0, 0, 0
     for piece in pieces:
         name, large = len(piece.name), piece.size > limit
@@ -170,8 +188,7 @@ def size_of_file(pieces: Iterable[Piece]) -> int:
         directory += 46 + name + (4 + extra if extra else 0)
         at += 30 + name + (20 if large else 0) + piece.size
         count += 1
-    end = 22 + (76 if count > 0xFFFF or at > limit or directory > limit else 0)
-    return at + directory + end
+    return at, directory, count
 
 
 def write_file(

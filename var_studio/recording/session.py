@@ -15,9 +15,12 @@ Who owns what: a session reads its runs where they are, in run directories or se
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +45,7 @@ from var_studio.recording.migrations import SESSION_SCHEMA, NewerSchemaError, mi
 from var_studio.recording.packing import (
     Piece,
     Progress,
+    check_directory,
     of_bytes,
     run_pieces,
     size_of_file,
@@ -242,9 +246,11 @@ def save_session(
     # Before the rows are read: what a run gets from now on is not in the file.
     complete = [run for run in saved.runs if _all_is_read(run)]
     pieces, images = _pieces(saved, names, content)
+    check_directory(pieces)
 
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     with locked_for_saving(target, held):
+        _remove_cut_off(target)
         try:
             try:
                 with open(temporary, "xb") as file:
@@ -326,6 +332,14 @@ def _all_is_read(run: Recording) -> bool:
     with Recording.open(run.path) as now:
         there = (now.length, len(now.query_positions), now.finished)
     return there == (run.length, len(run.query_positions), run.finished)
+
+
+def _remove_cut_off(target: Path) -> None:
+    """Remove what savings to this file left that were killed more than an hour ago."""
+    for part in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > 3600:
+                part.unlink()
 
 
 def _listed(runs: Any) -> list[Recording]:

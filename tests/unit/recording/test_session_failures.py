@@ -2,11 +2,14 @@
 
 import errno
 import os
+import time
+import zipfile
 
 import pytest
 
 from tests.synthetic import make_run
 from tests.unit.recording.session_runs import SMALL, same, two_runs
+from var_studio.recording import files, packing
 from var_studio.recording import session as session_module
 from var_studio.recording.failures import SessionError, StorageError
 from var_studio.recording.session import open_session, save_session
@@ -149,3 +152,36 @@ def test_a_file_changed_by_another_program(tmp_path):
     os.utime(path, ns=(1, 1))
     with pytest.raises(SessionError, match="changed by another program"):
         session.runs[0].attention(0)
+
+
+def test_more_rows_than_a_file_is_opened_with(tmp_path, monkeypatch):
+    """Refused before anything is written; at the limit, saved and opened again."""
+    run = make_run(tmp_path / "run")
+    path = save_session(tmp_path / "a.vars", [run])
+    with zipfile.ZipFile(path) as archive:
+        end = path.read_bytes().rindex(b"PK\x05\x06")
+        length = end - archive.start_dir
+    for module in (files, packing):
+        monkeypatch.setattr(module, "MAX_DIRECTORY_BYTES", length)
+    assert len(open_session(save_session(path, [run])).runs) == 1
+    for module in (files, packing):
+        monkeypatch.setattr(module, "MAX_DIRECTORY_BYTES", length - 1)
+    before = path.read_bytes()
+    with pytest.raises(SessionError, match="so many rows"):
+        save_session(path, [run])
+    assert path.read_bytes() == before
+    with pytest.raises(SessionError, match="absurdly long"):
+        open_session(path)
+
+
+def test_what_a_killed_saving_left_is_removed_later(tmp_path):
+    run = make_run(tmp_path / "run")
+    names = [".a.vars.0123abcd.part", ".a.vars.99999999.part", ".a.vars.notours.part"]
+    others = [".b.vars.0123abcd.part"]
+    for name in names + others:
+        (tmp_path / name).write_bytes(b"cut off")
+    long_ago = time.time() - 7200
+    for name in [names[0], names[2], *others]:
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    save_session(tmp_path / "a.vars", [run])
+    assert sorted(p.name for p in tmp_path.glob(".*.part")) == sorted(names[1:] + others)
