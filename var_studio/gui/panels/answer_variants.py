@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Qt
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
 from var_studio.figures.words import interventions_line
+from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.ticks import setting_text
 from var_studio.recording.settings import Redistribution
 
 if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
+
+_TIP = "The second answers to this question, by their settings."
+_CHARACTERS = 26
+"""Of the settings, those that are always seen; the list that opens has more."""
+_WIDEST_LIST = 700
 
 
 def settings_text(settings: Redistribution, tau_default: float) -> str:
@@ -56,11 +62,16 @@ class AnswerVariants(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.choice = QComboBox()
-        self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.choice.setToolTip("The second answers to this question, by their settings.")
+        # Settings can be a long line, and must not keep the window wide.
+        self.choice.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.choice.setMinimumContentsLength(_CHARACTERS)
+        self.choice.setToolTip(_TIP)
         self.choice.setAccessibleName("Settings of the second answer")
-        self.sentence = QLabel()
-        self.sentence.setObjectName("quiet")
+        self.sentence = HoverLine("")
+        self.sentence.setAccessibleName("How the two answers differ")
+        self.sentence.set_quiet(True)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(8)
@@ -79,6 +90,9 @@ class AnswerVariants(QWidget):
                 self.choice.setItemData(self.choice.count() - 1, text, Qt.ItemDataRole.ToolTipRole)
                 if run is shown:
                     self.choice.setCurrentIndex(self.choice.count() - 1)
+        self.choice.setToolTip(f"{_TIP}\n{self.choice.currentText()}")
+        listed = self.choice.view()
+        listed.setMinimumWidth(min(listed.sizeHintForColumn(0) + 24, _WIDEST_LIST))
         self.choice.setVisible(len(runs) > 1)
 
     def run_at(self, number: int) -> Recording:
@@ -88,7 +102,7 @@ class AnswerVariants(QWidget):
     def say(self, text: str) -> None:
         """Say how the two answers differ, after the settings where no list shows them."""
         settings = self.choice.currentText() if len(self._runs) == 1 else ""
-        self.sentence.setText(f"{settings}: {text[0].lower()}{text[1:]}" if settings else text)
+        self.sentence.set_text(f"{settings}: {text[0].lower()}{text[1:]}" if settings else text)
 
     def text(self) -> str:
         """What is said."""
