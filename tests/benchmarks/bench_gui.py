@@ -268,7 +268,7 @@ def drags(workspace) -> dict[str, Callable[[float], None]]:  # type: ignore[no-u
     """Sliders to drag, each over the shares 0 to 1 of its range."""
     method, view = workspace.method, workspace.view
     return {
-        "τ": lambda share: method.set(drag=True, tau=round(share * method.tau_max, 2)),
+        "τ": lambda share: method.set(drag=True, tau=round(share * method.shown.tau_max, 2)),
         "ρ": lambda share: method.set(drag=True, rho=round(share, 3)),
         "p": lambda share: method.set(drag=True, p=round(share, 3)),
         "opacity": lambda share: view.set(opacity=round(share, 3)),

@@ -70,7 +70,7 @@ def test_nothing_is_said_of_a_model_before_there_is_one(
     window.workspace.add_run(run)
     settle(qtbot)
     assert tau.text() == setting_text(run.tau_default, 2)
-    assert "this model's τ is" in method.tau_note.text()
+    assert "its own τ is" in method.tau_note.text()
     # What was chosen is a number, with a model or without.
     window.workspace.method.set(tau=3.0)
     assert tau.text() == "3.00"

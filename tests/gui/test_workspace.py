@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import settle
 from tests.synthetic import make_run
-from var_studio.gui.models.method_settings import MethodModel
+from var_studio.gui.models.method_settings import MethodModel, ModelFacts
 from var_studio.gui.models.selection import SelectionModel
 from var_studio.gui.models.token_list import TokenListModel, TokenRole
 from var_studio.gui.models.word_colours import surprise
@@ -88,7 +88,7 @@ def test_drags_merge_and_separate_changes_do_not(qtbot: QtBot) -> None:
         method.undo_stack.undo()
     assert seen == [(8.0, 0.5), (8.0, 0.8), (7.0, 0.8)]
     method.undo_stack.undo()
-    assert method.stored.tau is None and method.tau == method.tau_default
+    assert method.stored.tau is None and method.tau == method.shown.tau_default
 
 
 def test_a_layer_range_keeps_its_order() -> None:
@@ -107,10 +107,10 @@ def test_a_layer_range_keeps_its_order() -> None:
 
 def test_tau_follows_the_model_until_it_is_set(qtbot: QtBot) -> None:
     method = MethodModel()
-    method.set_model(6.5, 192, 6)
-    assert method.current.tau == 6.5 and method.tau_max == pytest.approx(np.sqrt(192))
+    method.set_model(ModelFacts(6.5, 192, 6))
+    assert method.current.tau == 6.5 and method.shown.tau_max == pytest.approx(np.sqrt(192))
     method.set(tau=3.0)
-    method.set_model(20.0, 4096, 32)
+    method.set_model(ModelFacts(20.0, 4096, 32))
     assert method.current.tau == 3.0
 
 

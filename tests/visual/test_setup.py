@@ -34,7 +34,7 @@ def test_setup_looks_as_before(
     QtWidgets.QApplication.setPalette(theme.palette(scheme))  # type: ignore[arg-type]
     panel = SetupPanel()
     workspace = stage(qtbot, panel, size=(320, 2074 if unfolded else 1000))
-    workspace.method.set_model(5.0, 192, 6, (37, 141))
+    workspace.method.set_loaded(MODEL.facts)
     panel.model_section.show_model("demo", MODEL)
     workspace.question.show(
         [make_image(seed=seed) for seed in range(2 if unfolded else 1)], "What?"

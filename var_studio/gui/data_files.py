@@ -111,6 +111,7 @@ def load_settings(workspace: Workspace, path: Path) -> Drawing | None:
     if sampling is not None:
         workspace.generation.set(**dict(sampling))
     if drawing is not None and workspace.run is not None and workspace.run.id == drawing.run:
+        workspace.method.set_dims_of_shown(method.sink_dims)
         _take_region(workspace, method)
     stack.endMacro()
     acting = document.get("interventions")

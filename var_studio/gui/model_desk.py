@@ -45,6 +45,7 @@ class ModelDesk(QObject):
         self._pause.timeout.connect(self._ask_forecast)
         controller.model_loaded.connect(self._loaded)
         controller.model_failed.connect(self._failed)
+        controller.model_learned.connect(self._learned)
         controller.model_released.connect(self._released)
         controller.load_progress.connect(self._progress)
         controller.load_forecast.connect(self._load_forecast)
@@ -110,11 +111,13 @@ class ModelDesk(QObject):
         section.show_devices(model.devices)
         section.show_model(name, model)
         self._window.status.say("Ready")
-        if not self._workspace.runs:
-            self._workspace.method.set_model(
-                model.tau_default, model.hidden_size, model.n_layers, model.sink_dims
-            )
+        self._workspace.method.set_loaded(model.facts)
         self.forecast_soon()
+
+    @Slot(object)
+    def _learned(self, model: ModelSummary) -> None:
+        self._setup.model_section.show_model(self._controller.model_name or "demo", model)
+        self._workspace.method.set_loaded(model.facts)
 
     @Slot(object)
     def _failed(self, error: VarStudioError) -> None:
@@ -145,6 +148,7 @@ class ModelDesk(QObject):
 
     @Slot()
     def _released(self) -> None:
+        self._workspace.method.set_loaded(None)
         if self._controller.state == "loading":
             return  # It gives way to the one that is being loaded.
         self._show_present()

@@ -232,7 +232,8 @@ class QuestionIntake(QObject):
         if what == "baseline":
             return [baseline]
         interventions, cells = self._interventions(images)
-        changed = replace(baseline, interventions=interventions, cells=cells)
+        chosen_for = tuple(workspace.method.sink_dims_models)
+        changed = replace(baseline, interventions=interventions, cells=cells, dims_of=chosen_for)
         there = self._baseline_of(baseline)
         requests = [changed] if there is not None else [baseline, changed]
         if what == "pair":

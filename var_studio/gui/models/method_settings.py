@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import QObject, Signal
@@ -12,6 +13,9 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 from var_studio.recording.settings import Generation, Redistribution, Settings
 
 S = TypeVar("S", bound=Settings)
+
+GIVEN, NONE_FOUND, UNKNOWN = "given by the user", "none found", "not discovered yet"
+"""Where sink dimensions come from, as a model and a run's provenance say it."""
 
 
 class SettingsModel(QObject, Generic[S]):
@@ -114,16 +118,45 @@ class LayersModel(SettingsModel[S]):
         super().set(drag=drag, **changes)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model says of the method's settings; `key` tells models apart, `name` is for people.
+
+    The values given here are LLaMA's; `n_layers` 0: no model is known yet.
+    """
+
+    tau_default: float = 20.0
+    hidden_size: int = 4096
+    n_layers: int = 0
+    sink_dims: tuple[int, ...] = ()
+    key: str = ""
+    name: str = ""
+    origin: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether this is a model, so that its τ, D and layers are not a guess."""
+        return self.n_layers > 0
+
+    @property
+    def tau_max(self) -> float:
+        """φ is at most √D."""
+        return math.sqrt(self.hidden_size)
+
+
 class MethodModel(LayersModel[Redistribution]):
-    """The redistribution's settings, with what the present model says about τ and layers."""
+    """The redistribution's settings, with what models say about τ, dimensions and layers.
+
+    `shown` made the run on screen, which is read with `current`. `coming` makes the next run, with
+    `for_a_run`: the model that is loaded, or without one that of the run on screen. Sink dimensions
+    belong to the model that they were chosen for; another one has its own.
+    """
 
     def __init__(self, undo_stack: QUndoStack | None = None, parent: QObject | None = None) -> None:
         super().__init__(Redistribution(), undo_stack, parent)
-        self.tau_default = 20.0
-        self.tau_max = 64.0
-        self.hidden_size = 4096
-        self.n_layers = 0  # until a model is known: τ and D above are those of LLaMA then
-        self.sink_dims_default: tuple[int, ...] = ()
+        self._of_run = ModelFacts()
+        self._loaded: ModelFacts | None = None
+        self._dims_models: dict[tuple[int, ...], set[str]] = {}
         self.region: tuple[int, ...] = ()
         self._picture = ""
         self._pictures: dict[tuple[int, ...], set[str]] = {}
@@ -144,21 +177,46 @@ class MethodModel(LayersModel[Redistribution]):
         return bool(pictures) and self._picture not in pictures
 
     @property
-    def model_known(self) -> bool:
-        """Whether `set_model` told of a model, so that its τ, D and layers are not a guess."""
-        return self.n_layers > 0
+    def shown(self) -> ModelFacts:
+        """The model of the run on screen; without a run, the one that is loaded."""
+        return self._of_run if self._of_run.known else self._loaded or ModelFacts()
+
+    @property
+    def coming(self) -> ModelFacts:
+        """The model that makes the next run."""
+        return self._loaded or self._of_run
+
+    @property
+    def sink_dims_models(self) -> list[str]:
+        """The keys of the models that the sink dimensions were chosen for; none: for whichever."""
+        return sorted(self._dims_models.get(self._value.sink_dims or (), ()))
+
+    def dims_elsewhere(self, model: ModelFacts) -> bool:
+        """Whether sink dimensions were chosen, and for other models than this one."""
+        chosen_for = self.sink_dims_models
+        return model.known and bool(chosen_for) and model.key not in chosen_for
 
     @property
     def current(self) -> Redistribution:
-        """As `for_a_run`, with τ resolved (never None) for the model on screen."""
-        found = self.for_a_run
-        return found if found.tau is not None else found.model_copy(update={"tau": self.tau})
+        """The settings for the run on screen, with τ resolved (never None)."""
+        return _with_tau(self._settings_for(self.shown), self.shown)
 
     @property
     def for_a_run(self) -> Redistribution:
-        """The settings with the region as it is painted now, without one that belongs to another
-        picture. τ may be None: the model that makes the run has its own."""
+        """The settings of the next run. τ may be None: the model that makes the run has its own."""
+        return self._settings_for(self.coming)
+
+    @property
+    def for_a_run_resolved(self) -> Redistribution:
+        """As `for_a_run`, with the τ of the model that is expected to make the run."""
+        return _with_tau(self.for_a_run, self.coming)
+
+    def _settings_for(self, model: ModelFacts) -> Redistribution:
+        """With the region as it is painted now, without one that belongs to another picture, nor
+        sink dimensions of another model."""
         changes: dict[str, Any] = {}
+        if self.dims_elsewhere(model):
+            changes["sink_dims"] = None
         if self._value.target == "region" and self.region:
             changes["region"] = self.region
         elif self.region_elsewhere:
@@ -167,18 +225,38 @@ class MethodModel(LayersModel[Redistribution]):
 
     @property
     def tau(self) -> float:
-        """τ in force."""
-        return self.tau_default if self._value.tau is None else self._value.tau
+        """τ in force for the run on screen."""
+        return self.shown.tau_default if self._value.tau is None else self._value.tau
 
     def set(self, *, drag: bool = False, **changes: Any) -> None:
-        """Change fields as in LayersModel; a region is one of the picture on screen."""
+        """Change fields as in LayersModel; a region is one of the picture on screen, and
+        sink dimensions those of the model that makes the next run."""
         if changes.get("region"):
             self._pictures.setdefault(tuple(changes["region"]), set()).add(self._picture)
+        if changes.get("sink_dims"):
+            self._choose_dims(tuple(changes["sink_dims"]), self.coming)
         super().set(drag=drag, **changes)
 
-    def restore(self, value: Redistribution, pictures: Iterable[str] = ()) -> None:
-        """Take the settings of a session, as `reset`, and the pictures that their region is of."""
+    def set_dims_of_shown(self, dims: tuple[int, ...] | None) -> None:
+        """Choose the sink dimensions of the model of the run on screen."""
+        if dims:
+            self._choose_dims(dims, self.shown)
+        super().set(sink_dims=dims)
+
+    def _choose_dims(self, dims: tuple[int, ...], model: ModelFacts) -> None:
+        chosen_for = self._dims_models.setdefault(dims, set())
+        if model.known and model.key not in chosen_for:
+            chosen_for.add(model.key)
+            if dims == self._value.sink_dims:
+                self.changed.emit()  # the same numbers, for one model more
+
+    def restore(
+        self, value: Redistribution, pictures: Iterable[str] = (), models: Iterable[str] = ()
+    ) -> None:
+        """Take the settings of a session, as `reset`, the pictures that their region is of, and the
+        models that their sink dimensions are of."""
         self._pictures = {value.region: set(pictures)} if value.region else {}
+        self._dims_models = {value.sink_dims: set(models)} if value.sink_dims else {}
         self.reset(value)
 
     def set_region(self, tokens: tuple[int, ...], picture: str = "") -> None:
@@ -195,20 +273,23 @@ class MethodModel(LayersModel[Redistribution]):
         elif self.region:
             self.set(target=target, region=self.region)
 
-    def set_model(
-        self,
-        tau_default: float,
-        hidden_size: int,
-        n_layers: int,
-        sink_dims: Sequence[int] = (),
-    ) -> None:
-        """Tell the default τ, the hidden size D (φ ≤ √D), the number of layers, the sink
-        dimensions."""
-        new = (float(tau_default), int(hidden_size), int(n_layers), tuple(sink_dims))
-        if new != (self.tau_default, self.hidden_size, self.n_layers, self.sink_dims_default):
-            self.tau_default, self.hidden_size, self.n_layers, self.sink_dims_default = new
-            self.tau_max = math.sqrt(hidden_size)
+    def set_model(self, model: ModelFacts) -> None:
+        """Tell which model made the run on screen; one that is not known: there is no run."""
+        if model != self._of_run:
+            self._of_run = model
             self.changed.emit()
+
+    def set_loaded(self, model: ModelFacts | None) -> None:
+        """Tell which model is loaded; None: none is."""
+        if model != self._loaded:
+            self._loaded = model
+            self.changed.emit()
+
+
+def _with_tau(settings: Redistribution, model: ModelFacts) -> Redistribution:
+    if settings.tau is not None:
+        return settings
+    return settings.model_copy(update={"tau": model.tau_default})
 
 
 class GenerationModel(SettingsModel[Generation]):

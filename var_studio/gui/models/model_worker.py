@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from PySide6.QtCore import QObject, Signal, Slot
 
 from var_studio.engine.events import Event, RunFailed, RunStarted
+from var_studio.gui.models.method_settings import ModelFacts
 from var_studio.gui.models.problems import WontFitError, as_known
 from var_studio.gui.models.requests import ForecastRequest, LoadRequest, RunRequest
 
@@ -43,6 +44,19 @@ class ModelSummary:
     quantization: str = "none"
     devices: tuple[str, ...] = ("auto", "cpu")
 
+    @property
+    def facts(self) -> ModelFacts:
+        """What it says of the method's settings."""
+        return ModelFacts(
+            self.tau_default,
+            self.hidden_size,
+            self.n_layers,
+            self.sink_dims,
+            key=self.checkpoint,
+            name=self.name,
+            origin=self.sink_dims_origin,
+        )
+
 
 class ModelWorker(QObject):
     """Lives in the model's thread. Its slots block that thread; `cancel` is polled by them."""
@@ -52,6 +66,7 @@ class ModelWorker(QObject):
     load_failed = Signal(object)  # VarStudioError
     load_progress = Signal(str, float, float)
     forecast_made = Signal(object, object)  # LoadRequest | ForecastRequest, Fit | VarStudioError
+    learned = Signal(object)  # ModelSummary: a run found out something about the model
     woken = Signal()
     run_ended = Signal(bool)  # whether it went well (a run that was stopped did)
 
@@ -59,6 +74,7 @@ class ModelWorker(QObject):
         super().__init__()
         self.place: Callable[[], Path] | None = None
         self._lmm: Any = None
+        self._told_origin: str | None = None
         self._events: deque[Event] = deque()
         self._failed = False
         # Requests hold images: forgotten with the last that needs their answer.
@@ -90,6 +106,7 @@ class ModelWorker(QObject):
             self.load_failed.emit(as_known(error))
             return
         self._lmm = lmm
+        self._told_origin = lmm.sink_dims_origin
         self.loaded.emit(_summary(lmm))
 
     def _loaded(self, request: LoadRequest, cancel: threading.Event) -> Any:
@@ -220,12 +237,19 @@ class ModelWorker(QObject):
             self._request = None
             if teacher is not None and teacher is not request.scores:
                 teacher.close()
+        self._tell_learned()
         self.run_ended.emit(not self._failed)
+
+    def _tell_learned(self) -> None:
+        """A run looks for the sink dimensions of a model that has none known."""
+        if self._lmm is not None and self._lmm.sink_dims_origin != self._told_origin:
+            self._told_origin = self._lmm.sink_dims_origin
+            self.learned.emit(_summary(self._lmm))
 
     def _interventions_of(self, request: RunRequest) -> Interventions:
         """What acts on the visual tokens that this model makes of the images. Raises RegionError
         where it makes none of those that were named."""
-        acting = request.interventions_with(float(self._lmm.tau_default))
+        acting = request.interventions_with(float(self._lmm.tau_default), str(self._lmm.checkpoint))
         if request.cells is None:
             return acting
         from var_studio.recording.regions import placed_on

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from var_studio.gui.models.method_settings import SettingsModel
 from var_studio.recording.interventions import FORCED, run_name_for
-from var_studio.recording.settings import Generation, Interventions, Settings
+from var_studio.recording.settings import Generation, Intervention, Interventions, Settings
 
 if TYPE_CHECKING:
     from var_studio.recording.images import StoredImage
@@ -60,7 +60,8 @@ class RunRequest:
 
     `interventions` empty: the baseline. `scores`: the answer that is fed to the model word by word
     (teacher forcing), of a run that is there or of a request before this one. `cells`: the layout
-    whose visual tokens the interventions name; None: they name none.
+    whose visual tokens the interventions name; None: they name none. `dims_of`: the keys of the
+    models that the sink dimensions were chosen for; empty: for whichever makes the run.
     """
 
     images: tuple[StoredImage, ...]
@@ -70,19 +71,28 @@ class RunRequest:
     history: tuple[Exchange, ...] = ()
     scores: Recording | RunRequest | None = None
     cells: VisualLayout | None = None
+    dims_of: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What the run will be called."""
         return run_name_for(self.interventions) + (FORCED if self.scores is not None else "")
 
-    def interventions_with(self, tau: float) -> Interventions:
-        """What acts, with this τ, the model's own, where none was chosen. Asked when the run
-        starts: it may have waited for its model."""
-        return tuple(
-            each if getattr(each, "tau", tau) is not None else each.model_copy(update={"tau": tau})
-            for each in self.interventions
-        )
+    def interventions_with(self, tau: float, model: str) -> Interventions:
+        """What acts, with this τ, the model's own, where none was chosen, and without the sink
+        dimensions of other models than `model` (a key). Asked when the run starts: it may have
+        waited for its model."""
+        changes: dict[str, Any] = {}
+        if self.dims_of and model not in self.dims_of:
+            changes["sink_dims"] = None
+        return tuple(_with_own(each, tau, changes) for each in self.interventions)
+
+
+def _with_own(each: Intervention, tau: float, changes: dict[str, Any]) -> Intervention:
+    if getattr(each, "tau", tau) is None:
+        changes = {**changes, "tau": tau}
+    fitting = {name: value for name, value in changes.items() if hasattr(each, name)}
+    return each.model_copy(update=fitting) if fitting else each
 
 
 @dataclass(frozen=True, slots=True, eq=False)

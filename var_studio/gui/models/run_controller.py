@@ -30,6 +30,7 @@ class RunController(QObject):
     state_changed = Signal(str)
     queue_changed = Signal()
     model_loaded = Signal(object)  # ModelSummary
+    model_learned = Signal(object)  # ModelSummary: a run found its sink dimensions, or none
     model_failed = Signal(object)  # VarStudioError
     model_released = Signal()
     load_progress = Signal(str, float, float)  # stage, done, total (0: unknown)
@@ -79,6 +80,7 @@ class RunController(QObject):
         self._worker.load_progress.connect(self.load_progress)
         self._worker.forecast_made.connect(self._on_forecast)
         self._worker.woken.connect(self._on_woken)
+        self._worker.learned.connect(self._on_learned)
         self._worker.run_ended.connect(self._on_run_ended)
 
     # ------------------------------------------------------------------------------ commands
@@ -199,6 +201,11 @@ class RunController(QObject):
         self._set_state("idle")
         self.model_loaded.emit(model)
         self._next()
+
+    @Slot(object)
+    def _on_learned(self, model: ModelSummary) -> None:
+        self.model = model
+        self.model_learned.emit(model)
 
     @Slot()
     def _on_released(self) -> None:

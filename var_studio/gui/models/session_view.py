@@ -6,7 +6,7 @@ import contextlib
 import operator
 from typing import TYPE_CHECKING, Any
 
-from var_studio.gui.models.workspace import Workspace
+from var_studio.gui.models.workspace import Workspace, facts_of
 from var_studio.recording.settings import Generation, Redistribution
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def view_of(workspace: Workspace) -> dict[str, Any]:
         "cells": sorted(selection.cells),
         "method": workspace.method.stored.model_dump(mode="json"),
         "region_of": workspace.method.region_pictures,
+        "sink_dims_of": workspace.method.sink_dims_models,
         "generation": workspace.generation.stored.model_dump(mode="json"),
         "interventions": workspace.interventions.to_json(),
         "view": workspace.view.to_json(),
@@ -67,7 +68,9 @@ def _restore(workspace: Workspace, view: dict[str, Any]) -> None:
 
     def method() -> None:
         pictures = [str(key) for key in view.get("region_of", ())]
-        workspace.method.restore(Redistribution.model_validate(view["method"]), pictures)
+        own = [facts_of(each).key for each in workspace.runs if each.id == view.get("run")]
+        models = [str(key) for key in view.get("sink_dims_of", own)]
+        workspace.method.restore(Redistribution.model_validate(view["method"]), pictures, models)
 
     def generation() -> None:
         workspace.generation.reset(Generation.model_validate(view["generation"]))

@@ -11,7 +11,7 @@ from PySide6.QtGui import QUndoStack
 from var_studio.errors import VarStudioError
 from var_studio.gui.models.history import LookHistory
 from var_studio.gui.models.interventions import InterventionsModel
-from var_studio.gui.models.method_settings import GenerationModel, MethodModel
+from var_studio.gui.models.method_settings import GenerationModel, MethodModel, ModelFacts
 from var_studio.gui.models.question import QuestionModel
 from var_studio.gui.models.regions import RegionsModel
 from var_studio.gui.models.requests import LoadModel, LoadOptions
@@ -177,7 +177,7 @@ class Workspace(QObject):
         self._pair(run)
         if changed:
             self._reading = None
-            self.method.set_model(run.tau_default, run.hidden_size, run.n_layers, run.sink_dims)
+            self.method.set_model(facts_of(run))
         self._update_range()
         self._tell_region()
         if position is None and self.selection.position is None:
@@ -289,6 +289,7 @@ class Workspace(QObject):
             self.modified_changed.emit()
 
     def _show_no_run(self) -> None:
+        self.method.set_model(ModelFacts())
         self.selection.set_range(0, 0, ())
         self.regions.show_run(None)
         self.run_changed.emit()
@@ -369,6 +370,19 @@ class Workspace(QObject):
         positions = self._positions()
         generated = [p for p in positions if run.tokens[p].role == "generated"]
         return next(iter(generated), positions[-1] if positions else None)
+
+
+def facts_of(run: Recording) -> ModelFacts:
+    """What the model of a run says of the method's settings."""
+    return ModelFacts(
+        float(run.tau_default),
+        run.hidden_size,
+        run.n_layers,
+        tuple(run.sink_dims),
+        key=str(run.provenance.get("checkpoint") or ""),
+        name=str(run.provenance.get("model") or ""),
+        origin=str(run.provenance.get("sink_dims_origin") or ""),
+    )
 
 
 def same_question(one: Recording, other: Recording) -> bool:

@@ -166,7 +166,7 @@ class HiddenStatePanel(Panel):
         run, found = self._reading.run, self.discovery(self._reading)
         # None is the model's own: those of this run.
         own = set(found.dims) == set(run.sink_dims)
-        self.workspace.method.set(sink_dims=None if own else found.dims)
+        self.workspace.method.set_dims_of_shown(None if own else found.dims)
 
 
 def _listed(dims: Iterable[int]) -> str:

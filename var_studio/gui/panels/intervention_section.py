@@ -211,7 +211,7 @@ class InterventionSection(Section):
 
     def _limit_layers(self, kind: str, form: SettingsForm, note: QuietLabel) -> None:
         settings = cast(AttentionIntervention, self._interventions.of_kind(kind))
-        limit_layers(form, note, settings, self._interventions.method.n_layers)
+        limit_layers(form, note, settings, self._interventions.method.coming.n_layers)
 
     def _build_contrast(self) -> QWidget:
         return SettingsForm(

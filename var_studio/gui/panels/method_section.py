@@ -11,7 +11,7 @@ from typing import Any
 from PySide6.QtCore import QSignalBlocker
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QToolButton, QWidget
 
-from var_studio.gui.models.method_settings import MethodModel
+from var_studio.gui.models.method_settings import MethodModel, ModelFacts
 from var_studio.gui.widgets.dims_edit import DimsEdit
 from var_studio.gui.widgets.quiet import QuietLabel
 from var_studio.gui.widgets.section import Section
@@ -38,7 +38,7 @@ class MethodForm(SettingsForm):
     """The redistribution's fields; τ shows the model's default until it is set."""
 
     def shown_value(self, name: str) -> Any:
-        return getattr(self._model.current, name)  # type: ignore[attr-defined]
+        return getattr(self._model.for_a_run_resolved, name)  # type: ignore[attr-defined]
 
     def follow(self) -> None:
         """The model's τ is a dash until there is a model."""
@@ -47,7 +47,7 @@ class MethodForm(SettingsForm):
         tau = self.controls.get("tau")
         if isinstance(tau, FloatControl):
             with QSignalBlocker(tau.box):
-                tau.box.set_unknown(method.stored.tau is None and not method.model_known)
+                tau.box.set_unknown(method.stored.tau is None and not method.coming.known)
 
     def change(self, name: str, value: Any, *, drag: bool = False) -> None:
         """A region as target brings its tokens along."""
@@ -63,12 +63,14 @@ class MethodSection(Section):
     def __init__(self, method: MethodModel) -> None:
         super().__init__("Redistribution (VAR)", "More")
         self._method = method
-        bounds = {"tau": (0.0, method.tau_max)}
+        bounds = {"tau": (0.0, method.coming.tau_max)}
         self.form = MethodForm(method, ["tau", "rho", "p"], bounds=bounds)
         self.tau_note = QuietLabel()
         self.add(self.form)
         self.add(self.tau_note)
         self.add(self._build_presets())
+        self.dims_note = QuietLabel()
+        self.add(self.dims_note)
         self.later(self._build_more)
         method.changed.connect(self._follow)
         self._follow()
@@ -126,13 +128,12 @@ class MethodSection(Section):
 
     def _follow(self) -> None:
         method = self._method
-        self.form.set_bounds("tau", 0.0, method.tau_max)
-        self.tau_note.say(
-            f"φ is at most √D = {method.tau_max:.1f}; this model's τ is "
-            f"{setting_text(method.tau_default)}."
-            if method.model_known
-            else "Left alone, τ is the model's own; no model is loaded yet."
-        )
+        coming, shown = method.coming, method.shown
+        # A run on screen of a larger model is read with these settings too.
+        most = max(model.tau_max for model in (coming, shown) if model.known or model is coming)
+        self.form.set_bounds("tau", 0.0, most)
+        self.tau_note.say(_tau_words(coming, shown))
+        self.dims_note.say(_dims_words(method))
         for preset, button in self.preset_buttons.items():
             button.setChecked(abs(method.current.rho - RHO_PRESETS[preset]) < 1e-9)
 
@@ -154,10 +155,9 @@ class MethodSection(Section):
             self.region_note.say(
                 f"{len(method.region)} visual tokens receive the budget." if steered else ""
             )
-        limit_layers(self.more_form, self.layers_note, method.for_a_run, method.n_layers)
-        known = method.hidden_size if method.model_known else 0
-        self.dims.set_model(method.sink_dims_default, known)
-        self.dims.set_dims(method.current.sink_dims)
+        limit_layers(self.more_form, self.layers_note, method.for_a_run, method.coming.n_layers)
+        self.dims.set_model(method.coming)
+        self.dims.set_dims(method.for_a_run.sink_dims)
 
     def _preset_chosen(self, rho: float) -> None:
         self._method.set(rho=rho)
@@ -165,6 +165,35 @@ class MethodSection(Section):
 
     def _dims_typed(self, dims: tuple[int, ...] | None) -> None:
         self._method.set(sink_dims=dims)
+
+
+def _tau_words(coming: ModelFacts, shown: ModelFacts) -> str:
+    """What τ can be for the model of the next run; of the run on screen where it is another's."""
+    if not coming.known:
+        return "Left alone, τ is the model's own; no model is loaded yet."
+    said = (
+        f"{coming.name or 'This model'}: its own τ is {setting_text(coming.tau_default)}; "
+        f"φ is at most √D = {coming.tau_max:.1f}."
+    )
+    if shown.known and shown.key != coming.key:
+        said += (
+            f" The run on screen is of {shown.name or 'another model'}: √D = {shown.tau_max:.1f}, "
+            f"τ {setting_text(shown.tau_default)}."
+        )
+    return said
+
+
+def _dims_words(method: MethodModel) -> str:
+    """Whose sink dimensions are used, where a person chose some: also while More is folded."""
+    chosen = method.stored.sink_dims
+    if not chosen:
+        return ""
+    named, coming = ", ".join(map(str, chosen)), method.coming
+    who = coming.name or "this model"
+    if method.dims_elsewhere(coming):
+        own = ", ".join(map(str, coming.sink_dims)) or "none known"
+        return f"Sink dimensions {named} were chosen for another model; {who} has its own: {own}."
+    return f"Sink dimensions {named}: chosen here, for {who} alone."
 
 
 def name_last_layer(form: SettingsForm, empty: str) -> QuietLabel:

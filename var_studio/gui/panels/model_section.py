@@ -9,6 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QWidget
 
+from var_studio.gui.models.method_settings import NONE_FOUND
 from var_studio.gui.models.model_worker import ModelSummary
 from var_studio.gui.models.requests import LoadModel
 from var_studio.gui.widgets.quiet import QuietLabel
@@ -133,8 +134,13 @@ class ModelSection(Section):
         elif model is None:
             self.note.say("No model is loaded. Choose one, or press Load.")
         else:
-            dims = ", ".join(str(d) for d in model.sink_dims) or "none known"
-            sinks = f"Sink dimensions {dims} ({model.sink_dims_origin})."
+            dims = ", ".join(str(d) for d in model.sink_dims)
+            if dims:
+                sinks = f"Sink dimensions {dims} ({model.sink_dims_origin})."
+            elif model.sink_dims_origin == NONE_FOUND:
+                sinks = "Sink dimensions: none found."
+            else:
+                sinks = "Sink dimensions: none known yet; the first run looks for them."
             self.note.say(DEMO_NOTE if name == "demo" else sinks)
             self.facts.say(
                 f"{model.n_layers} layers × {model.n_heads} heads, D = {model.hidden_size}, "

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from var_studio.gui.models.method_settings import UNKNOWN
 from var_studio.gui.models.question import Sample
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_section import ImageSection
@@ -29,6 +30,7 @@ from var_studio.gui.widgets.queue_list import QueueList
 from var_studio.gui.widgets.quiet import QuietLabel
 from var_studio.gui.widgets.section import Section
 from var_studio.gui.widgets.settings_form import SettingsForm
+from var_studio.recording.interventions import without_effect
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -127,6 +129,8 @@ class SetupPanel(Panel):
         self.queue = QueueList()
         self.forecast = QuietLabel()
         self.forecast.setAccessibleName("What a run takes")
+        self.sinks_note = QuietLabel()
+        self.sinks_note.setAccessibleName("What lacks sink dimensions")
         self.run_button = QPushButton("Run")
         self.run_button.setObjectName("primary")
         self.run_button.setToolTip("Ask the model; every attention row is recorded (R)")
@@ -142,10 +146,11 @@ class SetupPanel(Panel):
         grid.setSpacing(6)
         grid.addWidget(self.queue, 0, 0, 1, 2)
         grid.addWidget(self.forecast, 1, 0, 1, 2)
-        grid.addWidget(self.run_button, 2, 0)
-        grid.addWidget(self.stop_button, 2, 1)
-        grid.addWidget(self.run_var_button, 3, 0)
-        grid.addWidget(self.run_pair_button, 3, 1)
+        grid.addWidget(self.sinks_note, 2, 0, 1, 2)
+        grid.addWidget(self.run_button, 3, 0)
+        grid.addWidget(self.stop_button, 3, 1)
+        grid.addWidget(self.run_var_button, 4, 0)
+        grid.addWidget(self.run_pair_button, 4, 1)
         grid.setColumnStretch(0, 3)
         grid.setColumnStretch(1, 2)
         self._show_icons()
@@ -207,6 +212,8 @@ class SetupPanel(Panel):
         self.question_section.follow(workspace.question)
         workspace.question.image_changed.connect(self._name_buttons)
         workspace.interventions.changed.connect(self._name_buttons)
+        workspace.interventions.changed.connect(self._show_sinks)
+        workspace.method.changed.connect(self._show_sinks)
         workspace.runs_changed.connect(self._show_answer)
         workspace.run_changed.connect(self._show_answer)
         self._name_buttons()
@@ -240,6 +247,19 @@ class SetupPanel(Panel):
             button.setEnabled(bool(name))
             keys = "Shift+R" if button is self.run_var_button else "Ctrl+R"
             button.setToolTip(f"{tip}: {name} ({keys})" if name else _NOTHING_ACTS)
+
+    def _show_sinks(self) -> None:
+        """Say beside the buttons what would change nothing, for want of sink dimensions."""
+        assert self.workspace is not None
+        interventions, coming = self.workspace.interventions, self.workspace.method.coming
+        named = self.workspace.method.for_a_run.sink_dims or coming.sink_dims
+        idle = "" if named or not coming.known else without_effect(interventions.current)
+        if not idle:
+            self.sinks_note.say("")
+        elif coming.origin == UNKNOWN:
+            self.sinks_note.say(_LOOKS_FIRST)
+        else:
+            self.sinks_note.say(_NO_SINKS.format(coming.name or "this model", interventions.name))
 
     # ------------------------------------------------------------------- told by the window
     def set_samples(self, samples: tuple[Sample, ...]) -> None:
@@ -284,4 +304,9 @@ class SetupPanel(Panel):
 
 
 _LONGEST_NAME = 14
+_LOOKS_FIRST = "Sink dimensions are not known yet: the first run looks for them."
+_NO_SINKS = (
+    "No sink dimension of {} is known: a run with {} would change nothing. Type dimensions under "
+    "Redistribution, More; the panel Hidden state shows which ones are large."
+)
 _NOTHING_ACTS = "Tick what is done to the model, under “In a run”"

@@ -314,7 +314,10 @@ class TranscriptPanel(Panel):
 
         first = compared.first_divergence
         same_as_far = first is None and compared.n_other <= compared.n_baseline
-        if other.teacher == baseline.id and same_as_far:
+        idle = str(other.provenance.get("without_effect") or "")
+        if idle and first is None and baseline.finished and other.finished:
+            self.parting.say(f"The answers are the same. {idle}")
+        elif other.teacher == baseline.id and same_as_far:
             scores = score(baseline.tokens, other.tokens)
             self.parting.say(
                 "The baseline's own answer, scored: its log-probability changes by "

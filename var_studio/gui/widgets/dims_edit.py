@@ -5,6 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
 
+from var_studio.gui.models.method_settings import GIVEN, NONE_FOUND, ModelFacts
+
 
 def parse_dims(text: str, hidden_size: int) -> tuple[int, ...] | None:
     """The dimensions that a person typed, each once, in their order; None for an empty line.
@@ -47,11 +49,15 @@ class DimsEdit(QWidget):
         self.line.textEdited.connect(self._check)
         self.line.editingFinished.connect(self._accept)
 
-    def set_model(self, own: tuple[int, ...], hidden_size: int) -> None:
+    def set_model(self, model: ModelFacts) -> None:
         """Tell the model's own dimensions, shown faintly in an empty line, and D."""
-        self._hidden_size = hidden_size
-        shown = ", ".join(str(dim) for dim in own) or "none known"
-        self.line.setPlaceholderText(f"{shown} (the model's)" if hidden_size else "the model's")
+        self._hidden_size = model.hidden_size if model.known else 0
+        if not model.known or model.origin == GIVEN:
+            self.line.setPlaceholderText("the model's")
+        else:
+            own = ", ".join(str(dim) for dim in model.sink_dims)
+            none = "none found" if model.origin == NONE_FOUND else "none known"
+            self.line.setPlaceholderText(f"{own} (own)" if own else none)
 
     def set_dims(self, dims: tuple[int, ...] | None) -> None:
         """Show these dimensions; what was typed and not accepted is dropped."""
