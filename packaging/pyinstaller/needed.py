@@ -10,8 +10,8 @@ from pathlib import Path
 
 PACKAGES = (
     "PIL", "accelerate", "filelock", "fsspec", "httpx", "huggingface_hub", "jinja2", "mpmath",
-    "num2words", "numpy", "packaging", "psutil", "regex", "requests", "safetensors", "sympy", "tokenizers",
-    "tqdm", "typer", "typing_extensions", "yaml",
+    "num2words", "numpy", "packaging", "psutil", "regex", "requests", "safetensors", "sympy",
+    "tokenizers", "tqdm", "typer", "typing_extensions", "yaml",
 )  # fmt: skip
 """What they import beside the standard library."""
 
