@@ -53,14 +53,18 @@ def check_layer(layer: int, n_layers: int) -> None:
 class TokenReading:
     """One visual token. `alpha` and `alpha_after` are what the maps show, the mean or the largest
     over the heads in focus; `rank` 1 is the largest alpha; phi and sink are those of the layer in
-    focus. `box` is None and view, row, col are -1 for a token that is no patch."""
+    focus. Where phi is not known (NaN) it is at most `phi_bound` (NaN: nothing is known), and where
+    that does not tell a sink from others the token is `undecided`. `box` is None and view, row, col
+    are -1 for a token that is no patch."""
 
     position: int
     alpha: float
     alpha_after: float
     rank: int
     phi: float
+    phi_bound: float
     sink: bool
+    undecided: bool
     box: Box | None
     view: int
     row: int

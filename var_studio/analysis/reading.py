@@ -143,6 +143,20 @@ class Reading:
         return self._remember("phi", self._phi_key, compute)
 
     @property
+    def phi_bound(self) -> Floats:
+        """(L, T) float32: what phi is at most; phi itself where it is known. NaN: not known."""
+        dims = self.settings.sink_dims
+        return self._remember(
+            "phi_bound", self._phi_key, lambda: self._then(self.run.phi_bound(dims))
+        )
+
+    @property
+    def sink_dims(self) -> tuple[int, ...]:
+        """The sink dimensions in force; empty where none is known: then no token has a phi."""
+        chosen = self.settings.sink_dims
+        return self.run.sink_dims if chosen is None else tuple(chosen)
+
+    @property
     def visual_mass(self) -> Floats:
         """(L, H) float32: attention on the image."""
 
@@ -191,18 +205,17 @@ class Reading:
     @property
     def sinks(self) -> Bools:
         """(L, T) bool: sink tokens of each layer, visual and text."""
+        return self._remember("sinks", self._sink_key, lambda: self._pass_tau(self.phi))
+
+    @property
+    def undecided(self) -> Bools:
+        """(L, T) bool: tokens that may be sinks or not, for too little is known of their phi."""
 
         def compute() -> Bools:
-            assert self.settings.tau is not None
-            masks = sink_masks(
-                self.phi,
-                self.settings.tau,
-                prompt_length=self.run.prompt_length,
-                convention=self.settings.convention,
-            )
-            return np.asarray(masks, dtype=bool)
+            reaches = np.isnan(self.phi_bound) | self._pass_tau(self.phi_bound)
+            return np.asarray(np.isnan(self.phi) & reaches, dtype=bool)
 
-        return self._remember("sinks", self._sink_key, compute)
+        return self._remember("undecided", self._sink_key, compute)
 
     @property
     def n_sinks(self) -> npt.NDArray[np.int64]:
@@ -401,7 +414,9 @@ class Reading:
             alpha_after=float(self.map_after[k]),
             rank=1 + int((self.map_before > self.map_before[k]).sum()),
             phi=float(self.phi[self.focus.layer, position]),
+            phi_bound=float(self.phi_bound[self.focus.layer, position]),
             sink=bool(self.sinks[self.focus.layer, position]),
+            undecided=bool(self.undecided[self.focus.layer, position]),
             box=None if np.isnan(left) else (left, top, right, bottom),
             view=view,
             row=row,
@@ -425,6 +440,17 @@ class Reading:
         positions = self.positions
         inside = len(region) == 0 or region[-1] < len(positions)
         return inside and bool(self.visual[positions[list(region)]].all())
+
+    def _pass_tau(self, phi: Floats) -> Bools:
+        """(L, T) bool: where such a phi makes a sink."""
+        assert self.settings.tau is not None
+        masks = sink_masks(
+            phi,
+            self.settings.tau,
+            prompt_length=self.run.prompt_length,
+            convention=self.settings.convention,
+        )
+        return np.asarray(masks, dtype=bool)
 
     @cached_property
     def _region(self) -> Bools | None:

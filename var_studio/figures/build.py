@@ -64,7 +64,9 @@ from var_studio.figures.words import (
     beyond_line,
     focus_line,
     image_line,
+    phi_notes,
     sinks_by_kind,
+    sinks_unknown,
     token_line,
 )
 from var_studio.recording.recording import Recording
@@ -211,7 +213,10 @@ def build_histogram(reading: Reading, *, width: Width = "two-columns", bins: int
     return Figure(
         rows=((panel,),),
         title=f"Sinks of layer {layer}: {sinks}",
-        notes=(f"Sink dimensions {dims_of(reading)}; {reading.settings.convention} convention.",),
+        notes=(
+            f"Sink dimensions {dims_of(reading)}; {reading.settings.convention} convention.",
+            *phi_notes(reading, layer),
+        ),
         metadata=origin("histogram", reading),
         arrays={
             "edges": counts.edges,
@@ -265,7 +270,11 @@ def build_heads(
     return Figure(
         rows=rows,
         title=f"{token_line(reading)} · {share} heads are image-centric",
-        notes=(f"Image-centric heads outlined.{dot} {acts_line(reading)}.", *unknown),
+        notes=(
+            f"Image-centric heads outlined.{dot} {acts_line(reading)}.",
+            *unknown,
+            *sinks_unknown(reading),
+        ),
         metadata=origin("heads", reading),
         arrays=arrays,
         table={"layer": layers, "head": heads, **{k: v.ravel() for k, v in arrays.items()}},

@@ -33,8 +33,10 @@ from var_studio.figures.words import (
     LEFT_OUT,
     acts_line,
     focus_line,
+    phi_notes,
     settings_line,
     sinks_by_kind,
+    sinks_unknown,
     token_line,
 )
 
@@ -76,7 +78,8 @@ def build_scatter(reading: Reading, *, width: Width = "two-columns") -> Figure:
         "alpha": points.alpha,
         "sink": points.sink,
     }
-    unknown = f" φ of {points.unknown} tokens is not known." if points.unknown else ""
+    total = points.unknown + len(points.phi)
+    unknown = f" φ is known for {len(points.phi)} of {total} tokens." if points.unknown else ""
     return Figure(
         rows=((panel,),),
         title=f"{token_line(reading)} · {focus_line(reading)} · φ of layer {layer}",
@@ -118,7 +121,7 @@ def build_head_scatter(reading: Reading, *, width: Width = "two-columns") -> Fig
     return Figure(
         rows=((panel,),),
         title=f"{token_line(reading)} · {share} heads are image-centric",
-        notes=(f"{settings_line(settings)}.",),
+        notes=(f"{settings_line(settings)}.", *sinks_unknown(reading)),
         metadata=origin("head_scatter", reading),
         arrays=columns,
         table=columns,
@@ -183,6 +186,7 @@ def build_layers(reading: Reading, *, width: Width = "two-columns") -> Figure:
         notes=(
             "Lines: means; bands: smallest to largest. "
             f"Sink dimensions {dims_of(reading)}; {reading.settings.convention} convention.",
+            *phi_notes(reading),
         ),
         metadata=origin("layers", reading),
         arrays=columns,
@@ -300,6 +304,7 @@ def build_ledger(reading: Reading, *, width: Width = "two-columns") -> Figure:
         title=f"{token_line(reading)} · {focus_line(reading, 'mean')}",
         notes=(
             *_ledger_notes(reading),
+            *sinks_unknown(reading),
             f"{acts_line(reading)}.",
         ),
         metadata=origin("ledger", reading),

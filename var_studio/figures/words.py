@@ -37,18 +37,81 @@ def token_line(reading: Reading) -> str:
 
 def sinks_by_kind(reading: Reading) -> str:
     """How many sinks of each kind the layer in focus has; the first token counts as BOS."""
+    if not reading.sink_dims:
+        return "unknown (no sink dimension is known)"
     layer = reading.focus.layer
     visual = int(reading.n_visual_sinks[layer])
     first = int(reading.sinks[layer, 0] and not reading.visual[0])
     text = int(reading.n_sinks[layer]) - visual - first
     named = [(visual, "visual"), (text, "text"), (first, "BOS")]
     found = ", ".join(f"{n} {what}" for n, what in named if n) or "none"
-    return found + (" (φ of visual tokens undefined)" if phi_undefined(reading) else "")
+    if phi_undefined(reading):
+        return f"{found} (φ of visual tokens undefined)"
+    return found + (", more unknown" if undecided_line(reading) else "")
 
 
 def phi_undefined(reading: Reading) -> str:
     """Why no visual token of the run has a φ; empty in models where each has."""
     return str(reading.run.provenance.get("phi_undefined") or "")
+
+
+NO_DIMS = (
+    "No sink dimension is known for this model: discover them (Hidden state) or type them in Setup."
+)
+
+
+def no_dims(reading: Reading) -> str:
+    """What to do where no sink dimension is known, so that nothing is known of sinks; else
+    empty."""
+    return "" if reading.sink_dims else NO_DIMS
+
+
+def phi_known(reading: Reading, layer: int | None = None) -> str:
+    """Of how many tokens φ is known in a layer, or in all layers together, and what is known of
+    the others."""
+    from var_studio.analysis.phi import phi_counts
+
+    found = phi_counts(reading, layer)
+    where = "" if layer is not None else " in all layers"
+    if found.known == found.total:
+        return f"all {found.total:,} tokens{where}"
+    others = [
+        (found.below, "below τ"),
+        (found.undecided, "unknown"),
+        (found.unread, "not read by the model"),
+    ]
+    told = ", ".join(f"{n:,} {what}" for n, what in others if n)
+    return f"φ known for {found.known:,} of {found.total:,} tokens{where} ({told})"
+
+
+def phi_notes(reading: Reading, layer: int | None = None) -> tuple[str, ...]:
+    """What a figure says of tokens whose φ is not known; nothing where none could be a sink."""
+    from var_studio.analysis.phi import phi_counts
+
+    found = phi_counts(reading, layer)
+    if no_dims(reading) or not found.below + found.undecided:
+        return ()
+    return (f"{phi_known(reading, layer)}.",)
+
+
+def undecided_line(reading: Reading) -> str:
+    """How many tokens may be sinks or not in the layer in focus; empty for none."""
+    if phi_undefined(reading) or not reading.sink_dims:
+        return ""
+    from var_studio.analysis.phi import phi_counts
+
+    number = phi_counts(reading, reading.focus.layer).undecided
+    if not number:
+        return ""
+    return f"φ of {count(number, 'token')} unknown in layer {reading.focus.layer}: sinks or not"
+
+
+def sinks_unknown(reading: Reading) -> tuple[str, ...]:
+    """What a figure that counts on sinks says where they are not, or not all, known."""
+    if no_dims(reading):
+        return ("No sink dimension is known: no token is counted as a sink.",)
+    line = undecided_line(reading)
+    return (f"{line}.",) if line else ()
 
 
 def settings_line(settings: Redistribution) -> str:

@@ -327,6 +327,17 @@ class Recording(RunFacts):
                 self._keyed[name] = phi
         return self._pick(phi, layer)
 
+    def phi_bound(self, sink_dims: Sequence[int] | None = None) -> Floats:
+        """What phi is at most, (L, T) float32: phi itself where it is known. Elsewhere the 16th
+        largest magnitude of the token, which no dimension outside its recorded ones exceeds. NaN
+        for a token that was never fed, and with no dimension at all. Raises as `phi`."""
+        phi = self.phi(sink_dims=sink_dims)
+        wanted = self.sink_dims if sink_dims is None else checked_dims(sink_dims)
+        if set(wanted) <= set(self.sink_dims):
+            return phi
+        least = np.abs(self.top_dims()[1]).min(axis=-1)
+        return _frozen(np.where(np.isnan(phi), least, phi))
+
     @property
     def signed_values(self) -> Floats:
         """x[d] / rms(x) for d in `sink_dims`, with its sign: (L, T, n) float32."""

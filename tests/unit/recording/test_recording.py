@@ -144,6 +144,20 @@ def test_phi_of_a_known_and_a_partly_known_dimension(run):
     assert 0 < unknown < phi.size
 
 
+def test_what_phi_is_at_most_where_it_is_not_known(run):
+    """No dimension outside the recorded ones exceeds the least of them."""
+    dims, values = run.top_dims()
+    wanted = int(dims[1, 7, 0])
+    phi, bound = run.phi(sink_dims=(wanted,)), run.phi_bound((wanted,))
+    for layer in range(3):
+        for token in range(run.length):
+            known = np.isfinite(phi[layer, token])
+            least = min(abs(float(value)) for value in values[layer, token])
+            assert bound[layer, token] == (phi[layer, token] if known else np.float32(least))
+    assert np.array_equal(run.phi_bound(), run.phi(), equal_nan=True)
+    assert np.isnan(run.phi_bound(())).all()
+
+
 def test_a_dimension_that_was_never_recorded(run):
     with pytest.raises(VarStudioError, match="Dimension 99999"):
         run.phi(sink_dims=(99999,))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from var_studio.figures.words import count
+from var_studio.figures.words import count, phi_undefined
 from var_studio.gui.panels.image_maps import Maps
 from var_studio.gui.widgets.heat_scene import HeatScene
 from var_studio.gui.widgets.ticks import number_text
 
 if TYPE_CHECKING:
+    from var_studio.analysis.focus import TokenReading
     from var_studio.analysis.reading import Reading
 
 
@@ -40,9 +42,19 @@ def cell_text(reading: Reading, maps: Maps, token: int, sign: str = "α") -> str
     parts += [f"{sign} {change_text(maps, token)}", f"rank {rank} of {len(values)}"]
     if sign != "α":
         parts.append(f"α {number_text(cell.alpha)}")
-    parts.append(f"φ {number_text(cell.phi)}")
-    parts.append("sink" if cell.sink else "not a sink")
+    parts += phi_words(reading, cell)
     return " · ".join(parts)
+
+
+def phi_words(reading: Reading, cell: TokenReading) -> list[str]:
+    """A token's φ or what is known of it, and whether it is a sink, as far as that is known."""
+    if phi_undefined(reading):
+        return ["φ undefined"]
+    if math.isnan(cell.phi_bound):
+        return ["φ unknown"]
+    phi = f"below {number_text(cell.phi_bound)}" if math.isnan(cell.phi) else number_text(cell.phi)
+    kind = "sink or not: unknown" if cell.undecided else "sink" if cell.sink else "not a sink"
+    return [f"φ {phi}", kind]
 
 
 def cells_text(reading: Reading, maps: Maps, cells: Collection[int], sign: str = "α") -> str:

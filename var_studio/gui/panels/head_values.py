@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.scale import full_limits
+from var_studio.figures.words import no_dims
 from var_studio.gui.widgets.ticks import number_text
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ ALWAYS = ("non_sink_ratio", "visual_mass", "sink_mass", "entropy")
 """Quantities that the line under the heads always tells."""
 
 
+OF_SINKS = ("non_sink_ratio", "sink_mass")
+"""Quantities that say nothing where no sink dimension is known."""
+
+
 def limits_of(quantity: HeadQuantity, values: Floats) -> tuple[float, float]:
     """Lower and upper end of the scale."""
     if quantity.share:
@@ -138,19 +143,28 @@ def told(
     """
     texts = [f"layer {layer} · head {head}"]
     for key in ALWAYS:
+        if key in OF_SINKS and not reading.sink_dims:
+            continue
         value = float(reading.head_value(key)[layer, head])  # type: ignore[arg-type]
         unit = " nats" if key == "entropy" else ""
         texts.append(f"{BY_KEY[key].symbol} {number_text(value)}{unit}")
     if quantity.key not in ALWAYS:
         texts.append(f"{quantity.symbol} {number_text(shown)}")
-    if reading.image_centric[layer, head]:
+    if image_centric(reading)[layer, head]:
         texts.append("image-centric")
     return texts
+
+
+def image_centric(reading: Reading) -> npt.NDArray[np.bool_]:
+    """(L, H): heads to outline; none where no sink dimension is known, for r is not then."""
+    return reading.image_centric & bool(reading.sink_dims)
 
 
 def summary(reading: Reading) -> str:
     """How many heads are image-centric, and by which rule (Sec. 5.1)."""
     settings, chosen = reading.settings, reading.image_centric
+    if not reading.sink_dims:
+        return no_dims(reading)
     rule = f"r ≥ {settings.rho:g}"
     if settings.convention == "released-code":
         rule = f"sink share ≤ {settings.rho:g}"

@@ -16,11 +16,13 @@ from var_studio.gui.panels.head_values import (
     CELLS,
     CELLS_ALL,
     MAPS_TIP,
+    OF_SINKS,
     QUANTITIES,
     THUMBNAILS,
     cells_text,
     guide_of,
     head_limits,
+    image_centric,
     limits_of,
     summary,
     told,
@@ -207,7 +209,7 @@ class HeadsPanel(Panel):
         low, high = limits_of(quantity, self._values)
         if in_line:
             guide = guide_of(quantity, reading)
-            outlined = reading.image_centric
+            outlined = image_centric(reading)
             self.strip.set_values(self._values, low, high, VALUE_COLOURS, outlined, guide)
             self.strip.set_thumbnails(self._some_maps, maps_first=key == THUMBNAILS)
         elif key == THUMBNAILS:
@@ -216,7 +218,7 @@ class HeadsPanel(Panel):
             self.atlas.set_values(self._values, low, high, VALUE_COLOURS)
         if in_line or key != THUMBNAILS:
             self.bar.set_scale(low, high, VALUE_COLOURS, f"{quantity.label} ({quantity.unit})")
-        self.atlas.set_outlined(reading.image_centric)
+        self.atlas.set_outlined(image_centric(reading))
         self.atlas.set_layer(reading.focus.layer)
         shown.set_selected(reading.focus.heads)
         shown.setAccessibleDescription(f"Selected: {heads_text(reading)}")
@@ -245,6 +247,8 @@ class HeadsPanel(Panel):
     def _find_values(self, reading: Reading, key: str) -> npt.NDArray[np.floating]:
         """(L, H) of a quantity; NaN where it is not known."""
         assert self.workspace is not None
+        if key in OF_SINKS and not reading.sink_dims:
+            return np.full((reading.run.n_layers, reading.run.n_heads), np.nan)
         if key not in (CELLS, CELLS_ALL):
             return reading.head_value(key)  # type: ignore[arg-type]
         cells = self.workspace.selection.cells

@@ -72,6 +72,12 @@ class LayersPanel(Panel):
             self._shown, self._of = None, ()
             return
         from var_studio.analysis.layers import layer_profile
+        from var_studio.figures.words import no_dims, phi_known
+
+        if no_dims(reading):
+            self._shown, self._of = None, ()
+            self.show_empty(no_dims(reading))
+            return
 
         run, layer = reading.run, reading.focus.layer
         of = (reading.phi, reading.sinks)  # the same arrays as long as nothing of them changes
@@ -79,8 +85,8 @@ class LayersPanel(Panel):
             self._shown, self._of = layer_profile(reading), of
         shown = self._shown
         self.frame.say_subject(
-            f"Input of every layer, {layer} selected · all {run.length:,} tokens of the run · "
-            "the same for every word and head"
+            f"Input of every layer, {layer} selected · in it {phi_known(reading, layer)} · the "
+            "same for every word and head"
         )
         bound = math.sqrt(run.hidden_size)
         tau = reading.settings.tau
@@ -114,6 +120,14 @@ class LayersPanel(Panel):
         if self.workspace is not None:
             self.workspace.selection.set_layer(layer)
 
+    def _unknown(self, layer: int) -> str:
+        """How many more tokens of the layer may be sinks."""
+        from var_studio.analysis.phi import phi_counts
+
+        reading = None if self.workspace is None else self.workspace.reading
+        number = 0 if reading is None else phi_counts(reading, layer).undecided
+        return f", {number} unknown" if number else ""
+
     def _hover(self, layer: int) -> None:
         shown = self._shown
         if shown is None or not 0 <= layer < len(shown.first):
@@ -122,7 +136,7 @@ class LayersPanel(Panel):
         visual, text = int(shown.n_visual[layer]), int(shown.n_text[layer])
         parts = [
             f"layer {layer}",
-            f"{visual} visual sink{'s' * (visual != 1)}, {text} of text",
+            f"{visual} visual sink{'s' * (visual != 1)}, {text} of text{self._unknown(layer)}",
             f"φ: BOS {number_text(float(shown.first[layer]))}",
         ]
         parts += _range("visual sinks", shown.sinks, layer)

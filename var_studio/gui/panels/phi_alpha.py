@@ -84,9 +84,10 @@ class PhiAlphaPanel(Panel):
         points = phi_alpha(reading, self.text.isChecked())
         self._points = points
         if not points.visual.any():
-            from var_studio.figures.words import phi_undefined
+            from var_studio.figures.words import no_dims, phi_undefined
 
-            self.show_empty(f"φ of visual tokens is unknown. {phi_undefined(reading)}".strip())
+            why = phi_undefined(reading) or no_dims(reading)
+            self.show_empty(why or f"φ of no visual token is known. {_other_dims(reading)}")
             return
         bound = max(math.sqrt(reading.run.hidden_size), float(points.phi.max()))
         self.scatter.set_axes(
@@ -114,7 +115,8 @@ class PhiAlphaPanel(Panel):
         selection, layer = self.workspace.selection, reading.focus.layer
         said = subject(reading, selection.position, selection.row_of)
         self.frame.say_subject(f"{said} · φ of layer {layer}")
-        note = f"{points.unknown} without φ" if points.unknown else ""
+        total = points.unknown + len(points.phi)
+        note = f"φ known for {len(points.phi)} of {total}" if points.unknown else ""
         self.legend.set_entries(*entries, note=note)
 
     def _alpha_axis(self, most: float) -> Axis:
@@ -164,3 +166,11 @@ class PhiAlphaPanel(Panel):
             parts = [f"{word} (position {position})", *parts]
         parts += ["sink"] if points.sink[index] else []
         self.hover.set_text(" · ".join([*parts, heads_text(reading)]))
+
+
+def _other_dims(reading: Reading) -> str:
+    dims = ", ".join(map(str, reading.sink_dims))
+    return (
+        f"The sink dimensions {dims} are not among the recorded ones of any visual token in layer "
+        f"{reading.focus.layer}: choose another layer, or run again with them."
+    )

@@ -83,6 +83,12 @@ class PhiHistogramPanel(Panel):
         self._reading = reading
         if reading is None:
             return
+        # Not before the first paint: the package costs a tenth of the time until then.
+        from var_studio.figures.words import no_dims, phi_known
+
+        if no_dims(reading):
+            self.show_empty(no_dims(reading))
+            return
         run, layer = reading.run, reading.focus.layer
         with QtCore.QSignalBlocker(self.layer):
             self.layer.setRange(0, run.n_layers - 1)
@@ -95,8 +101,8 @@ class PhiHistogramPanel(Panel):
             self._plot().set_counts(counts, bound)
         assert reading.settings.tau is not None
         self.frame.say_subject(
-            f"Input of layer {layer} · all {run.length:,} tokens of the run · the same for every "
-            "word and head"
+            f"Input of layer {layer} · {phi_known(reading, layer)} · the same for every word and "
+            "head"
         )
         self._plot().set_tau(reading.settings.tau, caption(reading))
 
@@ -126,7 +132,6 @@ class PhiHistogramPanel(Panel):
 
 def caption(reading: Reading) -> str:
     """τ and the number of sinks in the layer in focus."""
-    # Not before the first paint: the package costs a tenth of the time until then.
     from var_studio.figures.words import sinks_by_kind
 
     assert reading.settings.tau is not None
