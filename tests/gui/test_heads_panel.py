@@ -18,6 +18,7 @@ from var_studio.gui.panels.heads import HeadsPanel
 from var_studio.gui.widgets.atlas_pixels import CellShape, map_indices
 from var_studio.gui.widgets.atlas_view import AtlasView
 from var_studio.gui.widgets.ticks import index_step
+from var_studio.recording.layout import View
 from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
@@ -124,6 +125,7 @@ def test_hover_reads_the_head_under_the_pointer(qtbot: QtBot, run: Recording) ->
     move_mouse(panel.atlas, panel.atlas.cell_rect(layer, head).center())
     parts = panel.hover.text().split(" · ")
     assert parts[:2] == ["layer 3", "head 2"]
+    assert parts.pop(2).endswith(f"(position {workspace.selection.position})")
     assert parts[5].endswith(" nats")
     parts[5] = parts[5].removesuffix(" nats")
     shown = {p.rsplit(" ", 1)[0]: float(p.rsplit(" ", 1)[1]) for p in parts[2:6]}
@@ -252,3 +254,72 @@ def test_empty_state_is_a_sentence(qtbot: QtBot) -> None:
     stage(qtbot, panel)
     assert panel._stack.currentWidget() is panel._empty
     assert panel._empty.text().endswith(".")
+
+
+@pytest.mark.parametrize("side", [190, 560, 900])
+def test_outlines_hide_nothing_of_a_map(qtbot: QtBot, side: int) -> None:
+    """A bright border stays seen all around, outlined, selected or neither."""
+    atlas = AtlasView()
+    atlas.setPalette(theme.palette("dark"))
+    qtbot.addWidget(atlas)
+    atlas.resize(side, side)
+    atlas.show()
+    maps = np.zeros((12, 12, 10, 10), dtype=np.float32)
+    maps[..., 0, :] = maps[..., -1, :] = maps[..., :, 0] = maps[..., :, -1] = 1.0
+    atlas.set_maps(maps, 1.0, "gray")
+    settle()
+    origin, cell = atlas.grid()
+    inside = np.zeros((side, side), dtype=bool)
+    height, width = cell.inner
+    for layer, head in np.ndindex(12, 12):
+        top, left = origin.y() + layer * cell.height, origin.x() + head * cell.width
+        top, left = top + cell.margin, left + cell.margin
+        inside[top : top + height, left : left + width] = True
+    assert inside.sum() > 0.6 * (144 * cell.height * cell.width)
+    before = pixels(atlas)[inside]
+    atlas.set_outlined(np.ones((12, 12), dtype=bool))
+    if side >= 560:  # smaller cells have no room for two outlines
+        atlas.set_selected(frozenset({(2, 3)}))
+    settle()
+    assert np.array_equal(pixels(atlas)[inside], before)
+
+
+def test_the_panel_names_the_word_whose_heads_it_shows(qtbot: QtBot, run: Recording) -> None:
+    panel = HeadsPanel()
+    workspace = stage(qtbot, panel, run, size=(900, 560))
+    position = workspace.selection.position
+    word = run.tokens[position].text.strip()
+    assert panel.subject.text().startswith(f"‘{word}’ (position {position}) · mean over all")
+    assert panel.subject.text().endswith(("as query", "step that produced it"))
+    panel.atlas.head_hovered.emit(1, 2)
+    assert f"‘{word}’ (position {position})" in panel.hover.text()
+
+
+def test_thumbnails_follow_the_part_of_the_picture_chosen_in_image(
+    qtbot: QtBot, run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four tiles beside each other are one map; a thumbnail is another."""
+    grid = np.arange(16).reshape(4, 4)
+    views = [View("thumbnail", 0, (0.0, 0.0, 80.0, 80.0), 64 + np.arange(4).reshape(2, 2))]
+    for row, col in np.ndindex(2, 2):
+        box = (40.0 * col, 40.0 * row, 40.0 * col + 40, 40.0 * row + 40)
+        views.append(View(f"tile {row},{col}", 0, box, 16 * (2 * row + col) + grid))
+    strange = replace(run.layout, views=tuple(views), _cell_of={})
+    monkeypatch.setattr(Recording, "layout", property(lambda run: strange))
+    panel = HeadsPanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.view.set(thumbnails=True)
+    settle()
+    assert panel.atlas._values.shape[2:] == (2, 2)
+    assert "thumbnail" in panel.note.text()
+    workspace.view.show_part((1, 2, 3, 4))
+    settle()
+    row = run.attention(workspace.query, 4, 1)[strange.positions]
+    by_hand = np.zeros((8, 8), dtype=row.dtype)
+    for y, x in np.ndindex(8, 8):
+        by_hand[y, x] = row[16 * (2 * (y // 4) + x // 4) + 4 * (y % 4) + x % 4]
+    assert np.array_equal(panel.atlas._values[4, 1], by_hand)
+    assert "tile 0,0 to tile 1,1" in panel.note.text()
+    workspace.view.show_part((7,))
+    settle()
+    assert panel.atlas._values.shape[2:] == (2, 2), "of another run: as by default"

@@ -27,6 +27,7 @@ from var_studio.analysis.groups import (
 from var_studio.analysis.head_maps import mean_change, over_heads
 from var_studio.analysis.histogram import PhiHistogram, phi_histogram
 from var_studio.analysis.ledger import Ledger, mean_ledger
+from var_studio.analysis.views import joined
 from var_studio.errors import VarStudioError
 from var_studio.recording.apply import rows_after, sink_masks
 from var_studio.recording.settings import AttentionIntervention, Redistribution
@@ -350,8 +351,9 @@ class Reading:
         value: Floats = getattr(self, name)
         return value
 
-    def head_maps(self, view: int = 0, moment: Moment = "before") -> Floats:
-        """(L, H, rows, cols) float32: the map of every head in one view; NaN where no token.
+    def head_maps(self, view: int | tuple[int, ...] = 0, moment: Moment = "before") -> Floats:
+        """(L, H, rows, cols) float32: the map of every head in one view, or in several joined to
+        one grid (see `views.joined`); NaN where no token.
 
         Where the geometry is not known, view 0 is the strip of all visual tokens.
 
@@ -364,7 +366,10 @@ class Reading:
         )
 
     def some_head_maps(
-        self, heads: Sequence[tuple[int, int]], view: int = 0, moment: Moment = "before"
+        self,
+        heads: Sequence[tuple[int, int]],
+        view: int | tuple[int, ...] = 0,
+        moment: Moment = "before",
     ) -> Floats:
         """(n, rows, cols) float32: `head_maps` of these (layer, head) pairs alone.
 
@@ -373,14 +378,8 @@ class Reading:
         layers, columns = np.asarray(heads, dtype=np.intp).reshape(-1, 2).T
         return self._cut(self._view_tokens(view), moment, (layers, columns))
 
-    def _view_tokens(self, view: int) -> npt.NDArray[np.int64]:
-        layout = self.run.layout
-        views = layout.views if layout.known else (layout.strip(),)
-        if not 0 <= view < len(views):
-            raise VarStudioError(
-                f"There is no view {view}.", f"Views go from 0 to {len(views) - 1}."
-            )
-        return views[view].tokens
+    def _view_tokens(self, view: int | tuple[int, ...]) -> npt.NDArray[np.int64]:
+        return joined(self.run.layout, (view,) if isinstance(view, int) else view).tokens
 
     def _cut(self, tokens: npt.NDArray[np.int64], moment: Moment, heads: Any) -> Floats:
         """(..., rows, cols): the rows of some heads where these visual tokens are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,76 @@ def finest_views(layout: VisualLayout, image: int) -> list[int]:
         if not any(_overlap(layout.views[index].box, layout.views[c].box) for c in chosen):
             chosen.append(index)
     return sorted(chosen)
+
+
+def view_groups(layout: VisualLayout) -> list[tuple[int, ...]]:
+    """Views that can be shown together, of one image and without overlap: all tiles of an image, a
+    thumbnail alone."""
+    groups: list[list[int]] = []
+    for image in range(len(layout.image_sizes)):
+        of_image: list[list[int]] = []
+        for index, view in enumerate(layout.views):
+            if view.image != image:
+                continue
+            for group in of_image:
+                if not any(_overlap(view.box, layout.views[other].box) for other in group):
+                    group.append(index)
+                    break
+            else:
+                of_image.append([index])
+        groups += of_image
+    return [tuple(group) for group in groups]
+
+
+def group_name(layout: VisualLayout, views: Sequence[int]) -> str:
+    """Views that are shown together, by name; of several images, which one."""
+    names = [layout.views[index].name for index in views]
+    name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    if len(layout.image_sizes) > 1:
+        return f"image {layout.views[views[0]].image + 1}: {name}"
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedViews:
+    """One grid of the cells of `views`: `tokens` (rows, cols) of visual tokens, -1 where a cell has
+    none, and its `box` in pixels of the image."""
+
+    views: tuple[int, ...]
+    tokens: npt.NDArray[np.int64]
+    box: Box
+
+
+def joined(layout: VisualLayout, views: Sequence[int]) -> JoinedViews:
+    """Views that do not overlap, set together to one grid; the first of them alone where their
+    cells differ in size or do not line up. The strip of all tokens where the geometry is not known.
+
+    Raises VarStudioError for a view that the layout does not have.
+    """
+    known = layout.views if layout.known else (layout.strip(),)
+    for index in views:
+        if not 0 <= index < len(known):
+            raise VarStudioError(
+                f"There is no view {index}.", f"Views go from 0 to {len(known) - 1}."
+            )
+    chosen = [known[index] for index in views]
+    first = chosen[0]
+    boxes = np.array([view.box for view in chosen], dtype=np.float64)
+    shapes = np.array([view.tokens.shape[::-1] for view in chosen])
+    sizes = (boxes[:, 2:] - boxes[:, :2]) / np.maximum(shapes, 1)
+    starts = (boxes[:, :2] - boxes[:, :2].min(axis=0)) / sizes[0]
+    places = np.round(starts).astype(np.int64)
+    # Tiles of a resized picture may be off by the rounding of a pixel.
+    even = np.abs(sizes / sizes[0] - 1).max() < 0.05 and np.abs(starts - places).max() < 0.25
+    if len(chosen) == 1 or not even:
+        return JoinedViews((views[0],), first.tokens, first.box)
+    across, down = (places + shapes).max(axis=0)
+    tokens = np.full((down, across), -1, dtype=np.int64)
+    for view, (left, top) in zip(chosen, places, strict=True):
+        rows, cols = view.tokens.shape
+        tokens[top : top + rows, left : left + cols] = view.tokens
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    return JoinedViews(tuple(views), tokens, (*map(float, low), *map(float, high)))  # type: ignore[arg-type]
 
 
 def _overlap(a: Box, b: Box) -> bool:

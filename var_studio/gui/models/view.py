@@ -69,6 +69,7 @@ class ViewModel(QObject):
 
     The reverse view is words and heads coloured by how much they look at the selected cells:
     `reverse` begins it, `end_reverse` brings back what either showed before.
+    `part`: the views (of the layout) that the Image panel shows; empty before it showed any.
     """
 
     changed = Signal()
@@ -76,6 +77,7 @@ class ViewModel(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.current = ViewSettings()
+        self.part: tuple[int, ...] = ()
         self._words: ColourBy = self.current.colour_by  # the last ones that were not reversed
         self._heads = self.current.head_value, self.current.thumbnails
 
@@ -88,6 +90,12 @@ class ViewModel(QObject):
             if not self.heads_reversed:
                 self._heads = self.current.head_value, self.current.thumbnails
             self.current = new
+            self.changed.emit()
+
+    def show_part(self, views: tuple[int, ...]) -> None:
+        """Tell the other panels which views the Image panel shows."""
+        if views != self.part:
+            self.part = views
             self.changed.emit()
 
     @property

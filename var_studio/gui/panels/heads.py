@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from var_studio.analysis.views import JoinedViews, group_name, joined, view_groups
 from var_studio.figures.words import LEFT_OUT, STRIP_NOTE
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.head_values import (
@@ -27,7 +28,7 @@ from var_studio.gui.panels.head_values import (
     summary,
     told,
 )
-from var_studio.gui.panels.image_maps import heads_text
+from var_studio.gui.panels.image_maps import heads_text, short_subject, subject, word_text
 from var_studio.gui.widgets.atlas_strip import StripView, Thumbnails
 from var_studio.gui.widgets.atlas_view import AtlasView
 from var_studio.gui.widgets.colour_bar import ColourBar
@@ -110,6 +111,9 @@ class HeadsPanel(Panel):
         column = QtWidgets.QVBoxLayout(body)
         column.setContentsMargins(10, 2, 10, 6)
         column.setSpacing(4)
+        self.subject = HoverLine("")
+        self.subject.setAccessibleName("Whose heads are shown")
+        column.addWidget(self.subject)
         column.addLayout(self._build_controls())
         self.summary = HoverLine("")
         self.summary.setAccessibleName("Image-centric heads")
@@ -186,6 +190,11 @@ class HeadsPanel(Panel):
         self._show_cells(reading)
         self.all_heads.setChecked(not reading.focus.heads)
         self.summary.set_text(summary(reading))
+        selection = self.workspace.selection
+        self.subject.set_text(
+            subject(reading, selection.position, selection.row_of),
+            short_subject(reading, selection.position),
+        )
         self._say_hovered()
 
     def _show_choice(self) -> str:
@@ -239,7 +248,7 @@ class HeadsPanel(Panel):
         elif maps and not layout.known:
             text = STRIP_NOTE
         elif maps and len(layout.views) > 1:
-            text = f"Maps show the first of {len(layout.views)} views: {layout.views[0].name}."
+            text = f"Maps show {group_name(layout, self._part(reading).views)}, as chosen in Image."
         self.note.set_text(text)
         self.note.setVisible(bool(text))
 
@@ -276,24 +285,31 @@ class HeadsPanel(Panel):
         shown = self.workspace.view.current.shown
         return "before" if shown == "all" else shown
 
+    def _part(self, reading: Reading) -> JoinedViews:
+        """What of the pictures the maps show: what the Image panel does."""
+        assert self.workspace is not None
+        layout, part = reading.run.layout, self.workspace.view.part
+        groups = view_groups(layout) if layout.known else [(0,)]
+        return joined(layout, part if part in groups else groups[0])
+
     def _look(self, reading: Reading) -> tuple[str, bool, float]:
         """Colours of the maps, whether they have a sign, and their width over their height."""
         assert self.workspace is not None
-        view, layout = self.workspace.view.current, reading.run.layout
+        view = self.workspace.view.current
         signed = self._moment() == "difference"
-        left, top, right, bottom = (layout.views[0] if layout.known else layout.strip()).box
+        left, top, right, bottom = self._part(reading).box
         aspect = (right - left) / max(bottom - top, 1e-9)
         colours = view.difference_map if signed else view.colour_map
         return colours, signed, min(max(aspect, 0.4), 2.5)
 
     def _sinks(self, reading: Reading) -> npt.NDArray[np.bool_]:
         """(L, rows, cols): which cells of the maps are sinks."""
-        layout = reading.run.layout
-        tokens = (layout.views[0] if layout.known else layout.strip()).tokens
+        tokens = self._part(reading).tokens
         return reading.sinks[:, reading.positions[np.maximum(tokens, 0)]] & (tokens >= 0)
 
     def _show_maps(self, reading: Reading) -> None:
-        maps, sinks = reading.head_maps(0, self._moment()), reading.sinks
+        maps = reading.head_maps(self._part(reading).views, self._moment())
+        sinks = reading.sinks
         colours, signed, aspect = self._look(reading)
         if self._limits[0] is not maps or self._limits[1] is not sinks:
             self._limits = maps, sinks, head_limits(maps, self._sinks(reading)[:, None])
@@ -314,7 +330,7 @@ class HeadsPanel(Panel):
         """The maps of a few heads, for the line."""
         reading = self._reading
         assert reading is not None
-        maps = reading.some_head_maps(heads, 0, self._moment())
+        maps = reading.some_head_maps(heads, self._part(reading).views, self._moment())
         colours, signed, aspect = self._look(reading)
         layers = [layer for layer, _ in heads]
         high = head_limits(maps, self._sinks(reading)[layers])
@@ -357,8 +373,9 @@ class HeadsPanel(Panel):
         view = self.workspace.view.current
         quantity = BY_KEY.get(view.head_value, QUANTITIES[0])
         texts = told(reading, layer, head, quantity, float(self._values[layer, head]))
+        texts.insert(1, word_text(reading, self.workspace.selection.position))
         if view.head_order == "sorted":
-            texts.insert(1, f"rank {self.strip.rank_of((layer, head)):,} of {self.strip.count:,}")
+            texts.insert(2, f"rank {self.strip.rank_of((layer, head)):,} of {self.strip.count:,}")
         self.hover.set_text(" · ".join(texts))
 
     def hideEvent(self, event: QtGui.QHideEvent) -> None:

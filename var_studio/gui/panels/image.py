@@ -288,6 +288,8 @@ class ImagePanel(Panel):
         return self.part.scene
 
     def _show_scene(self) -> None:
+        if self.workspace is not None:
+            self.workspace.view.show_part(self._scene.view_indices)
         for view in self.views.values():
             view.set_scene(self._scene)
 

@@ -13,6 +13,7 @@ from var_studio.analysis.scale import Limits, full_limits, robust_limits, symmet
 from var_studio.figures.words import count
 from var_studio.gui.models.view import Compare, Quantity, ViewSettings
 from var_studio.recording.interventions import run_name_for
+from var_studio.recording.tokens import bare
 
 if TYPE_CHECKING:
     from var_studio.analysis.across import AcrossRuns
@@ -241,21 +242,24 @@ def subject(
     position = reading.position if position is None else position
     row = "as query" if row_of == "query" else "step that produced it"
     boxes = f"{_boxes_text(reading)} · " if sinks_boxed and _boxes_text(reading) else ""
-    word = _word_text(reading, position)
-    return f"{word} (position {position}) · {heads or heads_text(reading)} · {boxes}{row}"
+    return f"{word_text(reading, position)} · {heads or heads_text(reading)} · {boxes}{row}"
 
 
 def short_subject(reading: Reading, position: int | None, sinks_boxed: bool = False) -> str:
     """As `subject`, for little room: the word, whose sinks are boxed, the heads."""
-    word = _word_text(reading, reading.position if position is None else position)
+    word = _quoted(reading, reading.position if position is None else position)
     boxes = _boxes_text(reading) if sinks_boxed else ""
     return " · ".join(part for part in (word, boxes, heads_text(reading)) if part)
 
 
-def _word_text(reading: Reading, position: int) -> str:
-    text = reading.run.tokens[position].text
-    text = text.strip() or text.replace("\n", "⏎").replace(" ", "␣") or "∅"
-    return f"‘{text}’"
+def word_text(reading: Reading, position: int | None) -> str:
+    """The token selected (None: the one whose row this is) and its position."""
+    position = reading.position if position is None else position
+    return f"{_quoted(reading, position)} (position {position})"
+
+
+def _quoted(reading: Reading, position: int) -> str:
+    return f"‘{bare(reading.run.tokens[position].text)}’"
 
 
 def _boxes_text(reading: Reading) -> str:

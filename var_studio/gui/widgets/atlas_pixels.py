@@ -12,23 +12,43 @@ from var_studio.gui.widgets.colour_maps import indexed_colours, to_indices
 
 LEAST_WITH_GAP = 5
 """Cells smaller than this many pixels touch each other."""
+ROOMY = 48
+"""From this many pixels on a cell has room for two outlines beside its map."""
 
 
 class CellShape(NamedTuple):
-    """Pixels of one head's cell, its gap included."""
+    """Pixels of one head's cell, its gap included. `margin`: pixels left free on each side for
+    outlines, so that they hide nothing of a map; else a cell has its outline within."""
 
     height: int
     width: int
+    margin: int = 0
 
     @property
     def gap(self) -> int:
         """Pixels left free on the right and below, so that neighbours keep apart."""
-        return 1 if min(self) >= LEAST_WITH_GAP else 0
+        return 1 if self.smaller >= LEAST_WITH_GAP and not self.margin else 0
 
     @property
     def smaller(self) -> int:
         """The smaller side."""
-        return min(self)
+        return min(self.height, self.width)
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """Height and width of what is drawn, without gap and margins."""
+        around = self.gap + 2 * self.margin
+        return max(1, self.height - around), max(1, self.width - around)
+
+
+def margin_of(smaller: float) -> int:
+    """Free pixels on each side of a map in a cell of that smaller side: room for the outline of
+    image-centric heads and, in large cells, outside it for that of selected ones."""
+    if smaller >= ROOMY:
+        return 5
+    if smaller >= 24:
+        return 4
+    return 2 if smaller >= 16 else int(smaller >= 7)
 
 
 def value_indices(
@@ -46,13 +66,13 @@ def map_indices(
 ) -> npt.NDArray[np.uint8]:
     """Colour entries of small maps, averaged over the area of each pixel.
 
-    (L, H, rows, cols) -> (L, H, height, width) uint8 of a cell without its gap. `high` is the
+    (L, H, rows, cols) -> (L, H, height, width) uint8 of `cell.inner`. `high` is the
     upper limit of all, or of each head (L, H); the lower one is 0, or -high of `signed` maps,
     whose middle entry is then 0. Dropping samples instead of averaging would lose
     a sink that falls between two pixels.
     """
     layers, heads, rows, cols = maps.shape
-    height, width = max(1, cell.height - cell.gap), max(1, cell.width - cell.gap)
+    height, width = cell.inner
     down, across = _average(rows, height), _average(cols, width)
     flat = maps.reshape(-1, cols).astype(np.float32, copy=False)
     small = np.matmul(flat, across.T)
@@ -98,23 +118,31 @@ def paint_cells(
 ) -> npt.NDArray[np.uint32]:
     """The whole atlas: (L, H, h, w) entries -> (L * height, H * width) uint32 pixels 0xffRRGGBB.
 
-    h and w are those of a cell without its gap, or 1 for a cell of one colour. Cells where
-    `outlined` (L, H) get a frame of `thick` pixels with an `inner_line` inside it.
+    h and w are those of a cell without its gap and margins, or 1 for a cell of one colour. Cells
+    where `outlined` (L, H) get a frame of `thick` pixels: in their margin, or else within, with an
+    `inner_line` inside it.
     """
     layers, heads = indices.shape[:2]
     table = np.array(indexed_colours(colours), dtype=np.uint32)
     table[0] = _pixel(empty)
-    height, width = cell.height - cell.gap, cell.width - cell.gap
+    height, width, margin = *cell.inner, cell.margin
     pixels = np.full((layers, cell.height, heads, cell.width), _pixel(gap), dtype=np.uint32)
-    inner = pixels[:, :height, :, :width]
+    inner = pixels[:, margin : margin + height, :, margin : margin + width]
     inner[:] = table[indices].transpose(0, 2, 1, 3)
     if outlined is not None and outlined.any() and min(height, width) >= 3:
-        frame = _frame(height, width, thick, outline, inner_line)
-        line = frame > 0
+        if margin:
+            first, thick = (margin - 1 - thick, thick) if margin > thick else (0, 1)
+            frame = np.zeros((cell.height, cell.width), dtype=np.uint32)
+            frame[first : cell.height - first, first : cell.width - first] = _pixel(outline)
+            inside = first + thick
+            frame[inside : cell.height - inside, inside : cell.width - inside] = 0
+        else:
+            frame = _frame(height, width, thick, outline, inner_line)
+        line, (down, across) = frame > 0, frame.shape
         chosen = np.nonzero(outlined)
-        cells = pixels[chosen[0], :height, chosen[1], :width]
+        cells = pixels[chosen[0], :down, chosen[1], :across]
         cells[:, line] = frame[line]
-        pixels[chosen[0], :height, chosen[1], :width] = cells
+        pixels[chosen[0], :down, chosen[1], :across] = cells
     return pixels.reshape(layers * cell.height, heads * cell.width)
 
 

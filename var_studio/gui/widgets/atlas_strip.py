@@ -19,6 +19,8 @@ from var_studio.gui.widgets.ticks import number_text, tick_values
 LEAST_PROFILE = 64
 LEAST_THUMBNAIL = 46
 """Pixels: below it a map is not legible, and none is drawn."""
+MARGIN = 6
+"""Pixels on each side of a thumbnail, for the outlines of image-centric and selected heads."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class StripView(HeadPicking):
         wanted = min(max(self.width() / 6, LEAST_THUMBNAIL + 6), 112)
         columns = max(1, int((self.width() - 8) // wanted))
         wide = (self.width() - 8) / columns
-        high = (wide - 6) / aspect + line + 6
+        high = (wide - 2 * MARGIN) / aspect + line + 2 * MARGIN
         rows = 0
         if self._thumbnails is not None and self.count:
             least = max(LEAST_PROFILE, room * (16 if self._maps_first else 30) // 100)
@@ -173,7 +175,7 @@ class StripView(HeadPicking):
         # What the maps leave is the profile's.
         profile = QtCore.QRectF(left, 4, max(self.width() - left - 6, 1), room - rows * high - 4)
         top = profile.bottom() + 2 * line + 12
-        return Places(profile, line, top, columns, rows, (wide, high), (wide - 6) / aspect)
+        return Places(profile, line, top, columns, rows, (wide, high), (wide - 2 * MARGIN) / aspect)
 
     def profile_rect(self) -> QtCore.QRectF:
         """Where the profile is drawn."""
@@ -191,8 +193,8 @@ class StripView(HeadPicking):
         places = self._places()
         row, column = divmod(rank - self.page().start, places.columns)
         wide, high = places.cell
-        left = 4 + column * wide + 3
-        return QtCore.QRectF(left, places.top + row * high, wide - 6, places.map_height)
+        left, top = 4 + column * wide + MARGIN, places.top + row * high + MARGIN
+        return QtCore.QRectF(left, top, wide - 2 * MARGIN, places.map_height)
 
     def rank_x(self, rank: int) -> float:
         """Middle of a rank (from 0) in the profile."""
@@ -212,7 +214,7 @@ class StripView(HeadPicking):
         for rank in page:
             if (
                 self.thumbnail_rect(rank)
-                .adjusted(-3, 0, 3, self._places().line + 6)
+                .adjusted(-MARGIN, -MARGIN, MARGIN, self._places().line + MARGIN)
                 .contains(point)
             ):
                 return rank
@@ -330,20 +332,15 @@ class StripView(HeadPicking):
         present, found = theme.colours(self.palette()), self._drawn[1]
         ratio = self.devicePixelRatioF()
         places = self._places()
-        wide, high = places.cell[0] - 6, places.map_height
+        wide, high = places.cell[0] - 2 * MARGIN, places.map_height
         cell = CellShape(max(1, round(high * ratio)), max(1, round(wide * ratio)))
         entries = map_indices(found.maps[None], found.high[None], cell, signed=found.signed)
-        outlined = np.array([[bool(self._outlined[head]) for head in self._drawn[0]]])
         pixels = paint_cells(
             entries,
             cell,
             found.colours,
             gap=present.window,
             empty=present.canvas,
-            outlined=outlined,
-            outline=present.image_centric,
-            inner_line="#101010" if present.dark else "#ffffff",
-            thick=round(2 * ratio),
         )
         height, width = pixels.shape
         image = QtGui.QImage(
@@ -365,16 +362,19 @@ class StripView(HeadPicking):
             painter.setPen(inks.faint(self.palette()))
             text = f"{layer}·{head}  {number_text(float(self._sorted[rank]), 2)}"
             text = metrics.elidedText(text, QtCore.Qt.TextElideMode.ElideRight, int(wide) + 4)
-            at = QtCore.QRectF(box.left() - 3, box.bottom() + 1, wide + 6, self._places().line)
+            at = QtCore.QRectF(box.left() - 3, box.bottom() + MARGIN, wide + 6, places.line)
             painter.drawText(at, QtCore.Qt.AlignmentFlag.AlignHCenter, text)
         shown = set(self._drawn[0])
-        marks = [self._around(head) for head in self._selected if head in shown]
-        inks.outline(painter, marks, present.selection, 2.0, 255)
+        # Beside the maps, which they would hide the borders of.
+        centric = [self._around(head, 2.0) for head in shown if self._outlined[head]]
+        inks.outline(painter, centric, present.image_centric, 2.0, 0)
+        marks = [self._around(head, 5.0) for head in self._selected if head in shown]
+        inks.outline(painter, marks, present.selection, 2.0, 0)
         framed = {self._hovered} | ({self._cursor} if self.hasFocus() else set())
-        inks.outline(painter, [self._around(head) for head in framed & shown], "#ffffff", 1.0)
+        inks.outline(painter, [self._around(head, 5.0) for head in framed & shown], "#ffffff", 1.0)
 
-    def _around(self, head: Head) -> QtCore.QRectF:
-        return self.thumbnail_rect(int(self._rank[head])).adjusted(3.5, 3.5, -4.5, -4.5)
+    def _around(self, head: Head, far: float) -> QtCore.QRectF:
+        return self.thumbnail_rect(int(self._rank[head])).adjusted(-far, -far, far, far)
 
     # ------------------------------------------------------------------------------ events
     def changeEvent(self, event: QtCore.QEvent) -> None:

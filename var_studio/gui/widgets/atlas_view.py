@@ -8,7 +8,14 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.gui import theme
 from var_studio.gui.widgets import inks
-from var_studio.gui.widgets.atlas_pixels import CellShape, map_indices, paint_cells, value_indices
+from var_studio.gui.widgets.atlas_pixels import (
+    ROOMY,
+    CellShape,
+    map_indices,
+    margin_of,
+    paint_cells,
+    value_indices,
+)
 from var_studio.gui.widgets.head_picking import NO_HEAD, Head, HeadPicking
 from var_studio.gui.widgets.ticks import index_step
 
@@ -160,7 +167,10 @@ class AtlasView(HeadPicking):
             width, height = min(width, height * self._aspect), min(height, width / self._aspect)
         else:
             width, height = min(width, height * WIDEST), min(height, width * WIDEST)
-        cell = CellShape(max(1, int(height)), max(1, int(width)))
+        margin = 0
+        if self._aspect is not None:
+            margin = round(ratio * margin_of(min(width, height) / ratio))
+        cell = CellShape(max(1, int(height)), max(1, int(width)), margin)
         spare = self.width() - left - 4 - cell.width * heads / ratio
         return QtCore.QPoint(left + int(max(spare, 0) / 2), 3), cell
 
@@ -201,12 +211,14 @@ class AtlasView(HeadPicking):
             self._image, self._image_cell = self._draw_cells(cell), cell
         painter.drawImage(origin, self._image)
         self._draw_axes(painter)
-        # Inside large cells and around small ones, so that the outlines of image-centric heads,
-        # this one's and its neighbours', stay seen.
-        roomy = cell.smaller >= 24 * self.devicePixelRatioF()
-        margins = (4.5, 4.5, -5.5, -5.5) if roomy else (-1.0, -1.0, 0.0, 0.0)
+        # Inside large cells (of maps, in their margin) and around small ones, so that the outlines
+        # of image-centric heads, this one's and its neighbours', stay seen.
+        roomy = cell.smaller >= (ROOMY if cell.margin else 24) * self.devicePixelRatioF()
+        inset = 1.0 if cell.margin else 4.5
+        margins = (inset, inset, -inset - 1, -inset - 1) if roomy else (-1.0, -1.0, 0.0, 0.0)
         marks = [self.cell_rect(*head).adjusted(*margins) for head in self._selected]
-        inks.outline(painter, marks, theme.colours(self.palette()).selection, 2.0, 255)
+        casing = 0 if cell.margin and roomy else 255
+        inks.outline(painter, marks, theme.colours(self.palette()).selection, 2.0, casing)
         if self.stretched is not None:
             inks.outline(painter, [self._band()], theme.colours(self.palette()).accent, 1.5, 120)
         if self.hasFocus() and self._selected != {self._cursor}:

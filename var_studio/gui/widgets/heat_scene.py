@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PySide6 import QtCore, QtGui
 
+from var_studio.analysis.views import group_name, view_groups
 from var_studio.recording.layout import Box, View, VisualLayout
 
 if TYPE_CHECKING:
@@ -156,19 +157,9 @@ def scenes_of(layout: VisualLayout, pictures: list[QtGui.QImage | None]) -> list
     if not layout.known or not layout.views:
         return [HeatScene(title="strip", views=(layout.strip(),), strip=True)]
     scenes = []
-    for image, size in enumerate(layout.image_sizes):
-        groups: list[list[int]] = []
-        for index, view in enumerate(layout.views):
-            if view.image != image:
-                continue
-            for group in groups:
-                if not any(_overlap(view.box, layout.views[other].box) for other in group):
-                    group.append(index)
-                    break
-            else:
-                groups.append([index])
-        for group in groups:
-            scenes.append(_scene(layout, image, size, group, pictures))
+    for group in view_groups(layout):
+        image = layout.views[group[0]].image
+        scenes.append(_scene(layout, image, layout.image_sizes[image], group, pictures))
     return scenes
 
 
@@ -176,29 +167,18 @@ def _scene(
     layout: VisualLayout,
     image: int,
     size: tuple[int, int],
-    group: list[int],
+    group: tuple[int, ...],
     pictures: list[QtGui.QImage | None],
 ) -> HeatScene:
-    names = [layout.views[index].name for index in group]
-    title = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-    if len(layout.image_sizes) > 1:
-        title = f"image {image + 1}: {title}"
     return HeatScene(
-        title=title,
+        title=group_name(layout, group),
         views=tuple(layout.views[index] for index in group),
         size=size,
         picture=pictures[image] if image < len(pictures) else None,
         unseen=layout.unseen[image] if image < len(layout.unseen) else (),
         image=image,
-        view_indices=tuple(group),
+        view_indices=group,
     )
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    # Neighbouring tiles may share a border up to rounding.
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return width > 1e-6 and height > 1e-6
 
 
 def to_qimage(image: Image.Image | npt.NDArray[np.uint8]) -> QtGui.QImage:
