@@ -39,6 +39,7 @@ from var_studio.figures.words import (
     sinks_unknown,
     token_line,
 )
+from var_studio.recording.tokens import bare
 
 _LEAST_ALPHA = 1e-6
 _GROUPS = ("BOS", "text\nsinks", "visual\nsinks", "visual\nnon-sinks", "other\ntext")
@@ -331,10 +332,7 @@ def build_shares(reading: Reading, *, width: Width = "two-columns") -> Figure:
     tokens = [run.tokens[int(position)] for position in run.query_positions]
     answer = np.array([token.role == "generated" for token in tokens], dtype=bool)
     places = np.arange(len(tokens))
-    names = tuple(
-        token.text.strip() or token.text.replace(" ", "␣").replace("\n", "⏎") or "–"
-        for token in tokens
-    )
+    names = tuple(bare(token.text) for token in tokens)
     groups = (("question", ~answer, PLAIN_COLOUR), ("answer", answer, CENTRIC_COLOUR))
     panel = PlotPanel(
         title="",

@@ -33,6 +33,7 @@ from var_studio.figures.words import acts_line, interventions_line, visible
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session
 from var_studio.recording.settings import Redistribution
+from var_studio.recording.tokens import bare
 
 MOST_TOKENS = 200
 """Tokens of a run that a page shows, unless more are asked for: 15 to 30 kB each."""
@@ -257,7 +258,7 @@ def _run_section(
     words = []
     for token in run.tokens:
         if token.position in shown or (token.role == "generated" and not token.special):
-            text = escape(token.text.strip(" ") or "␣")
+            text = escape(bare(token.text))
             if token.position in shown:
                 text = f'<a href="#r{number}-t{token.position}">{text}</a>'
             words.append(text)

@@ -59,7 +59,20 @@ class Exchange:
     answer: str
 
 
+def readable(text: str) -> str:
+    """A token's text with signs for what cannot be seen; spaces around a word are left.
+
+    "∅" stands for no text: a piece of a character whose other bytes are in the next tokens.
+    """
+    shown = text.replace("\n", "⏎").replace("\t", "→")
+    return (shown if shown.strip() else shown.replace(" ", "␣")) or "∅"
+
+
+def bare(text: str) -> str:
+    """As `readable`, without the spaces around."""
+    return readable(text).strip(" ")
+
+
 def visible(text: str) -> str:
-    """A token's text in quotation marks, with blanks that can be seen."""
-    shown = text.strip(" ") or text.replace(" ", "␣")
-    return f"“{shown.replace(chr(10), '⏎').replace(chr(9), '→')}”"
+    """As `bare`, in quotation marks."""
+    return f"“{bare(text)}”"

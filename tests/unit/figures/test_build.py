@@ -139,7 +139,7 @@ def test_an_unknown_figure_is_refused(run):
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [(" cup", "“cup”"), ("\n", "“⏎”"), ("  ", "“␣␣”"), ("", "“”"), ("a b", "“a b”")],
+    [(" cup", "“cup”"), ("\n", "“⏎”"), ("  ", "“␣␣”"), ("", "“∅”"), ("a b", "“a b”")],
 )
 def test_tokens_are_named_so_that_blanks_can_be_seen(text, shown):
     assert visible(text) == shown

@@ -18,7 +18,7 @@ from PySide6.QtCore import (
 )
 
 from var_studio.recording.layout import VisualLayout
-from var_studio.recording.tokens import Token
+from var_studio.recording.tokens import Token, readable, visible
 
 if TYPE_CHECKING:
     from var_studio.analysis.compare import Column
@@ -235,7 +235,7 @@ class TokenListModel(QAbstractListModel):
                     assert self._run is not None
                     entries += _chips(self._run.layout, token.position, end - start)
                 else:
-                    entries.append(Entry(token.position, _readable(token), token))
+                    entries.append(Entry(token.position, readable(token.text), token))
             start = end
         return entries
 
@@ -256,7 +256,7 @@ class TokenListModel(QAbstractListModel):
             )
         if token is None:
             return None
-        lines = [f"“{entry.text.strip()}” · position {token.position}"]
+        lines = [f"{visible(token.text)} · position {token.position}"]
         if entry.position in self._values:
             lines.append(self._values[entry.position])
         if token.logprob is not None:
@@ -266,9 +266,7 @@ class TokenListModel(QAbstractListModel):
             others = [a for a in token.top if a.id != token.id][:5]
             if others:
                 lines.append("other candidates:")
-                lines += [
-                    f"    “{a.text.strip() or '␣'}”  {math.exp(a.logprob):.1%}" for a in others
-                ]
+                lines += [f"    {visible(a.text)}  {math.exp(a.logprob):.1%}" for a in others]
         if entry.position not in self._rows:
             lines.append(
                 "It stands before the image and cannot look at it: no attention row is kept."
@@ -292,11 +290,11 @@ def _entry(column: Column, mine: Literal["baseline", "other"]) -> Entry:
     own, else_ = column.baseline, column.other
     if mine == "other":
         own, else_ = else_, own
-    partner = "" if else_ is None else _readable(else_)
+    partner = "" if else_ is None else readable(else_.text)
     differs = column.relation != "same"
     if own is None:
         return Entry(NOWHERE, "", None, 0, "gap", partner, differs)
-    return Entry(own.position, _readable(own), own, partner=partner, differs=differs)
+    return Entry(own.position, readable(own.text), own, partner=partner, differs=differs)
 
 
 def matches(entries: Sequence[Entry], text: str) -> list[int]:
@@ -360,10 +358,3 @@ def _chip_text(layout: VisualLayout, image: int | None, count: int, several: boo
         return f"{name} {' + '.join(f'{view.rows}×{view.cols}' for view in views)}"
     parts = f"{len(views)} views, " if len(views) > 1 else ""
     return f"{name}{'' if several else ','} {parts}{count:,} tokens"
-
-
-def _readable(token: Token) -> str:
-    text = token.text.replace("\n", "↵").replace("\t", "⇥")
-    if text.strip():
-        return text
-    return text + "·" if token.special or not text else "␣"

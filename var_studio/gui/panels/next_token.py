@@ -13,6 +13,7 @@ from var_studio.gui.panels.base import Panel
 from var_studio.gui.widgets.candidates_view import CandidatesView, Line
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.segmented import Segmented
+from var_studio.recording.tokens import bare
 
 if TYPE_CHECKING:
     from var_studio.analysis.candidates import Candidate, Candidates
@@ -139,7 +140,7 @@ class NextTokenPanel(Panel):
 
 
 def _subject(step: Step, found: Candidates) -> str:
-    word = _word(step.before.text)
+    word = bare(step.before.text)
     begin = f"Word {step.number} of the answer, “{word}”"
     if step.after is None:
         return f"{begin} · {step.why}"
@@ -148,7 +149,7 @@ def _subject(step: Step, found: Candidates) -> str:
     change = "" if chosen is None else f" · Δ log p {_signed(chosen)} nats"
     took = ""
     if step.after.id != step.before.id:
-        took = f" · after: “{_word(step.after.text)}”"
+        took = f" · after: “{bare(step.after.text)}”"
     return f"{begin} · {how}{change}{took}"
 
 
@@ -162,7 +163,7 @@ def _line(row: Candidate, found: Candidates, both: bool) -> Line:
     elif both:
         change = _bound(row, found)
     return Line(
-        word=_word(row.text),
+        word=bare(row.text),
         before=None if row.before is None else math.exp(row.before),
         after=None if row.after is None else math.exp(row.after),
         change=change,
@@ -194,7 +195,3 @@ def _signed(nats: float) -> str:
     if math.isinf(nats):
         return "−∞" if nats < 0 else "+∞"
     return "0" if abs(nats) < 0.005 else f"{nats:+.2f}".replace("-", "−")
-
-
-def _word(text: str) -> str:
-    return text.replace("\n", "↵").strip() or "␣"

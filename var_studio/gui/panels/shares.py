@@ -16,6 +16,7 @@ from var_studio.gui.widgets.index_chart import Bars, IndexChart
 from var_studio.gui.widgets.legend import Legend
 from var_studio.gui.widgets.plot_frame import PlotFrame
 from var_studio.gui.widgets.ticks import number_text, setting_text
+from var_studio.recording.tokens import bare
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -113,7 +114,7 @@ class SharesPanel(Panel):
         run, position = reading.run, self.workspace.selection.position
         shares = self._shares = masses.image_centric_share(reading.settings)[self._queries]
         top = 1.08 * max(float(np.nanmax(shares, initial=0.0)), 0.05)
-        words = [_word(run.tokens[int(p)].text) for p in self._positions]
+        words = [bare(run.tokens[int(p)].text) for p in self._positions]
         answer = np.isin(self._positions, run.generated_positions)
         current = np.flatnonzero(self._positions == position)
         self.chart.set_places(
@@ -167,8 +168,3 @@ class SharesPanel(Panel):
         if self._timer.isActive():
             self._timer.stop()
             self._stale = True
-
-
-def _word(text: str) -> str:
-    """A token's text, with blanks that can be seen where there is nothing else."""
-    return text.strip() or text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "→")
