@@ -132,6 +132,7 @@ class MainWindow(QMainWindow):
         controller.model_loaded.connect(self._facts_changed)
         controller.model_released.connect(self._facts_changed)
         self.follower.status.connect(self.status.say)
+        self.follower.progress.connect(self.status.show_progress)
         self.transcript.asked.activated.connect(self.files.show_question)
         self.transcript.note.connect(self.status.say)
         self.transcript.image_clicked.connect(self.look_at_image)

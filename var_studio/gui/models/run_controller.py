@@ -59,6 +59,7 @@ class RunController(QObject):
         self.current: RunRequest | None = None
         self._wanted = LoadRequest("demo")
         self._queue: deque[RunRequest] = deque()
+        self.taken_off = 0
         self._cancel = threading.Event()
         self._asked: ForecastRequest | None = None
         self._forecasting = False
@@ -164,7 +165,9 @@ class RunController(QObject):
         self.queue_changed.emit()
 
     def stop(self) -> None:
-        """Stop what goes on and empty the queue; what was recorded is kept."""
+        """Stop what goes on and empty the queue; what was recorded is kept. `taken_off`: so many
+        runs waited, until the next one begins."""
+        self.taken_off += len(self._queue)
         self._queue.clear()
         if self.busy:
             self._cancel.set()
@@ -275,6 +278,7 @@ class RunController(QObject):
         if self.state == "idle" and self._queue and self.model is not None:
             self._cancel = threading.Event()
             self.current = self._queue.popleft()
+            self.taken_off = 0
             self._set_state("running")
             self.queue_changed.emit()
             self._run.emit(self.current, self._cancel)

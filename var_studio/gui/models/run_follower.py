@@ -34,6 +34,7 @@ STAGES = {
 }
 
 
+_LONGEST_ANSWER = "Stopped at the longest answer allowed"
 _SHORTEST_PACE = 0.25
 """Seconds: several tokens handed on at once would look like thousands in a second."""
 
@@ -41,24 +42,29 @@ _SHORTEST_PACE = 0.25
 class RunFollower(QObject):
     """Opens the recording of the run under way and follows it as it grows.
 
-    `status(text)`: a few words on what is going on; `speed(tokens per second)` at the end. The
+    `status(text)`: a few words on what is going on; `speed(tokens per second)` at the end;
+    `progress(done, total)` of the stage under way, total 0: it cannot be known. The
     newest token is selected as it comes, until the user selects one.
     """
 
     status = Signal(str)
     speed = Signal(float)
+    progress = Signal(int, int)
 
     def __init__(
         self, controller: RunController, workspace: Workspace, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
+        self._controller = controller
         self._workspace = workspace
         self._path: Path | None = None
         self._run: Recording | None = None
         self._stale = False
-        self._following = False
         self._selecting = False
         self._count = 0
+        self._total = 0
+        self._answered = ""
+        self._stopped = False
         self._first = 0.0
         self._writing = False
         controller.happened.connect(self._on_event)
@@ -78,8 +84,9 @@ class RunFollower(QObject):
             handler(self, event)
 
     def _started(self, event: RunStarted) -> None:
-        self._path, self._run, self._count = event.path, None, 0
-        self._following = True
+        self._path, self._run, self._count, self._total = event.path, None, 0, 0
+        self._stopped = False
+        self._workspace.following = True
         self.status.emit(STAGES["encoding"] + "…")
 
     def _progress(self, event: Progress) -> None:
@@ -87,6 +94,7 @@ class RunFollower(QObject):
         counted = event.stage in ("prefill", "discovering")
         where = f": layer {event.done} of {event.total}" if counted else ""
         self.status.emit(f"{what}{where}…")
+        self.progress.emit(event.done if counted else 0, event.total if counted else 0)
 
     def _encoded(self, event: PromptEncoded) -> None:
         self.status.emit(STAGES["prefill"] + "…")
@@ -103,12 +111,31 @@ class RunFollower(QObject):
         self._stale = True
         self._writing = False
         self.speed.emit(event.tokens_per_second)
-        ended = {
-            "end": "Answered",
-            "length": "Stopped at the longest answer allowed",
-            "cancelled": "Stopped; what was recorded is kept",
-        }[event.reason]
-        self.status.emit(f"{ended}: {self._count} tokens in {event.seconds:.1f} s")
+        self._stopped = event.reason == "cancelled"
+        took = f"{_tokens(self._count)} in {event.seconds:.1f} s"
+        if self._stopped:
+            self.status.emit(f"Stopped; what was recorded is kept: {took}{self._taken_off()}")
+        elif self._scores:
+            # The forced run comes after the answers; how fast they came is what a reader asks.
+            self.status.emit(f"Scored: {took}{self._answered}")
+        else:
+            ended = "Answered" if event.reason == "end" else _LONGEST_ANSWER
+            self._answered = f" · before that, {ended[0].lower()}{ended[1:]}: {took}"
+            if event.tokens_per_second > 0:
+                self._answered += f" ({event.tokens_per_second:.1f} tokens/s)"
+            self.status.emit(f"{ended}: {took}")
+
+    @property
+    def _scores(self) -> bool:
+        """Whether the run under way is fed an answer that is there."""
+        request = self._controller.current
+        return request is not None and request.scores is not None
+
+    def _taken_off(self) -> str:
+        number = self._controller.taken_off
+        if not number:
+            return ""
+        return f" · {number} waiting {'run' if number == 1 else 'runs'} taken off the queue"
 
     def _failed(self, event: RunFailed) -> None:
         self._stale = True
@@ -130,10 +157,18 @@ class RunFollower(QObject):
             run.close()
             return
         self._run = run
+        self._total = self._expected(run)
         # A second answer is shown under the first; what the user looks at stays.
         look = not run.interventions or self._workspace.partner_of(run) is None
         self._workspace.growing = run
         self._select(lambda: self._workspace.add_run(run, look=look))
+
+    def _expected(self, run: Recording) -> int:
+        """Tokens that the answer has at most."""
+        for other in self._workspace.runs:
+            if other.id == run.teacher:
+                return len(other.generated_positions)
+        return run.generation.max_new_tokens
 
     @Slot()
     def _on_batch(self) -> None:
@@ -144,7 +179,9 @@ class RunFollower(QObject):
         if self._run is None:
             return
         if self._writing:
-            self.status.emit(f"{STAGES['generating']}: token {self._count}{self._pace()}…")
+            doing = "Scoring" if self._scores else STAGES["generating"]
+            self.status.emit(f"{doing}: token {self._count}{self._pace()}…")
+            self.progress.emit(self._count, self._total)
         self._select(self._grow)
 
     def _pace(self) -> str:
@@ -160,7 +197,7 @@ class RunFollower(QObject):
         except VarStudioError as error:
             self._workspace.problem.emit(error)
             return
-        if self._following and self._run is self._workspace.run:
+        if self._workspace.following and self._run is self._workspace.run:
             selection = self._workspace.selection
             if selection.positions:
                 selection.select_token(selection.positions[-1])
@@ -171,7 +208,7 @@ class RunFollower(QObject):
         if run is not None:
             self._select(lambda: self._close(run))
         self._workspace.growing = None
-        self._following = False
+        self._workspace.following = False
         self._path = None
 
     def _close(self, run: Recording) -> None:
@@ -180,7 +217,7 @@ class RunFollower(QObject):
         except VarStudioError as error:
             self._workspace.problem.emit(error)
         self._workspace.growing = None
-        if self._following and run is self._workspace.run:
+        if self._workspace.following and run is self._workspace.run and not self._stopped:
             self._workspace.select_first_word()
         self._workspace.finish_run()
 
@@ -196,7 +233,11 @@ class RunFollower(QObject):
     @Slot()
     def _on_selection(self) -> None:
         if not self._selecting:
-            self._following = False
+            self._workspace.following = False
+
+
+def _tokens(number: int) -> str:
+    return f"{number} token" if number == 1 else f"{number} tokens"
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {

@@ -62,6 +62,7 @@ class Workspace(QObject):
         self.baseline: Recording | None = None
         self.paired: Recording | None = None
         self.growing: Recording | None = None
+        self.following = False  # whether the newest word is selected as it comes
         self.session_path: Path | None = None
         self.session: Any = None
         self.notes = ""

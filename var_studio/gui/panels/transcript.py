@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QEvent, QPointF, QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QModelIndex, QPointF, QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QPainter, QPalette, QPixmap, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
@@ -25,6 +25,7 @@ from var_studio.gui.models.token_list import TokenListModel
 from var_studio.gui.models.word_colours import COLOURINGS, WordColours
 from var_studio.gui.panels.answer_variants import AnswerVariants
 from var_studio.gui.panels.base import Panel
+from var_studio.gui.panels.question_names import clipped, told_apart
 from var_studio.gui.panels.transcript_search import TranscriptSearch
 from var_studio.gui.widgets.answer_pair import AnswerPair
 from var_studio.gui.widgets.hover_line import HoverLine
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from var_studio.gui.models.workspace import Workspace
     from var_studio.recording.recording import Recording
 
-_LONGEST: Final = 26
-"""Characters of a question in the list of questions; its tooltip has them all."""
 _SHORTEST: Final = 20
 """Characters that are always seen of a list's present entry."""
 _LONG: Final = 150
@@ -152,7 +151,10 @@ class TranscriptPanel(Panel):
         column.setSpacing(0)
         column.addWidget(self.scroller, 1)
         column.addWidget(self._legend)
-        self._later = self._single_shot(0, self._scroll_to_end)
+        self.scroller.verticalScrollBar().actionTriggered.connect(self._user_scrolled)
+        self._later = self._single_shot(0, self._follow_growing)
+        self._grown: Recording | None = None
+        self._away = False  # whether the user scrolled away from the word being written
         self._laid_out: tuple[object, ...] = ()
         self._compared: Comparison | None = None
         self._catch_up_later = self._single_shot(_CATCH_UP_MS, self._catch_up)
@@ -268,13 +270,10 @@ class TranscriptPanel(Panel):
     def _list_questions(self) -> None:
         workspace = self._workspace()
         groups = workspace.questions()
-        questions = [_question_of(group[0]) for group in groups]
         self.asked.clear()
-        for number, (question, group) in enumerate(zip(questions, groups, strict=True)):
-            if questions.count(question) > 1:  # the same of several images
-                names = ", ".join(entry.name for entry in group[0].image_entries)
-                question = f"{names}: {question}"
-            short = question if len(question) <= _LONGEST else question[: _LONGEST - 1] + "…"
+        for number, (group, parts) in enumerate(zip(groups, told_apart(groups), strict=True)):
+            question = " · ".join(filter(None, parts))
+            short = " · ".join(clipped(part) for part in parts if part)
             self.asked.addItem(f"{number + 1}  {short}", number)
             self.asked.setItemData(number, question, Qt.ItemDataRole.ToolTipRole)
             if workspace.run is not None and any(run is workspace.run for run in group):
@@ -334,6 +333,9 @@ class TranscriptPanel(Panel):
 
     def _grow(self) -> None:
         """Show new words; of a long answer a few times a second, since all words move."""
+        growing = self._workspace().growing
+        if growing is not self._grown:
+            self._grown, self._away = growing, False
         longest = max(len(strip.tokens.entries) for strip in self.strips)
         if longest <= _LONG:
             self._catch_up()
@@ -342,15 +344,12 @@ class TranscriptPanel(Panel):
 
     def _catch_up(self) -> None:
         began = time.perf_counter()
-        at_end = self.scroller.verticalScrollBar()
-        follow = at_end.value() >= at_end.maximum() - 4
         for strip in self.strips:
             strip.tokens.grow()
         self._align()
         self._show_selection()
         self.refresh(None)
-        if follow:
-            self._later.start()
+        self._later.start()
         self._took_ms = 1000 * (time.perf_counter() - began)
 
     def _show_view(self) -> None:
@@ -380,12 +379,13 @@ class TranscriptPanel(Panel):
         for strip in self.strips:
             strip.tokens.set_selectable(self._rows_of(strip.tokens.run))
             mine = strip.tokens.run is workspace.run
-            if strip.set_selected(selection.position if mine else None):
-                self._bring_into_view(strip)
+            chosen = strip.set_selected(selection.position if mine else None)
+            if chosen and not (workspace.following and self._away):
+                self._bring_into_view(strip, strip.currentIndex())
 
-    def _bring_into_view(self, strip: TokenStrip) -> None:
-        """Scroll, if need be, to the word selected by keys or by another panel."""
-        place = strip.visualRect(strip.currentIndex()).center()
+    def _bring_into_view(self, strip: TokenStrip, index: QModelIndex) -> None:
+        """Scroll, if need be, to a word that was not clicked."""
+        place = strip.visualRect(index).center()
         inside = strip.mapTo(self._paragraphs, place)
         self.scroller.ensureVisible(inside.x(), inside.y(), 0, strip.fontMetrics().height() * 2)
 
@@ -489,21 +489,23 @@ class TranscriptPanel(Panel):
         if event.type() == QEvent.Type.PaletteChange and hasattr(self, "find_button"):
             self.find_button.setIcon(icon("find"))
 
-    def _scroll_to_end(self) -> None:
+    def _user_scrolled(self) -> None:
         bar = self.scroller.verticalScrollBar()
-        bar.setValue(bar.maximum())
+        self._away = bar.sliderPosition() < bar.maximum() - 4
+
+    def _follow_growing(self) -> None:
+        """Keep the word that was written last in view, until the user scrolls or selects."""
+        workspace = self._workspace()
+        if self._away or not workspace.following:
+            return
+        for strip in self.strips[1:]:
+            if strip.tokens.run is not None and strip.tokens.run is workspace.growing:
+                last = strip.tokens.index(strip.tokens.rowCount() - 1)
+                self._bring_into_view(strip, last)
 
     def _workspace(self) -> Workspace:
         assert self.workspace is not None
         return self.workspace
-
-
-def _question_of(run: Recording) -> str:
-    """The question as it was typed, on one line."""
-    asked = run.provenance.get("prompt") or "".join(
-        token.text for token in run.tokens if token.role == "prompt"
-    )
-    return " ".join(str(asked).split())
 
 
 def _may_shrink(combo: QComboBox) -> None:
