@@ -87,3 +87,34 @@ def test_it_lies_in_a_corner_that_leaves_the_keyboard_in_sight(
     over.resize(1000, 500)
     qtbot.wait(20)
     assert bar.geometry().left() < 20 and over.rect().contains(bar.geometry())
+
+
+def test_a_problem_becomes_one_line_until_it_is_looked_at(
+    over: QtWidgets.QWidget, qtbot: QtBot
+) -> None:
+    field = QtWidgets.QLineEdit(over)
+    field.show()
+    over.activateWindow()
+    field.setFocus()
+    qtbot.waitUntil(field.hasFocus)
+    bar = NoticeBar(over)
+    long = "The file cannot be read, since its last part is not there. " * 3
+    problem = bar.show_notice("error", long, "Open another one.")
+    whole = bar.height()
+    send(problem, inside=False)  # wherever the pointer happens to be
+    qtbot.waitUntil(lambda: problem.folded, timeout=3000)
+    qtbot.waitUntil(lambda: bar.height() < whole, timeout=3000)
+    one_line = bar.height()
+    assert one_line < 2.5 * over.fontMetrics().height() + 10 and problem.isVisible()
+    assert problem.text().startswith(long) and over.rect().contains(bar.geometry())
+    send(problem, inside=True)
+    qtbot.waitUntil(lambda: bar.height() == whole, timeout=3000)
+    qtbot.wait(300)
+    assert not problem.folded, "somebody reads it"
+    send(problem, inside=False)
+    qtbot.waitUntil(lambda: problem.folded and bar.height() == one_line, timeout=3000)
+    problem.close_button.setFocus()
+    qtbot.waitUntil(lambda: not problem.folded, timeout=3000)
+    asks = bar.show_notice("warning", long, action=QtWidgets.QPushButton("Load it anyway"))
+    qtbot.wait(400)
+    assert not asks.folded, "a question is there to be read"

@@ -42,7 +42,8 @@ _LETTER_MS = 30
 class Notice(QFrame):
     """One notice: a sentence, the next step, details on demand, a cross to close it.
 
-    A note that asks nothing is `over` after some seconds, not while the pointer rests on it.
+    After some seconds a note that asks nothing is `over`, and a problem becomes one line; not while
+    the pointer or the keyboard is on it, which shows it whole again.
     """
 
     over = Signal()
@@ -63,12 +64,14 @@ class Notice(QFrame):
         self._mark = QLabel()
         self._mark.setFixedSize(18, 18)
         self._text = QLabel()
-        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setWordWrap(True)
-        self._text.setText(f"{what} {next_step}".strip())
+        self._said = f"{what} {next_step}".strip()
+        self.folded = False
+        self._text.setText(self._said)
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.setAccessibleName(self._text.text())
+        self.setAccessibleName(self._said)
         self.details_button = QToolButton()
         self.details_button.setText("Details")
         self.details_button.setToolTip("What lies behind it, for a report")
@@ -101,8 +104,10 @@ class Notice(QFrame):
         column.addWidget(self._details)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
+        for button in (self.details_button, self.close_button):
+            button.installEventFilter(self)
         self._timer.setInterval(STAYS_MS + _LETTER_MS * len(self.text()))
-        self._timer.timeout.connect(self.over)
+        self._timer.timeout.connect(self.over if self.passes else self._fold)
         self._paint_theme()
 
     @property
@@ -111,8 +116,41 @@ class Notice(QFrame):
         return self.kind == "note" and not self.asks
 
     def _count_down(self) -> None:
-        if self.passes:
+        if not self.asks:
             self._timer.start()
+
+    def _fold(self) -> None:
+        if not self._in_use():
+            self._set_folded(True)
+
+    def _in_use(self) -> bool:
+        focus = QApplication.focusWidget()
+        return self.details_button.isChecked() or (focus is not None and self.isAncestorOf(focus))
+
+    def _set_folded(self, folded: bool) -> None:
+        if folded == self.folded:
+            return
+        self.folded = folded
+        self._text.setWordWrap(not folded)
+        self._elide()
+        self.setToolTip(self._said if folded else "")
+        self.updateGeometry()
+
+    def _elide(self) -> None:
+        shown = self._said
+        if self.folded:
+            metrics, room = self._text.fontMetrics(), self._text.width()
+            shown = metrics.elidedText(shown, Qt.TextElideMode.ElideRight, room)
+        self._text.setText(shown)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """The keyboard on one of the buttons shows all of it."""
+        if event.type() == QEvent.Type.FocusIn:
+            self._timer.stop()
+            self._set_folded(False)
+        elif event.type() == QEvent.Type.FocusOut:
+            self._count_down()
+        return False
 
     def showEvent(self, event: QShowEvent) -> None:
         """Only what is seen passes."""
@@ -127,6 +165,7 @@ class Notice(QFrame):
     def enterEvent(self, event: QEnterEvent) -> None:
         """Somebody reads it."""
         self._timer.stop()
+        self._set_folded(False)
         super().enterEvent(event)
 
     def leaveEvent(self, event: QEvent) -> None:
@@ -135,8 +174,8 @@ class Notice(QFrame):
         super().leaveEvent(event)
 
     def text(self) -> str:
-        """The sentence and the next step, as shown."""
-        return self._text.text()
+        """The sentence and the next step."""
+        return self._said
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.PaletteChange:
