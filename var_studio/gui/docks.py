@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import zlib
 
-from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QByteArray, QChildEvent, QEvent, QSize, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabBar, QTabWidget, QWidget
 
 from var_studio.gui.panels import PANELS, PanelEntry, Place
 from var_studio.gui.panels.base import Panel
@@ -248,6 +248,13 @@ class DockArea(QMainWindow):
         done = self.restoreState(layout, _LAYOUT_VERSION)
         self.own_sizes = done and own_sizes
         return done
+
+    def childEvent(self, event: QChildEvent) -> None:
+        """Name the bars of tabs, which Qt makes as docks are put together."""
+        super().childEvent(event)
+        bar = event.child()
+        if event.polished() and isinstance(bar, QTabBar):
+            bar.setAccessibleName("Panels in this place")
 
     # ------------------------------------------------------------------------------- sizes
     def event(self, event: QEvent) -> bool:

@@ -192,10 +192,10 @@ def stylesheet(c: Colours) -> str:
         border-color: {c.accent}; background: {c.accent_soft}; color: {c.text};
     }}
     QCheckBox::indicator:unchecked {{
-        border: 1px solid {c.text_faint}; border-radius: 2px; background: {c.surface};
+        border: 1px solid {c.text_dim}; border-radius: 2px; background: {c.surface};
         width: 12px; height: 12px;
     }}
-    QCheckBox::indicator:unchecked:disabled {{ border-color: {c.border}; }}
+    QCheckBox::indicator:unchecked:disabled {{ border-color: {c.unseen}; }}
     #wrong {{ color: {c.error}; }}
     QScrollBar:vertical {{ background: transparent; width: 10px; margin: 0; }}
     QScrollBar:horizontal {{ background: transparent; height: 10px; margin: 0; }}

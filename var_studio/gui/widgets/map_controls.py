@@ -228,11 +228,12 @@ class GammaSlider(QtWidgets.QWidget):
         self.slider.setAccessibleName("Gamma of the colours")
         tip = "Below 1, to the left, small values are told apart better; the numbers move along."
         self.setToolTip(tip)
+        self.slider.setToolTip(tip)
         self.value = QtWidgets.QLabel("1")
         self.value.setMinimumWidth(self.fontMetrics().horizontalAdvance("0.00") + 4)
-        self.reset = _toggle("1", "Back to 1: colours in proportion to the values.")
+        self.reset = _toggle("Reset", "Back to 1: colours in proportion to the values.")
         self.reset.setCheckable(False)
-        self.reset.setAccessibleName("Gamma 1")
+        self.reset.setAccessibleName("Reset gamma to 1")
         for widget in (self.slider, self.value, self.reset):
             row.addWidget(widget)
         self.slider.valueChanged.connect(self._moved)
