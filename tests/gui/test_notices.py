@@ -105,7 +105,10 @@ def test_a_problem_becomes_one_line_until_it_is_looked_at(
     qtbot.waitUntil(lambda: problem.folded, timeout=3000)
     qtbot.waitUntil(lambda: bar.height() < whole, timeout=3000)
     one_line = bar.height()
-    assert one_line < 2.5 * over.fontMetrics().height() + 10 and problem.isVisible()
+    assert (
+        over.fontMetrics().height() < one_line < 2.5 * over.fontMetrics().height() + 10
+        and problem.isVisible()
+    )
     assert problem.text().startswith(long) and over.rect().contains(bar.geometry())
     send(problem, inside=True)
     qtbot.waitUntil(lambda: bar.height() == whole, timeout=3000)

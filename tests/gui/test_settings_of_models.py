@@ -174,5 +174,5 @@ def test_what_changed_nothing_is_said_under_the_answers(
     wait_idle(qtbot, demo)
     assert demo.setup.sinks_note.isVisible(), "what a run found out of the model is told"
     assert "none found" in demo.setup.model_section.facts.text()
-    assert "No sink dimension of the model is known" in demo.transcript.parting.text()
+    assert "no sink dimension of the model is known" in demo.transcript.parting.text()
     lmm.sink_dims, lmm.sink_dims_origin = before

@@ -245,7 +245,10 @@ class DockArea(QMainWindow):
 
     def recall(self, layout: QByteArray, own_sizes: bool) -> bool:
         """Restore a layout that `remember` gave; False if it is of another version."""
+        before = self.findChildren(QTabBar)
         done = self.restoreState(layout, _LAYOUT_VERSION)
+        for bar in before if done else ():
+            bar.hide()  # Qt makes others, and would show these too, in the corner
         self.own_sizes = done and own_sizes
         return done
 

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QAbstractButton,
     QFrame,
     QGridLayout,
+    QLabel,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -30,7 +31,7 @@ from var_studio.gui.widgets.queue_list import QueueList
 from var_studio.gui.widgets.quiet import QuietLabel
 from var_studio.gui.widgets.section import Section
 from var_studio.gui.widgets.settings_form import SettingsForm
-from var_studio.recording.interventions import without_effect
+from var_studio.recording.interventions import NAMES, without_effect
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
@@ -253,13 +254,14 @@ class SetupPanel(Panel):
         assert self.workspace is not None
         interventions, coming = self.workspace.interventions, self.workspace.method.coming
         named = self.workspace.method.for_a_run.sink_dims or coming.sink_dims
-        idle = "" if named or not coming.known else without_effect(interventions.current)
-        if not idle:
+        if named or not coming.known or not without_effect(interventions.current):
             self.sinks_note.say("")
-        elif coming.origin == UNKNOWN:
-            self.sinks_note.say(_LOOKS_FIRST)
-        else:
-            self.sinks_note.say(_NO_SINKS.format(coming.name or "this model", interventions.name))
+            return
+        found_none = coming.origin != UNKNOWN
+        _write_in(self.sinks_note, "wrong" if found_none else "quiet")
+        idle = [NAMES[each.kind] for each in interventions.current if without_effect([each])]
+        none = _NO_SINKS.format(coming.name or "this model", " and ".join(idle))
+        self.sinks_note.say(none if found_none else _LOOKS_FIRST)
 
     # ------------------------------------------------------------------- told by the window
     def set_samples(self, samples: tuple[Sample, ...]) -> None:
@@ -273,9 +275,7 @@ class SetupPanel(Panel):
 
     def show_forecast(self, text: str, tip: str = "", *, short: bool = False) -> None:
         """Say what a run takes; `short`: there is too little of something."""
-        self.forecast.setObjectName("wrong" if short else "quiet")
-        self.forecast.style().unpolish(self.forecast)
-        self.forecast.style().polish(self.forecast)
+        _write_in(self.forecast, "wrong" if short else "quiet")
         self.forecast.say(text)
         self.forecast.setToolTip(tip)
 
@@ -306,7 +306,15 @@ class SetupPanel(Panel):
 _LONGEST_NAME = 14
 _LOOKS_FIRST = "Sink dimensions are not known yet: the first run looks for them."
 _NO_SINKS = (
-    "No sink dimension of {} is known: a run with {} would change nothing. Type dimensions under "
-    "Redistribution, More; the panel Hidden state shows which ones are large."
+    "No sink dimension of {} is known: {} would change nothing. Look for large ones in Hidden "
+    "state, or type them above, under More."
 )
 _NOTHING_ACTS = "Tick what is done to the model, under “In a run”"
+
+
+def _write_in(label: QLabel, ink: str) -> None:
+    """Write in the ink of that name in the style sheet."""
+    if label.objectName() != ink:
+        label.setObjectName(ink)
+        label.style().unpolish(label)
+        label.style().polish(label)

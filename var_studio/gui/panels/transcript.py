@@ -33,7 +33,7 @@ from var_studio.gui.widgets.icons import icon
 from var_studio.gui.widgets.let_go import LetGo
 from var_studio.gui.widgets.tints import Hues, TintBar
 from var_studio.gui.widgets.token_strip import TokenStrip
-from var_studio.recording.interventions import run_name_for
+from var_studio.recording.interventions import NAMES, run_name_for, without_effect
 
 if TYPE_CHECKING:
     from var_studio.analysis.compare import Comparison
@@ -313,9 +313,13 @@ class TranscriptPanel(Panel):
 
         first = compared.first_divergence
         same_as_far = first is None and compared.n_other <= compared.n_baseline
-        idle = str(other.provenance.get("without_effect") or "")
+        idle = bool(other.provenance.get("without_effect"))
         if idle and first is None and baseline.finished and other.finished:
-            self.parting.say(f"The answers are the same. {idle}")
+            named = [NAMES[each.kind] for each in other.interventions if without_effect([each])]
+            self.parting.say(
+                f"Nothing was changed by {' and '.join(named)}: no sink dimension of the model is "
+                "known. Both answers are the same."
+            )
         elif other.teacher == baseline.id and same_as_far:
             scores = score(baseline.tokens, other.tokens)
             self.parting.say(

@@ -11,6 +11,7 @@ from PySide6.QtGui import (
     QEnterEvent,
     QFontDatabase,
     QHideEvent,
+    QResizeEvent,
     QShowEvent,
 )
 from PySide6.QtWidgets import (
@@ -135,6 +136,12 @@ class Notice(QFrame):
         self._elide()
         self.setToolTip(self._said if folded else "")
         self.updateGeometry()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """One line is cut to the present width."""
+        super().resizeEvent(event)
+        if self.folded:
+            self._elide()
 
     def _elide(self) -> None:
         shown = self._said
@@ -275,7 +282,10 @@ class NoticeBar(QWidget):
     def _place(self) -> None:
         room = self._over.width() - 2 * _MARGIN
         width = min(room, _WIDEST)
-        size = QSize(width, self._column.totalHeightForWidth(width))
+        column = self._column
+        bends = column.hasHeightForWidth()  # one line does not
+        height = column.totalHeightForWidth(width) if bends else column.totalSizeHint().height()
+        size = QSize(width, height)
         if self._corner is None:  # once: it does not jump away from under the pointer
             self._corner = self._free_corner(size)
         self.setGeometry(self._in_corner(self._corner, size))
