@@ -45,9 +45,10 @@ def test_each_map_of_two_runs_says_which_run_it_is_of(
         said[shown] = panel.note.text()
     assert all(text.startswith("GLOBAL – ") for text in said.values())
     assert said["before"].startswith("GLOBAL – the baseline run;")
-    again = "GLOBAL – the model run again with VAR to a region of 3 tokens"
-    assert said["after"] == again
-    assert said["difference"] == said["all"] == f"{again} against the baseline run"
+    again, region = "GLOBAL – model run again with VAR", " · to a region of 3 tokens"
+    assert said["after"] == f"{again}{region}"
+    # What matters least comes last, where a narrow panel cuts.
+    assert said["difference"] == said["all"] == f"{again} against the baseline{region}"
     # The same from the other run's side: the map before is still the baseline's.
     workspace.look_at(steered)
     workspace.view.set(shown="before")
@@ -67,7 +68,7 @@ def test_a_run_to_no_region_says_none(
     workspace.method.set(target="region", region=(1,))
     workspace.view.set(compare="run", shown="after")
     settle()
-    assert panel.note.text() == "GLOBAL – the model run again with VAR"
+    assert panel.note.text() == "GLOBAL – model run again with VAR"
 
 
 def test_no_difference_is_drawn_without_a_second_run(qtbot: QtBot, run: Recording) -> None:

@@ -98,9 +98,9 @@ def _total(groups: Sequence[GroupContribution]) -> Line:
         sum(group.attention for group in groups),
         sum(group.share for group in groups),
         total=True,
-        third=number_text(mean),
+        third=number_text(mean, zeros=True),
     )
 
 
 def _mean(group: GroupContribution) -> str:
-    return number_text(group.per_token)
+    return number_text(group.per_token, zeros=True)

@@ -26,7 +26,7 @@ CELLS_ALL = "cells_all"
 @dataclass(frozen=True, slots=True)
 class HeadQuantity:
     """A number for each head. `symbol`: in short, for the line under the heads. `share`: between 0
-    and 1, so that its scale never changes."""
+    and 1, so that its scale never changes. `short`: a label for little room."""
 
     key: str
     label: str
@@ -34,6 +34,7 @@ class HeadQuantity:
     unit: str
     tip: str
     share: bool = True
+    short: str = ""
 
 
 QUANTITIES: tuple[HeadQuantity, ...] = (
@@ -43,6 +44,7 @@ QUANTITIES: tuple[HeadQuantity, ...] = (
         "r",
         "share of the visual mass",
         "Part of the visual mass on visual non-sinks (Eq. 3)",
+        short="Ratio r",
     ),
     HeadQuantity(
         "visual_mass",
@@ -73,6 +75,7 @@ QUANTITIES: tuple[HeadQuantity, ...] = (
         "share of all keys'",
         "What the image adds to the residual stream, α · ‖v W_O‖, as a part of what all keys add "
         "(Sec. 4.2)",
+        short="Contrib.",
     ),
     HeadQuantity(
         CELLS,
@@ -81,6 +84,7 @@ QUANTITIES: tuple[HeadQuantity, ...] = (
         "share of the row",
         "Attention of this token on the cells selected in the image",
         share=False,
+        short="Cells",
     ),
     HeadQuantity(
         CELLS_ALL,
@@ -89,6 +93,7 @@ QUANTITIES: tuple[HeadQuantity, ...] = (
         "mean share of the rows",
         "Attention on the cells selected in the image, mean over all tokens recorded",
         share=False,
+        short="Cells, all",
     ),
 )
 BY_KEY = {quantity.key: quantity for quantity in QUANTITIES}

@@ -37,6 +37,7 @@ from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.legend import Swatch
 from var_studio.gui.widgets.let_go import LetGo
 from var_studio.gui.widgets.segmented import Segmented
+from var_studio.gui.widgets.short_combo import ShortCombo
 
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Moment, Reading
@@ -92,14 +93,14 @@ class HeadsPanel(Panel):
         self._timer = QtCore.QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._advance)
-        self.value = QtWidgets.QComboBox()
-        for key, label, tip in (
-            *((q.key, q.label, q.tip) for q in QUANTITIES),
-            (THUMBNAILS, "Thumbnails", MAPS_TIP),
+        self.value = ShortCombo()
+        for key, label, short, tip in (
+            *((q.key, q.label, q.short or q.label, q.tip) for q in QUANTITIES),
+            (THUMBNAILS, "Thumbnails", "Maps", MAPS_TIP),
         ):
             self.value.addItem(label, key)
+            self.value.set_short(self.value.count() - 1, short)
             self.value.setItemData(self.value.count() - 1, tip, QtCore.Qt.ItemDataRole.ToolTipRole)
-        self.value.setMinimumWidth(90)  # as wide as its words where there is room
         self.value.setToolTip("What each cell shows.")
         self.value.setAccessibleName("What each head's cell shows")
         self.value.activated.connect(self._choose_value)
@@ -189,7 +190,8 @@ class HeadsPanel(Panel):
             return
         self._show_cells(reading)
         self.all_heads.setChecked(not reading.focus.heads)
-        self.summary.set_text(summary(reading))
+        told = summary(reading)
+        self.summary.set_text(told, told.partition(" (")[0])
         selection = self.workspace.selection
         self.subject.set_text(
             subject(reading, selection.position, selection.row_of),

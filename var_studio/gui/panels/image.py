@@ -36,6 +36,7 @@ from var_studio.gui.widgets.map_controls import ControlsFold, MapControls
 from var_studio.gui.widgets.map_grid import MapGrid
 from var_studio.gui.widgets.map_tools import MapTools
 from var_studio.gui.widgets.segmented import Segmented
+from var_studio.gui.widgets.short_combo import ShortCombo
 from var_studio.gui.widgets.zoom import Zoom
 from var_studio.recording.failures import LeftOutError
 from var_studio.recording.interventions import run_name_for
@@ -55,6 +56,7 @@ SHOWN = (
     ("all", "All", "Before, after and difference side by side."),
 )
 UNSEEN = "The model never saw this part of the picture: it was cropped away."
+ELSEWHERE = "Not in this view: the model saw this part of the picture in another one."
 _LOW = 360
 """Pixels of height below which the controls fold into a button."""
 HINT = "Rest the pointer on a cell for its numbers; click to pick it."
@@ -93,8 +95,7 @@ class ImagePanel(Panel):
         self._left_out: set[int] = set()
         self.zoom = Zoom(self)
         self.shown = Segmented("Map", SHOWN)
-        self.compare = QtWidgets.QComboBox()
-        self.compare.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.compare = ShortCombo()
         self.compare.addItem("Local", "local")
         self.compare.addItem("Second run", "run")
         self.compare.setToolTip(
@@ -154,7 +155,7 @@ class ImagePanel(Panel):
             view = HeatView(self.zoom)
             view.setAccessibleName(f"Map on the picture: {moment}")
             view.token_hovered.connect(self._hover)
-            view.unseen_hovered.connect(self._hover_unseen)
+            view.bare_hovered.connect(self._hover_bare)
             view.token_clicked.connect(self.pick)
             view.box_drawn.connect(self._box_drawn)
             view.cells_painted.connect(self._paint)
@@ -290,6 +291,7 @@ class ImagePanel(Panel):
     def _show_scene(self) -> None:
         if self.workspace is not None:
             self.workspace.view.show_part(self._scene.view_indices)
+        self.hover.set_hint(" · ".join(part for part in (HINT, self._scene.legend) if part))
         for view in self.views.values():
             view.set_scene(self._scene)
 
@@ -315,6 +317,7 @@ class ImagePanel(Panel):
         self.compare.setCurrentIndex(self.compare.findData(view.compare))
         paired = self.workspace.paired is not None and self.workspace.baseline is not None
         self.compare.setItemText(self.compare.findData("run"), self._second_run())
+        self.compare.set_short(self.compare.findData("run"), self._second_run(short=True))
         items = cast(QtGui.QStandardItemModel, self.compare.model())
         item = items.item(self.compare.findData("run"))
         item.setEnabled(paired or view.compare == "run")
@@ -332,10 +335,13 @@ class ImagePanel(Panel):
             captions = dict(zip(MOMENTS, names, strict=True))
         self.grid.show_parts(shown, captions, bounds.width() / max(bounds.height(), 1e-9))
 
-    def _second_run(self) -> str:
+    def _second_run(self, short: bool = False) -> str:
         assert self.workspace is not None
         paired = self.workspace.paired
-        return f"Run with {run_name_for(paired.interventions)}" if paired else "Second run"
+        if paired is None:
+            return "Run 2" if short else "Second run"
+        name = run_name_for(paired.interventions)
+        return name if short else f"Run with {name}"
 
     def _note_text(self, shown: tuple[str, ...]) -> str:
         assert self._maps is not None and self._reading is not None
@@ -455,9 +461,9 @@ class ImagePanel(Panel):
             view.set_hovered(token)
         self._say_hovered()
 
-    def _hover_unseen(self, unseen: bool) -> None:
-        if unseen:
-            self.hover.set_text(UNSEEN)
+    def _hover_bare(self, what: str) -> None:
+        if what:
+            self.hover.set_text({"unseen": UNSEEN, "elsewhere": ELSEWHERE}[what])
         else:
             self._say_hovered()
 

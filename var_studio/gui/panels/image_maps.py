@@ -32,10 +32,10 @@ LOCAL = "LOCAL – same hidden states, this row redistributed (Sec. 5.2)"
 NOTHING_MOVES = "LOCAL – nothing moves: no head shown is redistributed (Sec. 5.1)"
 BEFORE_NOTE = "As the model computed it, before any redistribution"
 BEFORE_SHORT = "Before any redistribution"
-GLOBAL = "GLOBAL – the model run again with {what}"
+GLOBAL = "GLOBAL – model run again with {what}"
 GLOBAL_BEFORE = "GLOBAL – the baseline run; “After” is the model run again with {what}"
-AGAINST = " against the baseline run"
-PAST = ", here after other words: past the first divergence"
+AGAINST = " against the baseline"
+PAST = " · here after other words: past the first divergence"
 NO_PAIR = "No second run to compare with: press “Run pair” in Setup."
 NOT_YET = "The other run has not come to this word."
 NO_MATCH = "The two answers differ at this word, so it has no counterpart in the other run."
@@ -54,7 +54,8 @@ class Maps:
     One of the two is None where there is nothing to compare with: `before` for a word that only
     the run with VAR has, else `after`. `note` then says why, else what the comparison is. `what`:
     what the second run was made with; empty where there is no second run. `past_divergence`: its
-    word comes after other words.
+    word comes after other words. `target`: where the second run moved attention to, if not to the
+    whole image.
     """
 
     before: Floats | None
@@ -64,6 +65,7 @@ class Maps:
     note: str
     what: str = ""
     past_divergence: bool = False
+    target: str = ""
 
     @property
     def difference(self) -> Floats | None:
@@ -111,7 +113,7 @@ class MapSource:
             self._across = AcrossRuns()
         found = self._across.rows(reading, baseline, paired)
         before, after = found.before, found.after
-        what = run_name_for(paired.interventions) + _to_region(paired.redistribution)
+        what = run_name_for(paired.interventions)
         note = GLOBAL.format(what=what)
         if found.missing:
             note = NO_MATCH if found.missing == "no match" else NOT_YET
@@ -125,6 +127,7 @@ class MapSource:
             note,
             what,
             found.past_divergence,
+            _to_region(paired.redistribution),
         )
 
     # ------------------------------------------------------------------------------- scales
@@ -181,11 +184,13 @@ def note_text(maps: Maps, shown: Sequence[str], reading: Reading) -> str:
             return BEFORE_NOTE
         to = _to_region(reading.settings) if maps.note == LOCAL else ""
         return f"{maps.note} ·{to}" if to else maps.note
+    # In the order in which they matter: where there is no room the end is cut.
+    target = f" ·{maps.target}" if maps.target else ""
     if alone and maps.before is not None:
-        return GLOBAL_BEFORE.format(what=maps.what)
+        return f"{GLOBAL_BEFORE.format(what=maps.what)}{target}"
     both = maps.difference is not None and tuple(shown) != ("after",)
     past = PAST if maps.past_divergence else ""
-    return f"{maps.note}{AGAINST if both else ''}{past}"
+    return f"{maps.note}{AGAINST if both else ''}{past}{target}"
 
 
 def missing_text(maps: Maps, moment: str) -> str:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, cast
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from var_studio.analysis.token_map import KINDS
+from var_studio.analysis.token_map import KINDS, merged_boxes
 from var_studio.figures.words import STRIP, count
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import subject
-from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.item_keys import KeyedTable
 from var_studio.gui.widgets.plot_frame import TableFrame
 from var_studio.gui.widgets.segmented import Segmented
@@ -103,9 +102,10 @@ class InspectorPanel(Panel):
         self.nothing.setWordWrap(True)
         self.nothing.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
         column.addWidget(self.nothing, 1)
-        self.unseen = HoverLine("")
+        self.unseen = QtWidgets.QLabel()
+        self.unseen.setObjectName("quiet")
+        self.unseen.setWordWrap(True)
         self.unseen.setAccessibleName("Parts of the picture that the model never saw")
-        self.unseen.set_quiet(True)
         column.addWidget(self.unseen)
         body = TableFrame(below)
         self.subject, self.summary = body.subject, body.note
@@ -179,7 +179,7 @@ class InspectorPanel(Panel):
         self.subject.set_text(f"{said} · φ and sinks of layer {reading.focus.layer}")
         self.summary.set_text(self._summary(layout))
         unseen = _unseen_text(layout)
-        self.unseen.set_text(unseen)
+        self.unseen.setText(unseen)
         self.unseen.setVisible(bool(unseen))
         self._show_nothing()
 
@@ -264,7 +264,7 @@ def _unseen_text(layout: VisualLayout) -> str:
     several = len(layout.image_sizes) > 1
     parts = []
     for image, boxes in enumerate(layout.unseen):
-        for left, top, right, bottom in boxes:
+        for left, top, right, bottom in merged_boxes(boxes):
             where = f"image {image + 1}: " if several else ""
             parts.append(f"{where}{round(left)}–{round(right)} × {round(top)}–{round(bottom)}")
     return f"Never seen, in pixels: {', '.join(parts)}" if parts else ""

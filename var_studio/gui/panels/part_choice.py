@@ -8,12 +8,13 @@ from PySide6 import QtCore, QtWidgets
 
 from var_studio.gui.panels.cell_words import scene_text
 from var_studio.gui.widgets.heat_scene import HeatScene
+from var_studio.gui.widgets.short_combo import ShortCombo
 
-_NARROW, _ANY_WIDTH = 130, 16_777_215
+_NARROW, _ANY_WIDTH = 170, 16_777_215
 """Pixels beside the subject, and Qt's word for no limit."""
 
 
-class PartChoice(QtWidgets.QComboBox):
+class PartChoice(ShortCombo):
     """Which scene is shown; hidden where there is only one.
 
     `activated`, as of any combo box, tells that the user chose another.
@@ -23,6 +24,7 @@ class PartChoice(QtWidgets.QComboBox):
         super().__init__(parent)
         self.scenes: tuple[HeatScene, ...] = ()
         self._narrow = False
+        self.currentIndexChanged.connect(self._bound_width)
         self.setToolTip("Which grid of visual tokens: image, tiles or thumbnail.")
         self.setAccessibleName("Grid of visual tokens")
 
@@ -42,8 +44,11 @@ class PartChoice(QtWidgets.QComboBox):
     def set_narrow(self, narrow: bool) -> None:
         """Leave the room to others: names without how many tokens each has."""
         self._narrow = narrow
-        self.setMaximumWidth(_NARROW if narrow else _ANY_WIDTH)
-        self._name_scenes()
+        self._bound_width()
+
+    def _bound_width(self) -> None:
+        most = min(_NARROW, self.minimumSizeHint().width()) if self._narrow else _ANY_WIDTH
+        self.setMaximumWidth(most)
 
     def step(self, step: int) -> bool:
         """Show the next one, or the one before; False at the end."""
@@ -81,5 +86,7 @@ class PartChoice(QtWidgets.QComboBox):
     def _name_scenes(self) -> None:
         for index, scene in enumerate(self.scenes):
             text = scene_text(scene)
-            self.setItemText(index, scene.title if self._narrow else text)
+            self.setItemText(index, text)
+            self.set_short(index, scene.title)
             self.setItemData(index, text, QtCore.Qt.ItemDataRole.ToolTipRole)
+        self._bound_width()

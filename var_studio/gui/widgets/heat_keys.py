@@ -35,7 +35,7 @@ class HeatKeys(QtWidgets.QWidget):
 
     token_hovered = QtCore.Signal(int)
     """Visual token k under the pointer or the cursor, -1 for none."""
-    unseen_hovered = QtCore.Signal(bool)
+    bare_hovered = QtCore.Signal(str)
     """Whether the pointer is on a part of the picture that the model never saw."""
     token_clicked = QtCore.Signal(int, bool)
     """Visual token k that was picked, -1 for a place that is none; True: beside the others."""

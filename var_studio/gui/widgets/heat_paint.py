@@ -62,6 +62,7 @@ def draw_ground(
         painter.fillRect(
             transform.mapRect(QtCore.QRectF(0, 0, *scene.size)), QtGui.QColor(110, 110, 110)
         )
+    painter.fillPath(transform.map(scene.elsewhere), QtGui.QColor(20, 20, 20, 110))
     for left, top, right, bottom in scene.unseen:
         box = transform.mapRect(QtCore.QRectF(left, top, right - left, bottom - top))
         painter.fillRect(box, QtGui.QColor(20, 20, 20, 120))
@@ -80,8 +81,11 @@ def hatch_padding(painter: QtGui.QPainter, scene: HeatScene, transform: QtGui.QT
     outside = QtGui.QPainterPath()
     outside.addRect(transform.mapRect(scene.bounds))
     outside.addRect(transform.mapRect(picture))
-    lines = QtGui.QBrush(QtGui.QColor(255, 255, 255, 110), QtCore.Qt.BrushStyle.BDiagPattern)
-    painter.fillPath(outside, lines)
+    # White beside black lines: seen on bright cells and on dark ones.
+    for shift, colour in ((1, QtGui.QColor(0, 0, 0, 150)), (0, QtGui.QColor(255, 255, 255, 150))):
+        painter.setBrushOrigin(shift, 0)
+        painter.fillPath(outside, QtGui.QBrush(colour, QtCore.Qt.BrushStyle.BDiagPattern))
+    painter.setBrushOrigin(0, 0)
 
 
 def map_image(view: View, values: Floats, scale: Scale, smooth: bool, strip: bool) -> QtGui.QImage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, KeysView
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,11 +131,34 @@ class HeatScene:
                     return token
         return None
 
-    def unseen_at(self, x: float, y: float) -> bool:
-        """Whether a point of the scene lies in a part of the picture that the model never saw."""
-        return any(
-            left <= x < right and top <= y < bottom for left, top, right, bottom in self.unseen
-        )
+    def bare_at(self, x: float, y: float) -> str:
+        """What a point of the picture without a cell lies in: "unseen", a part that the model never
+        saw; "elsewhere", one that only other views see; else empty."""
+        point = QtCore.QPointF(x, y)
+        if any(_rect(box).contains(point) for box in self.unseen):
+            return "unseen"
+        return "elsewhere" if self.elsewhere.contains(point) else ""
+
+    @cached_property
+    def elsewhere(self) -> QtGui.QPainterPath:
+        """The parts of the picture that only other views of it see."""
+        path = QtGui.QPainterPath()
+        if self.strip:
+            return path
+        path.addRect(QtCore.QRectF(0, 0, *self.size))
+        covered = QtGui.QPainterPath()
+        covered.setFillRule(QtCore.Qt.FillRule.WindingFill)
+        for box in (*(view.box for view in self.views), *self.unseen):
+            # Views that touch may be a rounding apart.
+            covered.addRect(_rect(box).adjusted(-0.5, -0.5, 0.5, 0.5))
+        return path.subtracted(covered)
+
+    @property
+    def legend(self) -> str:
+        """What hatches and veils on the picture stand for, as far as there are any."""
+        parts = ["hatched: never seen"] if self.unseen else []
+        parts += ["veiled: not in this view"] if not self.elsewhere.isEmpty() else []
+        return ", ".join(parts)
 
     def neighbour(self, token: int, rows: int, cols: int) -> int | None:
         """The token some rows down and columns right of one, in the same grid."""
@@ -146,6 +170,11 @@ class HeatScene:
                 found = int(view.tokens[row, col])
                 return found if found >= 0 else None
         return None
+
+
+def _rect(box: Box) -> QtCore.QRectF:
+    left, top, right, bottom = box
+    return QtCore.QRectF(left, top, right - left, bottom - top)
 
 
 def scenes_of(layout: VisualLayout, pictures: list[QtGui.QImage | None]) -> list[HeatScene]:

@@ -61,7 +61,7 @@ class HeatView(HeatKeys):
         self._pressed: QtCore.QPointF | None = None
         self._pointer: QtCore.QPointF | None = None
         self._button = QtCore.Qt.MouseButton.NoButton
-        self._dragging = self._on_unseen = False
+        self._dragging, self._on_bare = False, ""
         self._box: QtCore.QRectF | None = None
 
     # ------------------------------------------------------------------------ what to show
@@ -335,7 +335,7 @@ class HeatView(HeatKeys):
                 return
         self._hover(self.token_at(point))
         place = self.to_scene(point)
-        self._hover_unseen(self._scene is not None and self._scene.unseen_at(place.x(), place.y()))
+        self._hover_bare("" if self._scene is None else self._scene.bare_at(place.x(), place.y()))
 
     def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:
         """End the rectangle or stroke; a press and a release in one place are a click on a cell."""
@@ -369,12 +369,12 @@ class HeatView(HeatKeys):
         self._pointer = None
         self.update()
         self._hover(-1)
-        self._hover_unseen(False)
+        self._hover_bare("")
 
-    def _hover_unseen(self, unseen: bool) -> None:
-        if unseen != self._on_unseen:
-            self._on_unseen = unseen
-            self.unseen_hovered.emit(unseen)
+    def _hover_bare(self, what: str) -> None:
+        if what != self._on_bare:
+            self._on_bare = what
+            self.bare_hovered.emit(what)
 
     def wheelEvent(self, event: QtGui.QWheelEvent) -> None:
         """Zoom around the pointer; with Shift, another size of the brush."""

@@ -40,6 +40,11 @@ class HoverLine(QtWidgets.QWidget):
         self._standing = text
         self.update()
 
+    def set_hint(self, hint: str) -> None:
+        """Another hint from now on."""
+        self._hint = hint
+        self.update()
+
     def set_quiet(self, quiet: bool) -> None:
         """Write in the fainter ink, for what comes second."""
         self._quiet = quiet

@@ -74,6 +74,9 @@ class LedgerView(LineColumns[Line]):
         for index, line in enumerate(lines):
             row = QtCore.QRectF(room.left(), heading + index * step, room.width(), step)
             if line.total:
+                # Below what is seen of the accounts, however few have room.
+                row.moveBottom(min(row.bottom(), self.seen_bottom()))
+                painter.fillRect(row, self.palette().window())
                 painter.setPen(QtGui.QColor(present.border))
                 painter.drawLine(row.topLeft(), row.topRight())
             painter.setPen(QtGui.QColor(present.text))

@@ -49,7 +49,7 @@ class LineColumns(QtWidgets.QWidget, Generic[L]):
 
     def scrolled(self) -> QtWidgets.QScrollArea:
         """The view in a frameless area that scrolls where a panel is low."""
-        area = QtWidgets.QScrollArea()
+        area = _WholeRows(self)
         area.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
@@ -57,6 +57,16 @@ class LineColumns(QtWidgets.QWidget, Generic[L]):
         area.setWidget(self)
         area.setMinimumSize(self.minimumSize())  # the rest scrolls
         return area
+
+    def row_height(self) -> int:
+        """The least height of a line."""
+        return self.fontMetrics().height() + self.LEADING
+
+    def seen_bottom(self) -> float:
+        """Where what is seen of the view ends, in it: above its own end where it scrolls."""
+        holder = self.parentWidget()
+        seen = self.height() if holder is None else holder.height() - self.y()
+        return float(min(self.height(), seen))
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw each column."""
@@ -92,4 +102,25 @@ class LineColumns(QtWidgets.QWidget, Generic[L]):
         return -(-len(self._lines) // columns)
 
     def _least(self, columns: int) -> int:
-        return (self._rows(columns) + 1) * (self.fontMetrics().height() + self.LEADING) + 3
+        return self._rows(columns) * self.row_height() + self.fontMetrics().height() + 3
+
+
+class _WholeRows(QtWidgets.QScrollArea):
+    """Shows no half of a line: what is left below the last whole one stays free."""
+
+    def __init__(self, view: LineColumns[L]) -> None:
+        super().__init__()
+        self._view = view
+        self.verticalScrollBar().valueChanged.connect(lambda: view.update())
+
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
+        """Leave free what is no whole line, where there are more than have room."""
+        row, heading = self._view.row_height(), self._view.fontMetrics().height() + 3
+        least = self._view.heightForWidth(self.width() - self.verticalScrollBar().width())
+        spare = 0
+        if self.height() < least and self.height() > heading + row:
+            spare = (self.height() - heading) % row
+        self.verticalScrollBar().setSingleStep(row)
+        if self.viewportMargins().bottom() != spare:
+            self.setViewportMargins(0, 0, 0, spare)
+        super().resizeEvent(event)

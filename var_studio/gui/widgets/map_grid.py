@@ -100,7 +100,7 @@ class MapGrid(QtWidgets.QWidget):
         columns, line = self.columns(), self._line()
         rows = -(-len(parts) // columns)
         height = max(self.height() - self._bars_below(columns), 40)
-        across = (self.width() - GAP * (columns - 1)) / columns
+        across = (self.width() - GAP * (columns - 1)) // columns  # the same pixels each
         down = height / rows
         for place, (key, view, _) in enumerate(parts):
             row, column = divmod(place, columns)

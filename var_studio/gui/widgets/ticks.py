@@ -34,8 +34,9 @@ def tick_values(low: float, high: float, most: int) -> list[float]:
     return [k * step for k in range(first, last + 1)]
 
 
-def number_text(value: float, digits: int = 3) -> str:
-    """A number as people read it: 0.0123, 12.3, 1.2·10⁻⁵; a dash for NaN."""
+def number_text(value: float, digits: int = 3, zeros: bool = False) -> str:
+    """A number as people read it: 0.0123, 12.3, 1.2·10⁻⁵; a dash for NaN. `zeros`: keep those at
+    its end, as in a column: 0.0850."""
     if math.isnan(value):
         return "–"
     if value == 0:
@@ -48,7 +49,7 @@ def number_text(value: float, digits: int = 3) -> str:
         return f"{_minus(mantissa.removesuffix('.0'))}·10{power}"
     decimals = max(0, digits - 1 - math.floor(math.log10(size)))
     text = f"{value:.{decimals}f}"
-    return _minus(text.rstrip("0").rstrip(".") if "." in text else text)
+    return _minus(text.rstrip("0").rstrip(".") if "." in text and not zeros else text)
 
 
 def setting_text(value: float, least: int = 0) -> str:
