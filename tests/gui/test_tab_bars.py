@@ -11,12 +11,18 @@ from var_studio.gui.docks import DockArea
 pytestmark = IGNORE_QT
 
 
+def _seen(area: DockArea) -> list[QtWidgets.QTabBar]:
+    """Those with tabs; Qt keeps empty ones out of sight."""
+    bars = area.findChildren(QtWidgets.QTabBar)
+    return [bar for bar in bars if bar.isVisible() and bar.count()]
+
+
 def _shown(qtbot: QtBot, area: DockArea) -> list[QtWidgets.QTabBar]:
     qtbot.addWidget(area)
     area.resize(1400, 860)
     area.show()
     settle(qtbot)
-    return [bar for bar in area.findChildren(QtWidgets.QTabBar) if bar.isVisible()]
+    return _seen(area)
 
 
 def test_a_remembered_layout_leaves_no_stray_bar(qtbot: QtBot) -> None:
@@ -29,5 +35,5 @@ def test_a_remembered_layout_leaves_no_stray_bar(qtbot: QtBot) -> None:
     assert restored.y() > 300 and restored.count() == bar.count()
     again.arrange()
     settle(qtbot)
-    (arranged,) = [b for b in again.findChildren(QtWidgets.QTabBar) if b.isVisible()]
+    (arranged,) = _seen(again)
     assert arranged.y() > 300 and arranged.count() == bar.count()
