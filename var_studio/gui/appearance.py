@@ -25,6 +25,7 @@ class Appearance(QObject):
         app = QApplication.instance()
         assert isinstance(app, QApplication)
         app.setPalette(theme.palette(self.scheme))
+        app.setPalette(theme.box_palette(self.scheme), "QCheckBox")
         app.setStyleSheet(theme.stylesheet(theme.resolve(self.scheme)))
 
     def choose(self, scheme: theme.Scheme) -> None:

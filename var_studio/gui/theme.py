@@ -145,6 +145,15 @@ def palette(scheme: Scheme) -> QPalette:
     return result
 
 
+def box_palette(scheme: Scheme) -> QPalette:
+    """The palette of check boxes: Fusion frames a ticked one in a darker window colour, which on a
+    dark window cannot be seen."""
+    result, c = palette(scheme), resolve(scheme)
+    if c.dark:
+        result.setColor(QPalette.ColorRole.Window, QColor(c.text_dim))
+    return result
+
+
 def stylesheet(c: Colours) -> str:
     """What a palette cannot say: captions, quiet text, the one strong button, panel headers."""
     return f"""
