@@ -77,7 +77,8 @@ class HeadsPanel(Panel):
         "a layer or head takes the whole row or column. Keys: Shift+arrows add the next head, "
         "Ctrl+arrows move the frame, Enter takes its head in or out, Shift+Space its layer, "
         "Ctrl+Space its column, Ctrl+A all. Maps show the mean or the largest of what is "
-        "selected; the ledger is always a mean."
+        "selected; the ledger is always a mean. Thumbnails are of the picture and view chosen in "
+        "the Image panel; outlines stand beside a map, not on it."
     )
     empty_text = "Click a word of the answer: every head of the model appears here as one cell."
     figure_name = "heads"
