@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
 
 _TIP = "The second answers to this question, by their settings."
-_CHARACTERS = 26
+_CHARACTERS = 22
 """Of the settings, those that are always seen; the list that opens has more."""
 _WIDEST_LIST = 700
 

@@ -56,7 +56,8 @@ class SetupPanel(Panel):
         "the baseline, the same with what is ticked, and the baseline’s own words scored under it "
         "(teacher-forced). Runs you start meanwhile wait in a list above the buttons; Stop keeps "
         "what was recorded and takes those that wait off the list. Sink dimensions that you type "
-        "belong to the model that is loaded; another one has its own. The line above the buttons says what a run takes at most. Until you "
+        "belong to the model that is loaded; another one has its own. The line "
+        "above the buttons says what a run takes at most. Until you "
         "save, all of it is kept on disk: should the program be killed, the next start offers it "
         "back; closing the window asks before it deletes it."
     )
