@@ -120,6 +120,12 @@ def test_without_sink_dimensions_heads_and_ledger_claim_nothing(
         stage(qtbot, panel, run).method.set(sink_dims=())
         settle()
     assert np.isnan(heads._values).all()
+    assert heads._stack.currentWidget() is heads._empty
+    assert heads._empty.text().startswith(NO_DIMS)
+    assert heads.workspace is not None
+    heads.workspace.view.set(head_value="visual_mass")
+    settle()
+    assert heads._stack.currentWidget() is heads.body
     assert not heads.atlas._outlined.any()
     assert heads.summary.text() == NO_DIMS
     heads.atlas.head_hovered.emit(1, 1)

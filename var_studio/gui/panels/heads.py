@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.analysis.views import JoinedViews, group_name, joined, view_groups
-from var_studio.figures.words import LEFT_OUT, STRIP_NOTE
+from var_studio.figures.words import LEFT_OUT, STRIP_NOTE, no_dims
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.head_values import (
     BY_KEY,
@@ -192,7 +192,7 @@ class HeadsPanel(Panel):
         self._show_cells(reading)
         self.all_heads.setChecked(not reading.focus.heads)
         told = summary(reading)
-        self.summary.set_text(told, told.partition(" (")[0])
+        self.summary.set_text(told, told.partition(" (" if reading.sink_dims else " for")[0])
         selection = self.workspace.selection
         self.subject.set_text(
             subject(reading, selection.position, selection.row_of),
@@ -218,6 +218,12 @@ class HeadsPanel(Panel):
         shown: StripView | AtlasView = self.strip if in_line else self.atlas
         self._timer.stop()
         self._values = self._find_values(reading, quantity.key)
+        if key in OF_SINKS and not reading.sink_dims:
+            self.show_empty(
+                f"{no_dims(reading)}\n\nVisual mass and other values can be chosen above."
+            )
+            return
+        self.show_body()
         low, high = limits_of(quantity, self._values)
         if in_line:
             guide = guide_of(quantity, reading)

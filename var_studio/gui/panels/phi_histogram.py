@@ -86,14 +86,14 @@ class PhiHistogramPanel(Panel):
         # Not before the first paint: the package costs a tenth of the time until then.
         from var_studio.figures.words import no_dims, phi_known
 
-        if no_dims(reading):
-            self.show_empty(no_dims(reading))
-            return
         run, layer = reading.run, reading.focus.layer
         with QtCore.QSignalBlocker(self.layer):
             self.layer.setRange(0, run.n_layers - 1)
             self.layer.setSuffix(f" / {run.n_layers - 1}")
             self.layer.setValue(layer)
+        if no_dims(reading):
+            self.show_empty(no_dims(reading))
+            return
         counts = reading.phi_histogram(layer, BINS)
         if counts is not self._counts:
             self._counts = counts
