@@ -10,6 +10,7 @@ import atexit
 import importlib.util
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -38,6 +39,10 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No window pops up on a developer's screen; the X server job asks for xcb by name.
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+# A shell has its jobs in the background ignore Ctrl-C, and what they start does so too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _installed(name: str) -> bool:

@@ -51,6 +51,7 @@ def test_all_tokens_one_file_each_and_one_without_a_row(cli, session, tmp_path):
     assert ("no row" in outcome.err) == bool(missing)
 
 
+@pytest.mark.slow
 def test_figures_layers_heads_and_runs_in_names_that_say_so(cli, session, tmp_path):
     out = tmp_path / "f"
     figures = ["--figure", "map", "--figure", "histogram", "--figure", "shares"]

@@ -74,6 +74,7 @@ def test_a_broken_installation_is_told_not_raised(fakes: Path) -> None:
     assert checks["folder.cache"]["state"] in ("ok", "warn")
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.qt
 def test_this_machine_is_fit() -> None:

@@ -233,6 +233,7 @@ def test_a_composed_figure_is_plain_data(runs, name):
     assert figure.metadata["figure"] == name
 
 
+@pytest.mark.slow
 def test_composed_figures_are_the_same_bytes_in_another_process(runs, tmp_path):
     script = (
         "import sys\n"
@@ -261,6 +262,7 @@ def test_composed_figures_are_the_same_bytes_in_another_process(runs, tmp_path):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_tall_figure_breaks_into_pages_of_text_that_can_be_read(tmp_path):
     run = make_run(tmp_path / "r", **{**SHAPE, "queries": 150})
     figure = build("many_tokens", read(run, layer=2), width="column")

@@ -216,6 +216,7 @@ def test_svg_has_live_text_and_lossless_cells(run):
             assert np.abs(cell[0, 0] - colour_of(values[row, col], 0, top, "viridis")).max() <= 2
 
 
+@pytest.mark.slow
 def test_the_same_figure_gives_the_same_bytes_in_another_process(run, tmp_path):
     script = (
         "import sys\n"

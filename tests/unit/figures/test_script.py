@@ -73,6 +73,7 @@ def named(run: Recording) -> dict[str, dict]:
     return choices
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_again_byte_by_byte(session, tmp_path):
     """In one program, to pay for imports once; each script is what a subprocess would run."""
     run = session.runs["baseline"]
@@ -93,6 +94,7 @@ def test_every_figure_is_drawn_again_byte_by_byte(session, tmp_path):
         assert again.read_bytes() == files[0].read_bytes(), files[0].name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["pdf", "png"])
 def test_a_script_alone_draws_the_same_file_and_numbers(session, tmp_path, suffix):
     run = session.runs["baseline"]
@@ -134,6 +136,7 @@ def test_a_run_as_it_was_made_and_the_second_of_one_name(session, tmp_path):
     redraw(written)
 
 
+@pytest.mark.slow
 def test_global_maps_and_answers(tmp_path, monkeypatch):
     runs = answered(tmp_path, monkeypatch)
     with open_session(save_session(tmp_path / "pair.vars", runs=list(runs))) as opened:
@@ -189,6 +192,7 @@ def test_a_name_that_would_break_the_script(session, tmp_path):
     redraw(export_figure(session.runs[0], "histogram", path, with_data=True))
 
 
+@pytest.mark.slow
 def test_composed_figures_are_drawn_again(tmp_path, monkeypatch):
     """Those that these runs make; with words, other runs, a length and a look of the maps."""
     runs = answered(tmp_path, monkeypatch)

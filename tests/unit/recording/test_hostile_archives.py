@@ -35,6 +35,7 @@ def path(tmp_path):
     return tmp_path / "case.vars"
 
 
+@pytest.mark.slow
 def test_mutated_files(seeds, path, tmp_path):
     """Each opens and can be read in every way, or is refused in words."""
     outcomes = []
