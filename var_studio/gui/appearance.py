@@ -25,7 +25,8 @@ class Appearance(QObject):
         app = QApplication.instance()
         assert isinstance(app, QApplication)
         app.setPalette(theme.palette(self.scheme))
-        app.setPalette(theme.box_palette(self.scheme), "QCheckBox")
+        # PySide takes no bytes here, whatever its stubs say.
+        app.setPalette(theme.box_palette(self.scheme), "QCheckBox")  # type: ignore[arg-type]
         app.setStyleSheet(theme.stylesheet(theme.resolve(self.scheme)))
 
     def choose(self, scheme: theme.Scheme) -> None:
