@@ -16,6 +16,7 @@ from var_studio.figures.build import FIGURES
 from var_studio.figures.words import NO_DIMS
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.cell_words import phi_words
+from var_studio.gui.panels.head_scatter import HeadScatterPanel
 from var_studio.gui.panels.heads import HeadsPanel
 from var_studio.gui.panels.layers import LayersPanel
 from var_studio.gui.panels.ledger import LedgerPanel
@@ -97,7 +98,9 @@ def test_panels_count_the_tokens_whose_phi_is_known(
     assert everything not in panel.frame.subject.text()
 
 
-@pytest.mark.parametrize("panel_class", [PhiHistogramPanel, LayersPanel, PhiAlphaPanel])
+@pytest.mark.parametrize(
+    "panel_class", [PhiHistogramPanel, LayersPanel, PhiAlphaPanel, HeadScatterPanel]
+)
 def test_without_sink_dimensions_plots_say_what_to_do(
     qtbot: QtBot, run: Recording, panel_class: type[Panel]
 ) -> None:

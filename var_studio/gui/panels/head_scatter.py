@@ -63,6 +63,11 @@ class HeadScatterPanel(Panel):
         self._reading = reading
         if reading is None or self.workspace is None:
             return
+        from var_studio.figures.words import no_dims
+
+        if no_dims(reading):
+            self.show_empty(no_dims(reading))
+            return
         run, settings = reading.run, reading.settings
         centric = reading.image_centric.ravel()
         here = np.arange(centric.size) // run.n_heads == reading.focus.layer
