@@ -28,7 +28,7 @@ def test_long_settings_leave_the_window_narrow(
         run = make_run(tmp_path / f"{number}", intervention=acts, name=f"changed {number}")
         workspace.add_run(run)
         settle(qtbot)
-        assert window.minimumSizeHint().width() == least
+        assert window.minimumSizeHint().width() <= least
     parting = window.transcript.parting
     assert parting.choice.isVisible() and parting.choice.width() < 400
     assert "contrastive" in parting.choice.currentText(), "all of it in the list"
