@@ -131,8 +131,7 @@ def export(asked: Asked) -> None:
             f"--image and --view choose what a map shows; a {asked.figures[0]} shows no picture.",
             "Leave them out.",
         )
-    if asked.image is not None and asked.view is not None:
-        raise VarStudioError("--view names an image already.", "Leave out --image.")
+    check_image(asked)
     try:
         page_of(asked.width)
     except VarStudioError as error:
@@ -171,6 +170,12 @@ def export(asked: Asked) -> None:
             **asked.composed(opened, chosen, figure),
         )
     tell(written, asked.as_json)
+
+
+def check_image(asked: Asked) -> None:
+    """Refuse two names of one image."""
+    if asked.image is not None and asked.view is not None:
+        raise VarStudioError("--view names an image already.", "Leave out --image.")
 
 
 def keep_existing(files: Iterable[Path], overwrite: bool) -> None:

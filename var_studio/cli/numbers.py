@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from var_studio.analysis.contributions import Quantity
 from var_studio.cli.batch import axis
-from var_studio.cli.export import Asked, find_run, keep_existing, position_of, tell
+from var_studio.cli.export import Asked, check_image, find_run, keep_existing, position_of, tell
 from var_studio.errors import VarStudioError
 from var_studio.figures.batch import tokens_named
 from var_studio.figures.numbers import files_of_numbers, maps_of, masks_of, save_numbers
@@ -19,6 +19,12 @@ def export_numbers(asked: Asked, what: str, quantity: Quantity) -> None:
             "--with-data.",
             "Leave these out; the file's ending says .npz, .csv or .png.",
         )
+    check_image(asked)
+    if what == "maps" and (asked.image is not None or asked.view is not None):
+        raise VarStudioError(
+            "--maps writes all visual tokens, of every image and view.",
+            "Leave out --image and --view; the arrays `cells` and the table say which is where.",
+        )
     with open_session(asked.session) as opened:
         run = find_run(opened, asked.run)
         layers = axis("--layers", asked.layers, asked.layer, run.n_layers)
@@ -29,7 +35,8 @@ def export_numbers(asked: Asked, what: str, quantity: Quantity) -> None:
                     "Sinks are the same for every token that looks, and for every head.",
                     "Leave out --token and --head; choose --layer or --layers.",
                 )
-            found = masks_of(run, layers=layers, settings=settings, view=asked.view)
+            image = None if asked.image is None else asked.image - 1
+            found = masks_of(run, layers=layers, settings=settings, image=image, view=asked.view)
         else:
             tokens = None if asked.token is None else [position_of(run, asked.token)]
             if asked.tokens is not None:

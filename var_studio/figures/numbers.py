@@ -128,6 +128,7 @@ def masks_of(
     *,
     layers: Sequence[int] | None = None,
     settings: Redistribution | None = None,
+    image: int | None = None,
     view: int | None = None,
 ) -> Numbers:
     """Where the visual sinks are: phi >= tau at the input of each layer (Sec. 4.1), whatever the
@@ -136,10 +137,13 @@ def masks_of(
     `layers` None: all. The arrays: `sinks` (layers, V) bool and `phi`; `view0_cells` (layers, rows,
     cols) int8 and so on: 1 a sink, 0 none, -1 no visual token; `image1_pixels` (layers, height,
     width) bool and so on, in pixels of the original image: those whose middle lies in the cell of a
-    sink. The cells are those of the finest views of the image, or of `view` alone. Where the
-    geometry is not known there are no cells and pixels. The rest as in `maps_of`. Raises
-    VarStudioError.
+    sink. The pixels are those of the finest views of an image, or of `view` alone. `image` (from 0)
+    or `view` leave the cells and pixels of all others out, and their lines out of the table; the
+    arrays along the visual tokens stay whole. Where the geometry is not known there are no cells
+    and pixels. The rest as in `maps_of`. Raises VarStudioError.
     """
+    if image is not None and view is not None:
+        raise VarStudioError("A view names an image already.", "Leave out the image.")
     # Which row is read plays no part: sinks belong to keys.
     reading = read(run, token=_any_row(run), settings=settings)
     chosen = _chosen("layer", layers, run.n_layers)
@@ -149,14 +153,20 @@ def masks_of(
         "layers": np.array(chosen),
         **_places(layout),
     }
+    one = None if image is view is None else choose_views(layout, image or 0, view)
+    if one is not None and not layout.known and len(layout.image_sizes) > 1:
+        raise VarStudioError(
+            "The geometry is unknown: it is not known which tokens are of which image.",
+            "Name no image.",
+        )
     if layout.known:
-        for index in range(len(layout.views)):
+        for index, of in enumerate(layout.views):
+            if one is not None and (of.image != one.image or view not in (None, index)):
+                continue
             cells = layout.views[index].tokens
             marked = arrays["sinks"][:, np.maximum(cells, 0)].astype(np.int8)
             arrays[f"view{index}_cells"] = np.where(cells >= 0, marked, np.int8(-1))
-        images = range(len(layout.image_sizes))
-        if view is not None:
-            images = range((image := choose_views(layout, view=view).image), image + 1)
+        images = range(len(layout.image_sizes)) if one is None else [one.image]
         wanted = sum(layout.image_sizes[i][0] * layout.image_sizes[i][1] for i in images)
         if wanted * len(chosen) > _MOST_PIXELS:
             raise VarStudioError(
@@ -171,16 +181,19 @@ def masks_of(
     metadata = _about(reading, "masks", chosen, None)
     metadata.pop("query")
     metadata.pop("aggregate")
-    metadata |= {"token": None, "quantity": "sink", "view": view, "rule": _rule(reading)}
+    metadata |= {"token": None, "quantity": "sink", "rule": _rule(reading)}
+    metadata |= {"image": None if one is None else one.image, "view": view}
 
     def table() -> Mapping[str, npt.NDArray[Any]]:
-        _check_lines(arrays["sinks"].size)
-        layer, k = (axis.ravel() for axis in np.indices(arrays["sinks"].shape))
+        listed = _listed(layout, image, view)
+        layer, k = (axis.ravel() for axis in np.indices((len(chosen), len(listed))))
+        k = listed[k]
+        _check_lines(k.size)
         return {
             "layer": arrays["layers"][layer],
             **_place_columns(arrays, k),
-            "phi": arrays["phi"].ravel(),
-            "sink": arrays["sinks"].ravel(),
+            "phi": arrays["phi"][layer, k],
+            "sink": arrays["sinks"][layer, k],
         }
 
     return Numbers(metadata, arrays, table)
@@ -281,6 +294,19 @@ def _places(layout: VisualLayout) -> Arrays:
         **(views if layout.known else {}),
     }
     return found
+
+
+def _listed(layout: VisualLayout, image: int | None, view: int | None) -> npt.NDArray[np.int64]:
+    """The visual tokens of an image, of a view, or with neither all of them."""
+    if not layout.known or image is view is None:
+        return np.arange(layout.count)
+    views = [
+        index
+        for index, each in enumerate(layout.views)
+        if (each.image == image if view is None else index == view)
+    ]
+    cells = np.concatenate([layout.views[index].tokens.ravel() for index in views])
+    return np.unique(cells[cells >= 0]).astype(np.int64)
 
 
 def _place_columns(arrays: Arrays, k: npt.NDArray[np.int64]) -> Arrays:

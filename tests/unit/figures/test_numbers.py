@@ -11,6 +11,7 @@ import pytest
 import zarr
 from PIL import Image
 
+from var_studio.cli import main
 from var_studio.errors import VarStudioError
 from var_studio.figures.numbers import files_of_numbers, maps_of, masks_of, save_numbers
 from var_studio.recording.layout import View, VisualLayout
@@ -152,6 +153,38 @@ def test_pixels_of_a_mask_by_a_plain_loop(tiled: Recording, tmp_path: Path, view
                 marked += inside
     assert marked
     assert written == files_of_numbers(numbers, tmp_path / "sinks.png")
+
+
+def test_masks_of_one_image_hold_nothing_of_the_other(tiled: Recording, tmp_path: Path) -> None:
+    both, second = masks_of(tiled, layers=[3]), masks_of(tiled, layers=[3], image=1)
+    assert {"image1_pixels", "view3_cells"} <= set(both.arrays)
+    mine = {name for name in second.arrays if name.endswith(("_pixels", "_cells"))}
+    assert mine == {"image2_pixels", "view3_cells"} and second.metadata["image"] == 1
+    np.testing.assert_array_equal(second.arrays["image2_pixels"], both.arrays["image2_pixels"])
+    assert set(second.table()["visual_token"].tolist()) == set(range(21, 30))
+    assert set(masks_of(tiled, layers=[3], image=0).table()["view"].tolist()) == {0, 1, 2}
+    assert len(both.table()["visual_token"]) == tiled.layout.count
+    assert set(masks_of(tiled, view=0).table()["visual_token"].tolist()) == set(range(4))
+    with pytest.raises(VarStudioError, match="Images go from 1 to 2"):
+        masks_of(tiled, image=8)
+    with pytest.raises(VarStudioError, match="names an image already"):
+        masks_of(tiled, image=0, view=0)
+
+
+def test_the_command_writes_masks_of_the_image_named(
+    tiled: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save_session(tmp_path / "s.vars", runs=[tiled])
+    masks = ["export", str(path), "--masks", "--layer", "3", "--out", str(tmp_path / "m.png")]
+    assert main([*masks, "--image", "2"]) == 0
+    assert sorted(p.name for p in tmp_path.glob("m*")) == ["m-L03-image2.png", "m.json"]
+    assert main([*masks, "--image", "9"]) == 2 and "no image 9" in capsys.readouterr().err
+    assert main([*masks, "--image", "1", "--view", "3"]) == 2
+    maps = ["export", str(path), "--maps", "--out", str(tmp_path / "a.npz")]
+    for option in ("--image", "--view"):
+        assert main([*maps, option, "1"]) == 2
+        assert "of every image and view" in capsys.readouterr().err
+    assert main(maps) == 0
 
 
 def test_cells_of_a_mask_by_a_plain_loop(tiled: Recording, tmp_path: Path) -> None:
