@@ -23,7 +23,8 @@ class LayerContributions:
 
     The mean is over rows, heads and tokens, in units of the residual stream; NaN in a layer
     without such tokens. `sinks`, `others`: visual sinks and non-sinks of the layer. `every`: all
-    visual tokens, the paper's baseline. `mean_sinks` and so on: over all layers together.
+    visual tokens, the paper's baseline. `mean_sinks` and so on: over the layers `compared` (L,)
+    together, those that have visual sinks, so that like is compared with like; without any, all.
     """
 
     sinks: Doubles
@@ -32,6 +33,7 @@ class LayerContributions:
     mean_sinks: float
     mean_others: float
     mean_every: float
+    compared: npt.NDArray[np.bool_]
     n_rows: int
 
 
@@ -50,13 +52,18 @@ def layer_contributions(run: Recording, settings: Redistribution) -> LayerContri
         added = run.attention(query, keep=False)[..., visual] * norm
         total += np.matmul(added, masks).sum(axis=1, dtype=np.float64)
     times = len(queries) * run.n_heads * masks.sum(axis=1, dtype=np.float64)
+    compared = sinks.any(axis=1)
+    if not compared.any():
+        compared = np.ones_like(compared)
+    some, often = total[compared], times[compared]
     return LayerContributions(
         sinks=_mean(total[:, 0], times[:, 0]),
         others=_mean(total[:, 1], times[:, 1]),
         every=_mean(total.sum(axis=1), times.sum(axis=1)),
-        mean_sinks=float(_mean(total[:, 0].sum(), times[:, 0].sum())),
-        mean_others=float(_mean(total[:, 1].sum(), times[:, 1].sum())),
-        mean_every=float(_mean(total.sum(), times.sum())),
+        mean_sinks=float(_mean(some[:, 0].sum(), often[:, 0].sum())),
+        mean_others=float(_mean(some[:, 1].sum(), often[:, 1].sum())),
+        mean_every=float(_mean(some.sum(), often.sum())),
+        compared=compared,
         n_rows=len(queries),
     )
 

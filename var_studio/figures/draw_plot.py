@@ -17,6 +17,8 @@ _COLUMNS = 2
 """Entries of a legend side by side: as many as half a page has room for."""
 _LINE = 1.35
 """Widths of a letter from one line of a legend to the next."""
+_POINTS = 7.0
+"""The letters with which marks have the size their spec says; with larger ones they grow."""
 _LONGEST = 12
 """Letters of an upright name that are shown."""
 
@@ -67,8 +69,11 @@ def draw_plot(axes: Axes, panel: PlotPanel) -> None:
 
 
 def _draw_marks(axes: Axes, marks: Marks, y: Scale, order: int) -> None:
+    from matplotlib import rcParams
+
     values = np.maximum(marks.y, y.low) if y.log else np.asarray(marks.y)
     name = marks.name or "_"  # matplotlib leaves it out of the legend
+    grown = float(rcParams["font.size"]) / _POINTS
     if marks.form in ("dots", "squares", "diamonds", "rings"):
         form = {"dots": "o", "squares": "s", "diamonds": "D", "rings": "o"}[marks.form]
         axes.plot(
@@ -76,7 +81,7 @@ def _draw_marks(axes: Axes, marks: Marks, y: Scale, order: int) -> None:
             values,
             form,
             color=marks.colour,
-            markersize=marks.size,
+            markersize=marks.size * grown,
             markerfacecolor="none" if marks.form == "rings" else marks.colour,
             markeredgewidth=0.8 if marks.form == "rings" else 0.0,
             label=name,
@@ -96,7 +101,7 @@ def _draw_marks(axes: Axes, marks: Marks, y: Scale, order: int) -> None:
             label=name,
             zorder=order,
             marker="o",
-            markersize=1.2 if many else 2.2,
+            markersize=(1.2 if many else 2.2) * grown,
         )
     elif marks.form == "bars":
         shown = np.nan_to_num(values)
@@ -105,7 +110,7 @@ def _draw_marks(axes: Axes, marks: Marks, y: Scale, order: int) -> None:
             axes.axhline(0, color="#4d4d4d", linewidth=0.5, zorder=order)
     else:
         axes.vlines(
-            marks.x, 0, values, colors=marks.colour, label=name, zorder=order, linewidth=1.2
+            marks.x, 0, values, colors=marks.colour, label=name, zorder=order, linewidth=1.2 * grown
         )
 
 
@@ -143,7 +148,7 @@ def _scale(axes: Axes, scale: Scale, across: bool) -> None:
 def _power(scale: Scale) -> tuple[float, int]:
     """What ticks are multiplied by, and the power of ten that is said instead: a tick of many
     digits would reach over the label beside it."""
-    most = max(abs(scale.low), abs(scale.high))
+    most = scale.like or max(abs(scale.low), abs(scale.high))
     if scale.log or scale.whole or scale.names or (not 0 < most < 1e-3 and most < 1e5):
         return 1.0, 0
     power = int(np.floor(np.log10(most)))
@@ -196,3 +201,7 @@ def _draw_level(axes: Axes, level: Level, panel: PlotPanel) -> None:
         color=THRESHOLD,
     )
     text.set_parse_math(False)
+    if not level.upright:
+        # To be read where it stands on a band or a curve.
+        text.set_bbox({"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.6})
+        text.set_zorder(21)

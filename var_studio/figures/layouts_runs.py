@@ -4,6 +4,7 @@ when they are knocked out (Fig. 3b)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,11 @@ from var_studio.figures.spec import (
     TextPanel,
     TextWord,
 )
-from var_studio.figures.words import count, interventions_line, token_line, visible
+from var_studio.figures.words import count, interventions_line, layers_named, token_line, visible
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Knockout
 
+_WHEN = ("before", "after")
 _KINDS = {"visual-sinks": "visual sinks hidden", "random-visual": "as many random ones hidden"}
 _LEGEND = {"visual-sinks": "sinks hidden", "random-visual": "random hidden"}
 _SHORT = {"visual-sinks": "visual\nsinks", "random-visual": "random\nvisual"}
@@ -42,13 +44,16 @@ _INKS = {"visual-sinks": SINK_COLOUR, "random-visual": VISUAL_COLOUR}
 
 def build_contribution_layers(scene: Scene) -> Figure:
     """Mean contribution of a visual sink and of another visual token, over every text row of the
-    run: all layers together, and layer by layer (Fig. 3c). Reads every row."""
+    run: over the layers that have visual sinks, and layer by layer (Fig. 3c). Reads every row."""
     run, settings = scene.run, scene.reading.settings
     found = layer_contributions(run, settings)
     layers = np.arange(run.n_layers)
     means = np.array([found.mean_sinks, found.mean_others, found.mean_every])
     colours = (SINK_COLOUR, VISUAL_COLOUR, PLAIN_COLOUR)
     top = float(np.nanmax(means, initial=0.0))
+    curves = (("visual sinks", found.sinks), ("visual non-sinks", found.others))
+    highest = max(float(np.nanmax(c, initial=0.0)) for _, c in curves)
+    like = min(top, highest)
     label = "mean ‖α v W_O‖ per token"
     together = PlotPanel(
         title="",
@@ -56,10 +61,8 @@ def build_contribution_layers(scene: Scene) -> Figure:
             Marks("", "bars", np.array([n]), means[n : n + 1], colours[n], 0.7) for n in range(3)
         ),
         x=Scale("", -0.6, 2.6, names=("visual\nsinks", "visual\nnon-sinks", "all visual\ntokens")),
-        y=Scale(label, 0.0, 1.08 * top if top > 0 else 1.0),
+        y=Scale(label, 0.0, 1.08 * top if top > 0 else 1.0, like=like),
     )
-    curves = (("visual sinks", found.sinks), ("visual non-sinks", found.others))
-    highest = max(float(np.nanmax(c, initial=0.0)) for _, c in curves)
     by_layer = PlotPanel(
         title="",
         marks=tuple(
@@ -67,14 +70,18 @@ def build_contribution_layers(scene: Scene) -> Figure:
             for n, (name, values) in enumerate(curves)
         ),
         x=Scale("layer", -0.6, len(layers) - 0.4, whole=True),
-        y=Scale(label, 0.0, 1.08 * highest if highest > 0 else 1.0),
+        y=Scale(label, 0.0, 1.08 * highest if highest > 0 else 1.0, like=like),
     )
     columns: dict[str, npt.NDArray[Any]] = {
         "layer": layers,
         "visual_sinks": found.sinks,
         "visual_non_sinks": found.others,
         "all_visual": found.every,
+        "in_bars": found.compared,
     }
+    over = f"Bars: all three over {layers_named(layers[found.compared])}, those with visual sinks."
+    if np.isnan(found.mean_sinks):
+        over = "Bars: all layers; none has a visual sink."
     return Figure(
         rows=arranged((together, by_layer), scene.width),
         title="Attention contribution of visual sinks and other visual tokens",
@@ -82,6 +89,7 @@ def build_contribution_layers(scene: Scene) -> Figure:
             f"Mean over {count(found.n_rows, 'text row')}, all heads and tokens, in units of the "
             f"residual stream. Sinks by τ = {tau_of(scene.reading):.4g}, dimensions "
             f"{dims_of(scene.reading)}.",
+            over,
         ),
         metadata=scene.about("contribution_layers"),
         arrays={**columns, "means": means},
@@ -102,6 +110,8 @@ def build_knockout(scene: Scene) -> Figure:
     kinds = [kind for kind in _KINDS if kind in scores]
     means = np.array([scores[kind].mean_change for kind in kinds])
     bound = 1.1 * max(float(np.abs(means).max(initial=0.0)), 1e-6)
+    around = _around(scores)
+    like = min(bound, max(-around.low, around.high))
     low = -bound if means.min(initial=0.0) < 0 else -0.05 * bound
     together = PlotPanel(
         title="",
@@ -110,13 +120,18 @@ def build_knockout(scene: Scene) -> Figure:
             for n, kind in enumerate(kinds)
         ),
         x=Scale("", -0.7, len(kinds) - 0.3, names=tuple(_SHORT[kind] for kind in kinds)),
-        y=Scale("mean Δ log p (nats)", low, bound if means.max(initial=0.0) > 0 else 0.05 * bound),
+        y=Scale(
+            "mean Δ log p (nats)",
+            low,
+            bound if means.max(initial=0.0) > 0 else 0.05 * bound,
+            like=like,
+        ),
     )
     words = PlotPanel(
         title="",
         marks=tuple(_per_token(scores[kind], kind, n, len(kinds)) for n, kind in enumerate(kinds)),
         x=Scale("", -0.7, _longest(scores) - 0.3, names=_names(scores), turned=True),
-        y=_around(scores),
+        y=replace(around, like=like),
         aspect=0.55 if scene.width == "column" else 0.4,
     )
     answers = [Paragraph("baseline", (TextWord(baseline.text),))]
@@ -125,6 +140,15 @@ def build_knockout(scene: Scene) -> Figure:
         if free is not None:
             answers.append(Paragraph(_LEGEND[kind], (TextWord(free.text),)))
     absent = [kind for kind in _KINDS if kind not in scores]
+    each = [(kind, found) for kind in kinds for found in scores[kind].tokens]
+    columns: dict[str, npt.NDArray[Any]] = {
+        "position": np.array([found.token.position for _, found in each]),
+        "text": np.array([found.token.text for _, found in each]),
+        "hidden": np.array([kind for kind, _ in each]),
+        "logprob_before": np.array([found.logprob_before for _, found in each]),
+        "logprob_after": np.array([found.logprob_after for _, found in each]),
+        "change": np.array([found.change for _, found in each]),
+    }
     return Figure(
         rows=(*arranged((together, words), scene.width), (TextPanel(tuple(answers)),)),
         title=question_of(baseline) or "Visual sinks knocked out",
@@ -132,7 +156,7 @@ def build_knockout(scene: Scene) -> Figure:
             "Δ log p of the baseline's own words, teacher-forced: below 0 they became less "
             "likely. One question; the paper's Fig. 3b is a benchmark's score.",
             *(f"{_KINDS[k][0].upper()}{_KINDS[k][1:]}: {_line(forced[k])}." for k in kinds),
-            *(f"Not in the session: {_KINDS[kind]}. {_how(kind)}" for kind in absent),
+            *(f"Not in the session: {_KINDS[kind]}." for kind in absent),
         ),
         metadata=scene.about("knockout")
         | {
@@ -140,19 +164,8 @@ def build_knockout(scene: Scene) -> Figure:
             "runs": {kind: run.id for kind, run in forced.items()},
             "mean_change": {kind: scores[kind].mean_change for kind in kinds},
         },
-        table={
-            "position": np.concatenate(
-                [[s.token.position for s in scores[k].tokens] for k in kinds]
-            ),
-            "text": np.concatenate([[s.token.text for s in scores[k].tokens] for k in kinds]),
-            "hidden": np.concatenate([[k] * len(scores[k].tokens) for k in kinds]),
-            "logprob_before": np.concatenate(
-                [[s.logprob_before for s in scores[k].tokens] for k in kinds]
-            ),
-            "logprob_after": np.concatenate(
-                [[s.logprob_after for s in scores[k].tokens] for k in kinds]
-            ),
-        },
+        arrays={**columns, "kinds": np.array(kinds), "mean_change": means},
+        table=columns,
     )
 
 
@@ -206,6 +219,7 @@ def build_next_token(scene: Scene) -> Figure:
         "logprob_before": np.array([nan if r.before is None else r.before for r in found.rows]),
         "logprob_after": np.array([nan if r.after is None else r.after for r in found.rows]),
     }
+    columns |= {f"probability_{when}": np.exp(columns[f"logprob_{when}"]) for when in _WHEN}
     return Figure(
         rows=((panel,),),
         title=f"Candidates for {token_line(reading)}",
@@ -237,14 +251,9 @@ def _knockouts(
             return baseline, found
     raise VarStudioError(
         "The session holds no answer scored with visual sinks knocked out.",
-        f"{_how('visual-sinks')} {_how('random-visual')}",
-    )
-
-
-def _how(kind: str) -> str:
-    return (
-        "Record it: vs.record_pair(model, image, prompt, baseline=run, "
-        f'intervention=vs.Knockout(tokens="{kind}")).'
+        "Record one, and one with as many random visual tokens: vs.record_pair(model, image, "
+        'prompt, baseline=run, intervention=vs.Knockout(tokens="visual-sinks")), then with '
+        '"random-visual".',
     )
 
 

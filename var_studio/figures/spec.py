@@ -121,7 +121,8 @@ class Scale:
     """An axis from `low` to `high`; `log` by powers of ten, where smaller values lie at `low`.
 
     `percent` writes 0.01 as 1; `whole` writes whole numbers. `names` stand at 0, 1, 2 in place of
-    numbers, upright with `turned`, as many as keep apart.
+    numbers, upright with `turned`, as many as keep apart. `like`: numbers are written as on an
+    axis that reaches so far, as on the one beside it; 0: as this one needs.
     """
 
     label: str
@@ -132,6 +133,7 @@ class Scale:
     whole: bool = False
     names: tuple[str, ...] = ()
     turned: bool = False
+    like: float = 0.0
 
 
 Form = Literal["dots", "squares", "diamonds", "rings", "line", "bars", "stems"]

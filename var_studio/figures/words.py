@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
     from var_studio.analysis.scale import Limits
     from var_studio.analysis.views import ShownViews
+    from var_studio.recording.layout import VisualLayout
 
 
 def token_line(reading: Reading) -> str:
@@ -260,11 +261,32 @@ def sinks_line(reading: Reading, shown: ShownViews) -> str:
     boxed = int((sinks & shown.tokens).sum())
     if boxed == total:
         return f"{count(total, 'visual sink')} of layer {layer} boxed."
-    where = "images" if len(reading.run.layout.image_sizes) > 1 else "views"
+    left = np.flatnonzero(sinks & ~shown.tokens)
     return (
         f"{boxed} of {count(total, 'visual sink')} of layer {layer} boxed; "
-        f"the rest lie in other {where}."
+        f"the rest lie {_elsewhere(reading.run.layout, shown.image, left)}."
     )
+
+
+def _elsewhere(layout: VisualLayout, image: int, tokens: npt.NDArray[np.intp]) -> str:
+    """Where visual tokens lie that a picture of `image` does not show."""
+    cells = [layout.cell_of(int(k)) for k in tokens]
+    images = {layout.views[cell[0]].image for cell in cells if cell is not None}
+    found = []
+    if image in images:
+        found.append("in other views of this image" if len(images) > 1 else "in other views")
+    if images - {image}:
+        found.append("in other images")
+    if None in cells:
+        found.append("in no view")
+    return " and ".join(found)
+
+
+def layers_named(layers: npt.NDArray[np.intp]) -> str:
+    """Layers in words: "layers 2–5, 8"."""
+    runs = np.split(layers, np.flatnonzero(np.diff(layers) != 1) + 1)
+    named = [f"{r[0]}" if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in runs if len(r)]
+    return f"layer{'' if len(layers) == 1 else 's'} {', '.join(named)}"
 
 
 def beyond_line(

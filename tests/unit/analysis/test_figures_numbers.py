@@ -40,7 +40,9 @@ def test_contributions_by_layer_are_means_over_rows_heads_and_tokens(run):
                 assert mine == pytest.approx(np.mean(values), rel=1e-4), (layer, kind)
             else:
                 assert np.isnan(mine)
-            everything[kind] += values
+            # Like with like: only layers that have sinks count in the means over layers.
+            everything[kind] += values if here["sinks"] else []
+        assert found.compared[layer] == bool(here["sinks"])
     assert any(np.isnan(found.sinks)) and not all(np.isnan(found.sinks))
     assert found.mean_sinks == pytest.approx(np.mean(everything["sinks"]), rel=1e-4)
     assert found.mean_others == pytest.approx(np.mean(everything["others"]), rel=1e-4)

@@ -190,12 +190,15 @@ def test_a_knockout_shows_the_change_of_each_word(runs):
         changes = [b.logprob - a.logprob for a, b in pairs if a.role == "generated"]
         np.testing.assert_allclose(marks.y, changes, atol=1e-9)
         assert bar.y[0] == pytest.approx(np.mean(changes))
-    # One kind alone: the other is missed, with what records it; none: a refusal that says how.
+    # Numbers are written alike in both panels.
+    assert together.y.like == words.y.like > 0
+    # One kind alone: the other is missed, with no code in the picture; none: a refusal says how.
     some = build("knockout", read(baseline), others=[hidden])
-    assert any("random-visual" in note and "record_pair" in note for note in some.notes)
+    assert any(note == "Not in the session: as many random ones hidden." for note in some.notes)
+    assert "record_pair" not in " ".join(some.notes)
     with pytest.raises(VarStudioError, match="knocked out") as refusal:
         build("knockout", read(baseline), others=runs[1:3])
-    assert "record_pair" in str(refusal.value)
+    assert str(refusal.value).count("record_pair") == 1 and "random-visual" in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", COMPOSED)
