@@ -122,6 +122,8 @@ def _rows(
             source = spec.chunk_file(query, 0, 0, index)
             size = reader.files.size(source)
             if size is None:
+                if index < reader.chunks_needed(query):
+                    raise reader.files.damaged(f"{source} is missing")
                 continue
             name = f"{folder}/{spec.chunk_file(number, 0, 0, index)}"
             inside = seen[(seen >= index * step) & (seen < (index + 1) * step)] - index * step

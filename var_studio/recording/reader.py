@@ -86,6 +86,11 @@ class RunReader:
         """Keys recorded, to a chunk where the run goes on: it does not tell."""
         return self._count_keys() if self.growing else self.document.n_keys
 
+    def chunks_needed(self, query: int) -> int:
+        """Chunks of a row that must be there: those up to the query's own position. A later one
+        that is not there is 0 throughout."""
+        return self.queries[query] // self._specs["attention"].chunks[3] + 1
+
     def row(self, query: int) -> npt.NDArray[np.float32]:
         """Attention of one query, (L, H, T), in an array of its own."""
         spec, length = self._specs["attention"], self.length
@@ -96,7 +101,7 @@ class RunReader:
             encoded = self.files.read(name)
             n = min(step, length - index * step)
             if encoded is None:
-                if index == 0:
+                if index < self.chunks_needed(query):
                     raise self.files.damaged(f"{name} is missing")
                 parts.append(np.zeros((*spec.chunks[1:3], n), np.float32))
                 continue
@@ -216,9 +221,10 @@ class RunReader:
         for spec in self._specs.values():
             if spec.compressed:
                 for query in range(len(self.queries)):
-                    name = spec.chunk_file(query, 0, 0, 0)
-                    if self.files.size(name) is None:
-                        raise FormatError(f"{name} is missing")
+                    for index in range(self.chunks_needed(query)):
+                        name = spec.chunk_file(query, 0, 0, index)
+                        if self.files.size(name) is None:
+                            raise FormatError(f"{name} is missing")
                 continue
             for name in spec.with_length(key=self.document.n_keys).chunk_files():
                 if self.files.size(name) != spec.chunk_bytes:
