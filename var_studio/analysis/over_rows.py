@@ -52,7 +52,7 @@ def layer_contributions(run: Recording, settings: Redistribution) -> LayerContri
         added = run.attention(query, keep=False)[..., visual] * norm
         total += np.matmul(added, masks).sum(axis=1, dtype=np.float64)
     times = len(queries) * run.n_heads * masks.sum(axis=1, dtype=np.float64)
-    compared = sinks.any(axis=1)
+    compared = np.asarray(sinks.any(axis=1))
     if not compared.any():
         compared = np.ones_like(compared)
     some, often = total[compared], times[compared]
