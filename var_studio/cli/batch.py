@@ -14,6 +14,7 @@ from var_studio.cli.export import (
     position_of,
     second_run,
 )
+from var_studio.cli.export_options import tell_ignored
 from var_studio.cli.interventions import numbers
 from var_studio.cli.terminal import Progress, complain
 from var_studio.errors import VarStudioError
@@ -81,6 +82,7 @@ def export_several(asked: Asked) -> None:
             )
         finally:
             progress.end()
+    tell_ignored(asked.style)
     _tell(asked, outcomes)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from var_studio.analysis.choice import RowOf, find_token
+from var_studio.cli.export_options import check_used, tell_ignored
 from var_studio.cli.interventions import changed_settings
 from var_studio.errors import VarStudioError
 from var_studio.figures.batch import tokens_named
@@ -29,7 +30,7 @@ Scale = Literal["robust", "full", "non-sinks"]
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the command line asks for. `options` are those of a map; `image` counts from 1, `out` is
-    a file, or the folder of a batch."""
+    a file, or the folder of a batch. `given`: the options that were named at all."""
 
     session: Path
     out: Path
@@ -56,6 +57,7 @@ class Asked:
     look: Mapping[str, Any] = field(default_factory=dict)
     overwrite: bool = False
     as_json: bool = False
+    given: Collection[str] = ()
 
     @property
     def several(self) -> bool:
@@ -124,13 +126,7 @@ def export(asked: Asked) -> None:
     VarStudioError."""
     if not asked.figures:
         raise VarStudioError("No figure is named.", "Add --figure, --maps or --masks.")
-    if not any(map(pictured, asked.figures)) and (
-        asked.image is not None or asked.view is not None
-    ):
-        raise VarStudioError(
-            f"--image and --view choose what a map shows; a {asked.figures[0]} shows no picture.",
-            "Leave them out.",
-        )
+    check_used(asked.given, asked.figures)
     check_image(asked)
     try:
         page_of(asked.width)
@@ -170,6 +166,7 @@ def export(asked: Asked) -> None:
             **asked.composed(opened, chosen, figure),
         )
     tell(written, asked.as_json)
+    tell_ignored(asked.style)
 
 
 def check_image(asked: Asked) -> None:

@@ -5,36 +5,31 @@ from __future__ import annotations
 from var_studio.analysis.contributions import Quantity
 from var_studio.cli.batch import axis
 from var_studio.cli.export import Asked, check_image, find_run, keep_existing, position_of, tell
+from var_studio.cli.export_options import check_used
 from var_studio.errors import VarStudioError
 from var_studio.figures.batch import tokens_named
 from var_studio.figures.numbers import files_of_numbers, maps_of, masks_of, save_numbers
 from var_studio.recording.session import open_session
 
+_NOT_OURS = {"runs", "with_data", "file_format", "width", "style", "dpi"}
+_TOLD = ("runs", "format", "with-data", "width", "style", "dpi")
+
 
 def export_numbers(asked: Asked, what: str, quantity: Quantity) -> None:
     """Write the maps or masks of a run, and print the files written. Raises VarStudioError."""
-    if asked.figures or asked.runs is not None or asked.with_data or asked.formats:
+    if asked.figures or not _NOT_OURS.isdisjoint(asked.given):
         raise VarStudioError(
-            f"--{what} are numbers of one run: they go with no figure, --runs, --format and "
-            "--with-data.",
+            f"--{what} are numbers of one run: they go with no figure, "
+            f"{', '.join('--' + name for name in _TOLD)}.",
             "Leave these out; the file's ending says .npz, .csv or .png.",
         )
+    check_used(asked.given, [f"--{what}"])
     check_image(asked)
-    if what == "maps" and (asked.image is not None or asked.view is not None):
-        raise VarStudioError(
-            "--maps writes all visual tokens, of every image and view.",
-            "Leave out --image and --view; the arrays `cells` and the table say which is where.",
-        )
     with open_session(asked.session) as opened:
         run = find_run(opened, asked.run)
         layers = axis("--layers", asked.layers, asked.layer, run.n_layers)
         settings = asked.settings(run)
         if what == "masks":
-            if asked.token or asked.tokens or asked.heads or asked.head is not None:
-                raise VarStudioError(
-                    "Sinks are the same for every token that looks, and for every head.",
-                    "Leave out --token and --head; choose --layer or --layers.",
-                )
             image = None if asked.image is None else asked.image - 1
             found = masks_of(run, layers=layers, settings=settings, image=image, view=asked.view)
         else:

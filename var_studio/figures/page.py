@@ -128,10 +128,18 @@ def styled(page: Page) -> Iterator[None]:
         yield
 
 
-def _add_style(path: Path) -> None:
-    """Settings of a person's own style file. Raises FigureError for one that is not valid."""
+def ignored_settings(path: Path) -> tuple[str, ...]:
+    """What a style file sets otherwise than every figure needs it, and which so has no effect.
+    Raises FigureError."""
+    found = _read_style(path)
+    kept = [name for name, value in _KEPT.items() if name in found and found[name] != value]
+    left = [name for name in found if name.startswith(_NO_STYLE) and name not in _KEPT]
+    return tuple(sorted([*kept, *left]))
+
+
+def _read_style(path: Path) -> dict[str, Any]:
+    """The settings of a style file. Raises FigureError for one that is not valid."""
     import matplotlib
-    from matplotlib.font_manager import font_scalings
 
     if not path.is_file():
         raise FigureError(f"There is no style file {path}.", "Check the name given with --style.")
@@ -148,8 +156,18 @@ def _add_style(path: Path) -> None:
         logger.propagate = handed_on
     if complaints.said:
         raise FigureError(f"{path} is no matplotlib style: {complaints.said[0]}", "Mend the file.")
-    matplotlib.rcParams.update({k: v for k, v in found.items() if not k.startswith(_NO_STYLE)})
+    settings: Any = found
+    return dict(settings)
+
+
+def _add_style(path: Path) -> None:
+    """Put a person's own style file in force. Raises FigureError for one that is not valid."""
+    import matplotlib
+    from matplotlib.font_manager import font_scalings
+
+    found = _read_style(path)
     in_force: Any = matplotlib.rcParams
+    in_force.update({k: v for k, v in found.items() if not k.startswith(_NO_STYLE)})
     size = float(in_force["font.size"])
     for name in _SIZES:
         points = in_force[name]

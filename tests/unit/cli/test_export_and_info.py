@@ -152,7 +152,7 @@ def test_image_and_view_reach_the_map(cli, session, tmp_path):
     assert_refused(cli(*drawing, "--view", 1), "There is no view 1. Views go from 0 to 0.")
     assert_refused(cli(*drawing, "--view", 0, "--image", 1), "Leave out --image")
     heads = [*common, "--figure", "heads", "--overwrite"]
-    assert_refused(cli(*heads, "--image", 1), "choose what a map shows")
+    assert_refused(cli(*heads, "--image", 1), "--image changes nothing in heads", "used by map,")
 
 
 def test_tokens_are_named_by_position_or_by_number_of_the_answer(session):

@@ -125,7 +125,7 @@ def test_data_and_scripts_of_a_batch(cli, session, tmp_path):
         (["--figure", "map", "--format", "svg"], "that of a batch"),
         (["--maps", "--masks"], "two files"),
         (["--maps", "--figure", "map"], "go with no figure"),
-        (["--masks", "--token", "g0"], "same for every token"),
+        (["--masks", "--token", "g0"], "--token changes nothing in --masks"),
     ],
 )
 def test_a_bad_choice_is_one_line(cli, session, tmp_path, options, said):
@@ -176,3 +176,42 @@ def test_maps_and_masks(cli, session, tmp_path):
     assert outcome.code == 0
     files = [Path(each).name for each in json.loads(outcome.out)["files"]]
     assert files == ["m-L02.png", "m.json"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "option"),
+    [
+        ("hidden_tokens", ["--quantity", "contribution"]),
+        ("heads", ["--quantity", "attention"]),
+        ("heads", ["--smooth"]),
+        ("maps", ["--quantity", "contribution"]),
+        ("histogram", ["--head", 1]),
+        ("histogram", ["--rho", 0.4]),
+        ("sorted_heads", ["--head", 1]),
+        ("sorted_heads", ["--layer", 1]),
+        ("text_shares", ["--layer", 1]),
+        ("answers", ["--token", "g0"]),
+        ("heads", ["--compare-with", "VAR"]),
+    ],
+)
+def test_an_option_that_changes_nothing_is_refused(cli, session, tmp_path, figure, option):
+    asked = ["export", session, "--figure", figure, *option]
+    outcome = cli(*asked, "--out", tmp_path / "f.png")
+    assert outcome.code == 2 and not list(tmp_path.iterdir())
+    assert f"{option[0]} changes nothing in {figure}." in outcome.err
+    used_by = outcome.err.partition("it is used by ")[2]
+    assert used_by and figure not in used_by.replace(",", "").split()
+    # In a batch one figure that uses it is enough.
+    user = "histogram" if option[0] == "--layer" else "map"
+    beside = cli(*asked, "--figure", user, "--out", tmp_path / "many", *DPI)
+    assert "changes nothing" not in beside.err
+
+
+def test_what_of_a_style_has_no_effect_is_said(cli, session, tmp_path):
+    style = tmp_path / "lab.mplstyle"
+    style.write_text("axes.linewidth: 2\ntext.usetex: True\npdf.fonttype: 3\n")
+    drawing = ["export", session, "--figure", "heads", "--out", tmp_path / "f.pdf"]
+    outcome = cli(*drawing, "--style", style)
+    assert outcome.code == 0 and "pdf.fonttype and text.usetex stayed" in outcome.err
+    style.write_text("axes.linewidth: 2\npdf.fonttype: 42\n")
+    assert cli(*drawing, "--style", style, "--overwrite").err == ""

@@ -15,7 +15,7 @@ from var_studio.figures.build import build
 from var_studio.figures.draw_text import paper_and_ink
 from var_studio.figures.export import export_figure
 from var_studio.figures.measure import fitted, text_width
-from var_studio.figures.page import FigureError, page_of, styled
+from var_studio.figures.page import FigureError, ignored_settings, page_of, styled
 from var_studio.figures.render import render, to_bytes
 from var_studio.figures.spec import (
     ColourScale,
@@ -84,6 +84,8 @@ def test_a_style_of_ones_own_is_on_top_of_ours_and_cannot_spoil_the_file(run, tm
 
         assert matplotlib.rcParams["axes.linewidth"] == 3
         assert matplotlib.rcParams["text.usetex"] is False
+    ignored = "backend image.interpolation pdf.fonttype savefig.bbox svg.fonttype text.usetex"
+    assert ignored_settings(style) == tuple(ignored.split())
     content = to_bytes(figure, "pdf", width=page)
     assert content != to_bytes(figure, "pdf", width="column")
     assert b"/Type3" not in content and b"/FontFile2" in content

@@ -45,6 +45,7 @@ FormatName = Enum("FormatName", {"pdf": "pdf", "svg": "svg", "png": "png"}, type
 
 
 def export(
+    context: typer.Context,
     session: SessionFile,
     out: Annotated[
         Path, typer.Option(metavar="F.pdf|svg|png", help="Figure to write; of a batch its folder.")
@@ -105,7 +106,7 @@ def export(
     ] = False,
     quantity: Annotated[
         Literal["attention", "contribution"],
-        typer.Option(help="What a map shows: α, or its contribution α·‖v W_O‖."),
+        typer.Option(help="What a map, or --maps, shows: α, or its contribution α·‖v W_O‖."),
     ] = "attention",
     masks: Annotated[
         bool,
@@ -184,11 +185,16 @@ def export(
     the baseline's row, and the row that the second run used. A file that exists is kept unless
     --overwrite is given.
 
+    An option that plays no part in any of the figures named is refused.
+
     A batch goes into a folder, with an index.csv of what was drawn and what was not: tokens
     without a row are left out and told.
     """
     from var_studio.cli import export as exporting
 
+    # An option that was named with its default is one that was named.
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source and source.name != "DEFAULT"}
     look = exporting.look_of(scale, smooth, gamma, colours, opacity, hide_sinks)
     asked = exporting.Asked(
         session=session,
@@ -216,6 +222,7 @@ def export(
         look={**look, "quantity": quantity},
         overwrite=overwrite,
         as_json=as_json,
+        given=given,
     )
     if maps or masks:
         from var_studio.cli import numbers
