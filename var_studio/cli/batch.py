@@ -16,9 +16,10 @@ from var_studio.cli.export import (
 )
 from var_studio.cli.export_options import tell_ignored
 from var_studio.cli.interventions import numbers
-from var_studio.cli.terminal import Progress, complain
+from var_studio.cli.terminal import Progress, complain, incomplete, stopped
 from var_studio.errors import VarStudioError
 from var_studio.figures.batch import (
+    INDEX,
     Outcome,
     as_record,
     export_batch,
@@ -33,7 +34,8 @@ from var_studio.recording.session import Session, open_session
 
 def export_several(asked: Asked) -> None:
     """Draw them into the folder, and print the files written; what could not be drawn is said on
-    stderr. Raises VarStudioError, also where nothing could be drawn."""
+    stderr. Raises VarStudioError, also where nothing could be drawn; Exit where some could not, and
+    after Ctrl-C."""
     if asked.out.suffix.lower() in (".pdf", ".svg", ".png"):
         raise VarStudioError(
             f"Several figures go into a folder, and {asked.out} is named like a file.",
@@ -70,8 +72,9 @@ def export_several(asked: Asked) -> None:
             choice=choice,
         )
         keep_existing(planned_files(jobs, asked.out, asked.with_data), asked.overwrite)
+        outcomes: list[Outcome] = []
         try:
-            outcomes = export_batch(
+            export_batch(
                 jobs,
                 asked.out,
                 dpi=asked.dpi,
@@ -79,7 +82,13 @@ def export_several(asked: Asked) -> None:
                 progress=lambda done, total, name: progress.say(
                     "Drawing", f"{done + 1} of {total}: {name}"
                 ),
+                outcomes=outcomes,
             )
+        except KeyboardInterrupt:
+            progress.end()
+            written = sum(each.state == "written" for each in outcomes)
+            complain(f"Stopped: {written} of {len(jobs)} figures written.")
+            raise stopped() from None
         finally:
             progress.end()
     tell_ignored(asked.style)
@@ -155,6 +164,10 @@ def _tell(asked: Asked, outcomes: list[Outcome]) -> None:
         listed = ", ".join(map(str, positions))
         some = "1 token has" if len(positions) == 1 else f"{len(positions)} tokens have"
         complain(f"{some} no row, and so no figure: {listed}.")
-    if failed or not files:
-        what = f"{len(failed) + len(missing)} of {len(outcomes)} figures were not drawn."
-        raise VarStudioError(what, f"{asked.out / 'index.csv'} says why.")
+    what = f"{len(failed) + len(missing)} of {len(outcomes)} figures were not drawn."
+    why = f"{asked.out / INDEX} says why."
+    if not files:
+        raise VarStudioError(what, why)
+    if failed:
+        complain(f"{what} {why}")
+        raise incomplete()

@@ -32,7 +32,9 @@ def usage_error(error: Exception) -> str | None:
     # Typer has its own copy of Click since 0.26; both name this base class alike.
     names = {cls.__name__ for cls in type(error).__mro__}
     if "ClickException" in names:
-        return f"{error.format_message()} Try --help."  # type: ignore[attr-defined]
+        said: str = error.format_message()  # type: ignore[attr-defined]
+        end = "" if said.endswith((".", "!", "?")) else "."
+        return f"{said}{end} Try --help."
     return "Stopped." if "Abort" in names else None
 
 
@@ -130,3 +132,8 @@ def examples(*lines: str) -> str:
 def stopped() -> typer.Exit:
     """The end after Ctrl-C."""
     return typer.Exit(130)
+
+
+def incomplete() -> typer.Exit:
+    """The end of a batch of which some figures could not be drawn, and the others are."""
+    return typer.Exit(3)

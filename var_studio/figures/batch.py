@@ -30,7 +30,7 @@ State = Literal["written", "no row", "failed"]
 @dataclass(frozen=True, slots=True)
 class Job:
     """One figure of a batch: `choice` are arguments of `export_figure`, `paths` the files of each
-    format."""
+    format. `refused`: why it cannot be drawn, where that is known before."""
 
     figure: str
     run: Recording
@@ -40,6 +40,7 @@ class Job:
     layer: int | None
     head: int | None
     choice: Mapping[str, Any] = field(default_factory=dict)
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +85,28 @@ def plan(
 
     `tokens`, `layers`, `heads`: what is wanted of each run, None for what `choice.read` chooses.
     An axis that a figure does not have makes no more of it. `choice`: further arguments of
-    `export_figure`, by figure and run. Raises VarStudioError for more than can be meant.
+    `export_figure`, by figure and run. Where one of these raises VarStudioError, the figure of that
+    run is planned as refused. Raises VarStudioError where nothing else is left, and for more than
+    can be meant.
     """
     jobs: list[Job] = []
     taken: set[str] = set()
+    refusals: list[VarStudioError] = []
     for figure in dict.fromkeys(figures):
         axes: Collection[str] = BY_KEY[key_of(figure)].of if key_of(figure) in BY_KEY else ()
         for name, run in runs:
-            of_token = _axis("token" in axes, tokens(run))
-            of_layer = _axis("layer" in axes, layers(run))
-            of_head = _axis("head" in axes, heads(run))
+            said = name if len(runs) > 1 else ""
+            try:
+                of_token = _axis("token" in axes, tokens(run))
+                of_layer = _axis("layer" in axes, layers(run))
+                of_head = _axis("head" in axes, heads(run))
+                chosen = choice(figure, run)
+            except VarStudioError as error:
+                refusals.append(error)
+                stem = _stem(figure, said, run, None, None, None, taken)
+                paths = tuple(folder / f"{stem}.{suffix}" for suffix in formats)
+                jobs.append(Job(figure, run, name, paths, None, None, None, refused=error.what))
+                continue
             if len(jobs) + len(of_token) * len(of_layer) * len(of_head) > _MOST:
                 raise VarStudioError(
                     f"That makes more than {_MOST:,} figures.", "Choose fewer tokens or heads."
@@ -101,12 +114,11 @@ def plan(
             for token in of_token:
                 for layer in of_layer:
                     for head in of_head:
-                        parts = (figure, name if len(runs) > 1 else "")
-                        stem = _stem(*parts, run, token, layer, head, taken)
+                        stem = _stem(figure, said, run, token, layer, head, taken)
                         paths = tuple(folder / f"{stem}.{suffix}" for suffix in formats)
-                        jobs.append(
-                            Job(figure, run, name, paths, token, layer, head, choice(figure, run))
-                        )
+                        jobs.append(Job(figure, run, name, paths, token, layer, head, chosen))
+    if refusals and len(refusals) == len(jobs):
+        raise refusals[0]
     return jobs
 
 
@@ -114,7 +126,7 @@ def planned_files(jobs: Iterable[Job], folder: Path, with_data: bool = False) ->
     """All files that a batch may write."""
     found = [folder / INDEX]
     for job in jobs:
-        for number, path in enumerate(job.paths):
+        for number, path in enumerate(() if job.refused else job.paths):
             found += files_of(path, with_data and number == 0)
     return found
 
@@ -126,14 +138,15 @@ def export_batch(
     dpi: int = 300,
     with_data: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
+    outcomes: list[Outcome] | None = None,
 ) -> list[Outcome]:
     """Draw them one after the other, and write `INDEX` at the end, also of one that was stopped.
 
     A figure that cannot be drawn, as of a token without a row, is told in its outcome, and the
     others are drawn. Files that exist are replaced; `planned_files` tells which
-    these are. `progress(done,
-    total, name)`: what it raises stops the batch. Raises VarStudioError for a folder that cannot be
-    made.
+    these are. `progress(done, total, name)`: what it raises stops the batch. `outcomes`: a list
+    that gets each outcome at once, so that it is known after a stop too. Raises VarStudioError for
+    a folder that cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +155,7 @@ def export_batch(
             f"The folder {folder} cannot be made: {error.strerror or error}.",
             "Choose another place.",
         ) from error
-    outcomes: list[Outcome] = []
+    outcomes = [] if outcomes is None else outcomes
     try:
         for done, job in enumerate(jobs):
             if progress is not None:
@@ -154,6 +167,8 @@ def export_batch(
 
 
 def _drawn(job: Job, dpi: int, with_data: bool) -> Outcome:
+    if job.refused:
+        return Outcome(job, "failed", (), job.refused)
     chosen = {"token": job.token, "layer": job.layer, "head": job.head}
     choice = {**{name: value for name, value in chosen.items() if value is not None}, **job.choice}
     written: list[Path] = []

@@ -12,7 +12,7 @@ from PIL import Image
 
 from var_studio.errors import VarStudioError
 from var_studio.figures.batch import tokens_named
-from var_studio.recording.session import open_session
+from var_studio.recording.session import open_session, save_session
 
 DPI = ("--dpi", 30, "--format", "png")
 
@@ -215,3 +215,76 @@ def test_what_of_a_style_has_no_effect_is_said(cli, session, tmp_path):
     assert outcome.code == 0 and "pdf.fonttype and text.usetex stayed" in outcome.err
     style.write_text("axes.linewidth: 2\npdf.fonttype: 42\n")
     assert cli(*drawing, "--style", style, "--overwrite").err == ""
+
+
+@pytest.fixture
+def alone(session, tmp_path) -> Path:
+    """A session of one run: nothing to compare with."""
+    with open_session(session) as opened:
+        return save_session(tmp_path / "alone.vars", runs=[opened.runs[0]])
+
+
+def test_a_figure_that_cannot_be_made_stops_no_other(cli, alone, tmp_path):
+    figures = [word for f in ("answers", "heads", "knockout") for word in ("--figure", f)]
+    outcome = cli("export", alone, *figures, "--out", tmp_path / "many", *DPI)
+    assert outcome.code == 3
+    states = {line["figure"]: line["state"] for line in index_of(tmp_path / "many")}
+    assert states == {"answers": "failed", "heads": "written", "knockout": "failed"}
+    assert [Path(line).stem for line in outcome.out.split()] == ["heads"]
+    for name in ("answers", "knockout"):
+        assert f"{name}.png was not drawn: " in outcome.err
+    assert "2 of 3 figures were not drawn." in outcome.err
+    # Where nothing can be, nothing is.
+    outcome = cli("export", alone, *figures[:2], *figures[4:], "--out", tmp_path / "none", *DPI)
+    assert outcome.code == 2 and outcome.out == ""
+
+
+def test_a_word_that_one_run_lacks_stops_no_other_run(cli, session, tmp_path, monkeypatch):
+    from var_studio.cli import batch
+
+    def named(run, text):
+        if run.name == "VAR":
+            raise VarStudioError("The run VAR has no word 'cup'.")
+        return tokens_named(run, text)
+
+    monkeypatch.setattr(batch, "tokens_named", named)
+    axes = ["--tokens", "g0", "--runs", "all", "--out", tmp_path / "f"]
+    outcome = cli("export", session, "--figure", "heads", *axes, *DPI)
+    assert outcome.code == 3 and "has no word 'cup'" in outcome.err
+    assert [line["state"] for line in index_of(tmp_path / "f")] == ["written", "failed"]
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_ctrl_c_says_how_far_a_batch_got(cli, session, tmp_path, monkeypatch, after):
+    from var_studio.figures import batch
+
+    export_figure, count = batch.export_figure, iter(range(99))
+
+    def interrupted(*arguments, **choice):
+        if next(count) == after:
+            raise KeyboardInterrupt
+        return export_figure(*arguments, **choice)
+
+    monkeypatch.setattr(batch, "export_figure", interrupted)
+    axes = ["--tokens", "g0-g2", "--out", tmp_path / "f"]
+    outcome = cli("export", session, "--figure", "ledger", *axes, *DPI)
+    assert outcome.code == 130
+    assert outcome.err.endswith(f"var-studio: Stopped: {after} of 3 figures written.\n")
+    assert len((tmp_path / "f" / "index.csv").read_text().splitlines()) == after + 1
+
+
+def test_ctrl_c_ends_any_command_with_a_word(cli, session, tmp_path, monkeypatch):
+    from var_studio.cli import gallery
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gallery, "save_gallery", interrupted)
+    outcome = cli("gallery", session, "--out", tmp_path / "g.html")
+    assert outcome.code == 130 and outcome.err == "var-studio: Stopped.\n"
+
+
+def test_what_is_wrong_with_an_option_ends_with_a_full_stop(cli, session, tmp_path):
+    outcome = cli("export", session, "--figure", "heads", "--layer", "x", "--out", tmp_path / "f")
+    assert outcome.code == 2 and outcome.err.endswith(". Try --help.\n")
+    assert "integer Try" not in outcome.err

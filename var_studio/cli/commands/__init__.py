@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import var_studio
 from var_studio.cli.commands import (
@@ -20,9 +21,22 @@ from var_studio.cli.commands import (
     pack,
     record,
 )
-from var_studio.cli.terminal import examples
+from var_studio.cli.terminal import complain, examples, stopped
+
+
+class _Stoppable(TyperGroup):
+    """The commands; Ctrl-C ends each of them with a word, also one that says none itself."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            complain("Stopped.")
+            raise stopped() from None
+
 
 app = typer.Typer(
+    cls=_Stoppable,
     name="var-studio",
     add_completion=False,
     rich_markup_mode=None,

@@ -188,7 +188,8 @@ def export(
     An option that plays no part in any of the figures named is refused.
 
     A batch goes into a folder, with an index.csv of what was drawn and what was not: tokens
-    without a row are left out and told.
+    without a row are left out and told. A figure that cannot be drawn is told and the others are
+    drawn; the exit code is 3 then.
     """
     from var_studio.cli import export as exporting
 
