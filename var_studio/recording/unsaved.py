@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from var_studio.assets import user_folder
 from var_studio.errors import VarStudioError
 from var_studio.recording.arrays import FormatError, dump, parse
+from var_studio.recording.content import FULL, Content
 from var_studio.recording.failures import storage_error
 from var_studio.recording.locks import ProgramLock
 from var_studio.recording.paths import dated_name
@@ -46,7 +47,8 @@ class RunPlace(BaseModel):
 
 class UnsavedDocument(BaseModel):
     """``session.json``. `file`: the session file that was open; `seen`: its size and time then.
-    `removed`: the window's own directories that the user took out of the session."""
+    `removed`: the window's own directories that the user took out of the session. `content`: what
+    the session was saved with last, which its next save keeps to; None: as its file says."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,6 +61,7 @@ class UnsavedDocument(BaseModel):
     regions: dict[str, tuple[Region, ...]] = {}
     runs: tuple[RunPlace, ...] = ()
     removed: tuple[str, ...] = ()
+    content: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ class UnsavedFolder:
             runs=tuple(runs),
             removed=tuple(sorted(removed)),
             seen=seen,
+            content=session.content,
         )
 
     def write(self, document: UnsavedDocument) -> None:
@@ -183,10 +187,13 @@ class UnsavedFolder:
         runs: list[Recording] = []
         missing: list[str] = []
         inside: dict[str, Recording] = {}
+        content = document.content
         file = None if document.file is None else Path(document.file)
         if file is not None:
             try:
-                inside = {run.id: run for run in open_session(file).runs}
+                opened = open_session(file)
+                inside = {run.id: run for run in opened.runs}
+                content = content or opened.content
             except VarStudioError as error:
                 missing.append(f"{error.what} Its runs are left out.")
                 file = None
@@ -216,6 +223,7 @@ class UnsavedFolder:
             view=document.view,
             regions=document.regions,
             path=file,
+            content=content or FULL,
         )
         return Recovered(session, document.seen if file is not None else None, tuple(missing))
 

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from tests.synthetic import make_run
+from var_studio.recording.content import Content
 from var_studio.recording.failures import StorageError
 from var_studio.recording.recording import Recording
 from var_studio.recording.regions import Region
@@ -134,3 +135,27 @@ def test_opening_what_was_offered_reads_where_it_lies(private_home):
         assert run.attention(0).sum() > 0
     assert UnsavedFolder.take(folder.folder) is None
     taken.release()
+
+
+def test_what_was_left_out_of_the_file_stays_out_of_the_next_save(tmp_path):
+    """The run itself, whole, is still in the window's folder: a plain save must not add it."""
+    part, path = Content(maps=True, images=False), tmp_path / "a.vars"
+    folder = UnsavedFolder()
+    session = Session([make_run(folder.new_run(), **SMALL)])
+    save_session(path, session, content=part)
+    folder.write(folder.describe(session))
+    folder.release()
+    recovered = UnsavedFolder.take(folder.folder).recover().session
+    assert recovered.content == part and recovered.runs[0].in_directory
+    with open_session(save_session(path, recovered)) as again:
+        assert again.content == part and again.images == []
+        assert not again.runs[0].has_image()
+
+
+def test_a_document_that_names_no_content_goes_by_its_file(tmp_path):
+    part, path = Content(images=False), tmp_path / "a.vars"
+    folder = UnsavedFolder()
+    session = Session([make_run(folder.new_run(), **SMALL)])
+    save_session(path, session, content=part)
+    folder.write(folder.describe(session).model_copy(update={"content": None}))
+    assert folder.recover().session.content == part
