@@ -1,7 +1,8 @@
 """The command line: ``var-studio``. Results on stdout, progress on stderr.
 
 Exit codes: 0 done; 2 what was asked cannot be done (an option, a file, a model, a disk), said in
-one line on stderr; 3 some figures of a batch could not be drawn, and the others are written; 130 stopped by Ctrl-C; 1 our own fault, and of `doctor` a fault of the machine.
+one line on stderr; 3 some figures of a batch could not be drawn, and the others are written; 130
+stopped by Ctrl-C; 1 our own fault, and of `doctor` a fault of the machine.
 """
 
 from __future__ import annotations
