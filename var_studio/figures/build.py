@@ -55,15 +55,19 @@ from var_studio.figures.spec import (
     Series,
     Width,
 )
+from var_studio.figures.two_answers import GLOBAL
 from var_studio.figures.words import (
     LEFT_OUT,
     PICTURE_LEFT_OUT,
     STRIP_NOTE,
     acts_line,
     after_left_out,
+    as_made,
     beyond_line,
     focus_line,
+    hatched_line,
     image_line,
+    intervened_line,
     phi_notes,
     sinks_by_kind,
     sinks_unknown,
@@ -118,7 +122,23 @@ def build(
     else:
         known = ", ".join((*FIGURES, *COMPOSED))
         raise VarStudioError(f"There is no figure {name!r}.", f"Choose {known}.")
-    return replace(figure, metadata={**figure.metadata, **about})
+    notes = (*figure.notes, *_intervened(name, reading, figure))
+    return replace(figure, notes=notes, metadata={**figure.metadata, **about})
+
+
+_ACTED = ("map", "ledger", "before_after")
+"""Figures that show the row after too, and name what acted on it."""
+_ROWLESS = ("histogram", "layers", "hidden", "next_token")
+"""Figures of a run in which no attention row plays a part."""
+
+
+def _intervened(name: str, reading: Reading, figure: Figure) -> tuple[str, ...]:
+    """Of a run with interventions: whether the rows are those before them."""
+    shown = figure.metadata.get("comparison") == GLOBAL or as_made(reading)
+    if name == "knockout" or (name in _ACTED and shown):
+        return ()
+    line = intervened_line(reading, name not in _ROWLESS)
+    return (line,) if line else ()
 
 
 def build_map(
@@ -336,9 +356,7 @@ def _map_notes(
         f"Scale: {options.scale_name}." if options.scale_name else "",
         "Visual sinks are left bare." if options.bare_sinks else "",
     ]
-    words = ["cropped away, never seen by the model"] if picture.unseen else []
-    words += ["padding around the image"] if picture.padding else []
-    notes += [f"Hatched: {'; '.join(words)}."] if words else []
+    notes.append(hatched_line(picture))
     notes.append(after_left_out(compared.after))
     notes.append(PICTURE_LEFT_OUT if picture_left_out(compared.before.run, shown) else "")
     if not compared.before.run.layout.known:

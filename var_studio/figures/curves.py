@@ -33,7 +33,9 @@ from var_studio.figures.words import (
     LEFT_OUT,
     acts_line,
     focus_line,
+    gained_line,
     phi_notes,
+    redistributes,
     settings_line,
     sinks_by_kind,
     sinks_unknown,
@@ -69,7 +71,7 @@ def build_scatter(reading: Reading, *, width: Width = "two-columns") -> Figure:
             for name, mask, colour, size in groups
         ),
         x=Scale(f"sink-dimension value φ (at most √D = {bound:.1f})", 0.0, bound * 1.02),
-        y=Scale("attention α (% of the row)", _LEAST_ALPHA, 1.0, log=True, percent=True),
+        y=_alpha_scale(points.alpha[visual]),
         levels=(Level(tau, f"τ = {tau:.4g}", upright=True),),
     )
     columns: dict[str, npt.NDArray[Any]] = {
@@ -89,6 +91,16 @@ def build_scatter(reading: Reading, *, width: Width = "two-columns") -> Figure:
         arrays=columns,
         table=columns,
     )
+
+
+def _alpha_scale(alpha: npt.NDArray[np.floating[Any]]) -> Scale:
+    """Whole powers of ten around what is drawn; what is below a millionth lies at its foot."""
+    drawn = np.maximum(alpha[np.isfinite(alpha)], _LEAST_ALPHA)
+    low, high = (drawn.min(), drawn.max()) if len(drawn) else (_LEAST_ALPHA, 1.0)
+    least = min(math.floor(math.log10(low) + 1e-9), -1)
+    most = max(math.ceil(math.log10(high) - 1e-9), least + 1)
+    label = "attention α (% of the row)"
+    return Scale(label, 10.0**least, min(10.0**most, 1.0), log=True, percent=True)
 
 
 def build_head_scatter(reading: Reading, *, width: Width = "two-columns") -> Figure:
@@ -317,6 +329,8 @@ def build_ledger(reading: Reading, *, width: Width = "two-columns") -> Figure:
 def _ledger_notes(reading: Reading) -> tuple[str, ...]:
     ledger = reading.ledger
     budget = f"Local: Ω = {100 * ledger.budget:.3g} % of the row moved"
+    if not redistributes(reading):
+        budget = f"Local: {gained_line(ledger.budget)}"
     if reading.unknown is None:
         sums = f"{100 * ledger.sum_before:.3g} % before and {100 * ledger.sum_after:.3g} % after"
         return (f"{budget}; it sums to {sums}.",)

@@ -25,6 +25,7 @@ from var_studio.figures.words import (
     STRIP_NOTE,
     beyond_line,
     focus_line,
+    hatched_line,
     image_line,
     sinks_line,
 )
@@ -171,6 +172,7 @@ class _Maps:
             f"Attention of each word, {focus}. {sinks_line(reading, self.views)}",
             beyond and f"In all maps together: {beyond}",
             CHOSEN_NOTE if self.chosen else "",
+            hatched_line(self._picture),
             "" if reading.run.layout.known else STRIP_NOTE,
             PICTURE_LEFT_OUT if picture_left_out(reading.run, self.views) else "",
         ]

@@ -4,8 +4,10 @@ and 7)."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from var_studio.analysis.profiles import TokenProfile, profile, profiles
 from var_studio.analysis.scale import robust_limits
@@ -30,9 +32,11 @@ from var_studio.figures.spec import (
     Scale,
     Width,
 )
-from var_studio.figures.words import beyond_line, sinks_line, token_line
+from var_studio.figures.words import beyond_line, hatched_line, image_line, sinks_line, token_line
 
-_SIDE_BY_SIDE: dict[Width, int] = {"column": 3, "two-columns": 6, "slide": 6}
+_SIDE_BY_SIDE: dict[Width, int] = {"column": 3, "two-columns": 6, "slide": 5}
+_CURVE: dict[Width, float] = {"column": 0.35, "two-columns": 0.18, "slide": 0.13}
+"""Height over width of the curve of r."""
 
 
 def build_sorted_heads(scene: Scene) -> Figure:
@@ -51,7 +55,7 @@ def build_sorted_heads(scene: Scene) -> Figure:
     each = min(_SIDE_BY_SIDE[scene.width], max(n // 2, 1))
     ranks = (range(each), range(n - each, n)) if n > 1 else (range(1),)
     views = choose_views(scene.run.layout, scene.options.image, scene.options.view)
-    panels, notes = _head_maps(scene, found, [list(part) for part in ranks], views)
+    panels, notes, drawn = _head_maps(scene, found, [list(part) for part in ranks], views)
     order = np.arange(1, n + 1)
     centric = reading.image_centric[found.layers, found.heads]
     curve = PlotPanel(
@@ -66,42 +70,38 @@ def build_sorted_heads(scene: Scene) -> Figure:
         x=Scale("rank of the head by r", 0.0, n + 1.0, whole=True),
         y=Scale("r", 0.0, 1.05),
         levels=(Level(reading.settings.rho, f"ρ = {reading.settings.rho:g}", upright=False),),
-        aspect=0.35 if scene.width == "column" else 0.18,
+        aspect=_CURVE[scene.width],
     )
     left = [f"{found.below} others below it"] if found.below else []
     left += [f"{found.bare} in layers without visual sinks left out"] if found.bare else []
     rest = f" ({', '.join(left)})" if left else ""
+    columns: dict[str, npt.NDArray[Any]] = {
+        "rank": order,
+        "layer": found.layers,
+        "head": found.heads,
+        "non_sink_ratio": found.ratio,
+        "visual_mass": found.mass,
+        "image_centric": centric,
+    }
+    parts = (token_line(reading), "heads by visual non-sink ratio r", image_line(reading, views))
     return Figure(
-        rows=panels if scene.width == "slide" else (*panels, (curve,)),
-        title=f"{token_line(reading)} · heads by visual non-sink ratio r",
+        rows=(*panels, (curve,)),
+        title=" · ".join(part for part in parts if part),
         notes=(
             f"{n} heads with a visual mass of at least "
             f"{reading.settings.mass_min:g}{rest}. L, H: layer, head.",
             *notes,
         ),
         metadata=scene.about("sorted_heads", [reading.position]),
-        arrays={
-            "layer": found.layers,
-            "head": found.heads,
-            "non_sink_ratio": found.ratio,
-            "visual_mass": found.mass,
-            "image_centric": centric,
-        },
-        table={
-            "rank": order,
-            "layer": found.layers,
-            "head": found.heads,
-            "non_sink_ratio": found.ratio,
-            "visual_mass": found.mass,
-            "image_centric": centric,
-        },
+        arrays={**columns, **drawn},
+        table=columns,
     )
 
 
 def _head_maps(
     scene: Scene, found: SortedHeads, parts: list[list[int]], views: ShownViews
-) -> tuple[tuple[tuple[Panel, ...], ...], tuple[str, ...]]:
-    """A row of maps for each part of the order, and what is to be said of them."""
+) -> tuple[tuple[tuple[Panel, ...], ...], tuple[str, ...], dict[str, npt.NDArray[Any]]]:
+    """A row of maps for each part of the order, what is to be said of them, and their numbers."""
     reading, options = scene.reading, scene.options
     ranks = [rank for part in parts for rank in part]
     shares = {r: share_of_image(reading, found.layers[r], found.heads[r]) for r in ranks}
@@ -112,7 +112,7 @@ def _head_maps(
     scale = ColourScale(
         limits,
         options.colour_map,
-        "attention on the image (% of the head's)",
+        "share of visual mass (%)",
         percent=True,
         gamma=options.gamma,
     )
@@ -126,8 +126,20 @@ def _head_maps(
             row.append(heat_panel(base, name, reading, shares[r], scale, views))
         rows.append(tuple(row))
     beyond = beyond_line(limits, hidden, drawn).replace("token", "cell")
-    boxed = "Boxed: the visual sinks of each head's layer." if options.sinks_boxed else ""
-    return tuple(rows), tuple(line for line in (boxed, beyond) if line)
+    boxed = " Boxed: the visual sinks of its layer." if options.sinks_boxed else ""
+    lines = (
+        f"Maps: each cell's share of all attention that the head gives to visual tokens.{boxed}",
+        beyond,
+        hatched_line(picture),
+    )
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "maps": np.stack([shares[r] for r in ranks]),
+        "maps_rank": np.array(ranks) + 1,
+        "sinks": np.stack([sinks[r] for r in ranks]),
+        "visual_positions": reading.positions,
+        "boxes": scene.run.layout.boxes,
+    }
+    return tuple(rows), tuple(line for line in lines if line), arrays
 
 
 def build_hidden_tokens(scene: Scene) -> Figure:
@@ -155,28 +167,42 @@ def build_hidden_tokens(scene: Scene) -> Figure:
     else:
         firsts: list[Panel] = [map_, *(Gap() for _ in range(2, len(panels), 2))]
         rows = [(first, *_pair(panels[2 * n : 2 * n + 2])) for n, first in enumerate(firsts)]
+    columns: dict[str, npt.NDArray[Any]] = {
+        "position": np.concatenate([np.full(len(p.dims), p.position) for p in shown]),
+        "token": np.concatenate([np.full(len(p.dims), p.token) for p in shown]),
+        "kind": np.concatenate([np.full(len(p.dims), p.kind) for p in shown]),
+        "dimension": np.concatenate([p.dims for p in shown]),
+        "magnitude": np.concatenate([p.magnitudes for p in shown]),
+    }
+    layer, hatched = reading.focus.layer, hatched_line(map_)
+    parts = (
+        f"Hidden states at the input of layer {layer}",
+        token_line(reading),
+        image_line(reading, views),
+    )
     return Figure(
         rows=tuple(rows),
-        title=f"Hidden states at the input of layer {reading.focus.layer} · {token_line(reading)}",
+        title=" · ".join(part for part in parts if part),
         notes=(
-            f"Sink dimensions {dims_of(reading)} in colour. Hatched: below the 16th largest, not "
-            f"recorded. {sinks_line(reading, views)}",
+            f"Sink dimensions {dims_of(reading)} in colour. Hatched bars: below the 16th largest, "
+            f"not recorded. {sinks_line(reading, views)}",
             "Visual non-sink: the one with the most attention, "
             + ("boxed in yellow." if map_.others else "which lies outside the picture shown."),
+            *((hatched,) if hatched else ()),
         ),
         metadata=scene.about("hidden_tokens", [p.position for p in shown]),
         arrays={
+            **columns,
             "sink_dims": np.array(shown[0].sink_dims, dtype=np.int64),
             "sink_magnitudes": np.stack([p.sink_magnitudes for p in shown]),
             "token_positions": np.array([p.position for p in shown], dtype=np.int64),
+            "floors": np.array([np.nan if p.floor is None else p.floor for p in shown]),
+            "map": reading.map_before,
+            "sinks": reading.visual_sinks,
+            "visual_positions": reading.positions,
+            "boxes": run.layout.boxes,
         },
-        table={
-            "position": np.concatenate([np.full(len(p.dims), p.position) for p in shown]),
-            "token": np.concatenate([np.full(len(p.dims), p.token) for p in shown]),
-            "kind": np.concatenate([np.full(len(p.dims), p.kind) for p in shown]),
-            "dimension": np.concatenate([p.dims for p in shown]),
-            "magnitude": np.concatenate([p.magnitudes for p in shown]),
-        },
+        table=columns,
     )
 
 

@@ -28,8 +28,10 @@ from var_studio.figures.spec import (
 )
 from var_studio.figures.two_answers import GLOBAL, build_answers, run_names
 from var_studio.figures.words import (
+    acts_line,
     beyond_line,
     focus_line,
+    hatched_line,
     image_line,
     settings_line,
     sinks_line,
@@ -87,7 +89,7 @@ def build_before_after(scene: Scene) -> Figure:
     that only one of them has.
     """
     second = scene.second or _second_of(scene)
-    positions, rows = _rows(scene, second)
+    positions, rows, shared = _rows(scene, second)
     first = rows[0]
     views = choose_views(scene.run.layout, scene.options.image, scene.options.view)
     values = {f"{n}{when}": row.values[when] for n, row in enumerate(rows) for when in _WHEN}
@@ -123,7 +125,7 @@ def build_before_after(scene: Scene) -> Figure:
         row_of = [panel for pair in pairs[start : start + each] for panel in pair]
         missing = 2 * min(each, len(pairs)) - len(row_of)
         panels.append((plain if start == 0 else Gap(), *row_of, *(Gap() for _ in range(missing))))
-    words, notes, about = _answers(scene, second, positions)
+    words, notes, about, said_words = _answers(scene, second, positions)
     asked = question_of(scene.run) or "Before and after"
     beyond = beyond_line(
         limits,
@@ -140,7 +142,8 @@ def build_before_after(scene: Scene) -> Figure:
                 # Of two runs the lines on the answers begin with what is compared.
                 f"{first.comparison.capitalize()}: {heads}" if second is None else heads,
                 beyond and f"In all maps together: {beyond}",
-                CHOSEN_NOTE if scene.by_itself else "",
+                hatched_line(picture),
+                shared or (CHOSEN_NOTE if scene.by_itself else ""),
                 *notes,
             )
             if note
@@ -149,9 +152,12 @@ def build_before_after(scene: Scene) -> Figure:
         arrays={
             "before": np.stack([row.values["before"] for row in rows]),
             "after": np.stack([row.values["after"] for row in rows]),
+            "sinks_before": np.stack([row.sinks["before"] for row in rows]),
+            "sinks_after": np.stack([row.sinks["after"] for row in rows]),
             "token_positions": np.array(positions, dtype=np.int64),
             "visual_positions": scene.run.layout.positions,
             "boxes": scene.run.layout.boxes,
+            **said_words,
         },
         table=_table(scene, positions, rows),
     )
@@ -168,12 +174,19 @@ def _second_of(scene: Scene) -> Recording | None:
     return next(iter(free or fits), None)
 
 
-def _rows(scene: Scene, second: Recording | None) -> tuple[tuple[int, ...], list[MapRows]]:
-    """Each word that both runs have, with its two rows."""
+_SHARED_NOTE = (
+    "The answers share none of the words that look at the image most: shown is the end of the "
+    "question, whose row writes the first word of each."
+)
+
+
+def _rows(scene: Scene, second: Recording | None) -> tuple[tuple[int, ...], list[MapRows], str]:
+    """Each word that both runs have, with its two rows; where the figure finds none in the answers,
+    the last token of the question, and a note that says so."""
     asked = scene.positions(_WORDS if second is None or scene.tokens is not None else 4 * _WORDS)
     if second is None:
         readings = [scene.read(position) for position in asked]
-        return asked, [MapRows(reading, reading) for reading in readings]
+        return asked, [MapRows(reading, reading) for reading in readings], ""
     baseline, other = scene.run, second
     if baseline.interventions and not other.interventions:
         baseline, other = other, baseline
@@ -184,24 +197,39 @@ def _rows(scene: Scene, second: Recording | None) -> tuple[tuple[int, ...], list
             found.append((position, across_runs(scene.read(position), baseline, other)))
         except NoCounterpartError as error:
             missing = missing or error
+    note = ""
+    if missing is not None and not found and scene.tokens is None:
+        asked = _end_of_question(scene.run, other if scene.run is baseline else baseline)
+        found = [(p, across_runs(scene.read(p), baseline, other)) for p in asked]
+        note = _SHARED_NOTE
     if missing is not None and (scene.tokens is not None or not found):
         raise missing
     if scene.tokens is None:
         found = found[:_WORDS]
-    return tuple(p for p, _ in found), [row for _, row in found]
+    return tuple(p for p, _ in found), [row for _, row in found], note
+
+
+def _end_of_question(*runs: Recording) -> tuple[int, ...]:
+    """The last token of the question, where each run has its row."""
+    rows = set.intersection(*(set(run.query_positions.tolist()) for run in runs))
+    asked = [p for p in rows if runs[0].tokens[p].role != "generated"]
+    return (max(asked),) if asked else ()
 
 
 def _answers(
     scene: Scene, second: Recording | None, positions: tuple[int, ...]
-) -> tuple[Panel, tuple[str, ...], dict[str, Any]]:
+) -> tuple[Panel, tuple[str, ...], dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """What was said: its panel, notes, metadata, and the words laid beside each other."""
     if second is None:
-        line = f"{settings_line(scene.reading.settings)}."
-        return said(scene, positions), (line,), {}
+        line = f"{acts_line(scene.reading)}."
+        return said(scene, positions), (line,), {}, {}
     forced = next((r for r in scene.others if _scores(r, scene.run, second)), None)
     both = build_answers(scene.run, second, forced, width=scene.width)
     one, other = run_names(scene.run, second)
     about = {key: both.metadata[key] for key in ("before", "after", "teacher_forced")}
-    return both.rows[0][0], both.notes, {"runs": [one, other], **about}
+    kept = ("relation", "first_divergence", "before", "after")
+    words = {f"answer_{key}": both.table[key] for key in kept}
+    return both.rows[0][0], both.notes, {"runs": [one, other], **about}, words
 
 
 def _scores(forced: Recording, first: Recording, second: Recording) -> bool:

@@ -150,7 +150,7 @@ def across_runs(
         )
     raise NoCounterpartError(
         f"{word} has no counterpart in the other run: the two answers differ there.",
-        "Choose a word that both answers have, or compare locally.",
+        "Choose a word that both answers have, one of the question, or show one run alone.",
     )
 
 

@@ -24,7 +24,7 @@ ANSWERS = "answers"
 """The name of the figure of two answers; it is made of two runs, the others of a reading."""
 
 GLOBAL = "global (two runs)"
-_LONGEST_NAME = 22
+_LONGEST_NAME, _BEGINNING = 22, 8
 
 
 class MismatchError(VarStudioError):
@@ -76,14 +76,14 @@ def build_answers(
         )
         for index, column in enumerate(columns)
     )
-    one, other = run_names(first, second)
+    table = _table(first, second, columns, parts, forced)
     return Figure(
-        rows=((WordsPanel((_short(one), _short(other)), pairs),),),
+        rows=((WordsPanel(_short(*run_names(first, second)), pairs),),),
         title=str(first.provenance.get("prompt") or "Two answers to one question"),
         notes=tuple(_notes(first, second, compared, columns, parts, forced)),
         metadata=_metadata(first, second, compared, forced),
-        arrays={},
-        table=_table(first, second, columns, parts, forced),
+        arrays=table,
+        table=table,
     )
 
 
@@ -142,8 +142,23 @@ def _cut(run: Recording) -> str:
     return " It ran out of new tokens." if run.reason == "length" else ""
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+def _short(one: str, other: str) -> tuple[str, str]:
+    """Two names in few letters, so that they can be told apart."""
+
+    def cut(name: str, at: int) -> str:
+        # From `at` on, with a few letters of the beginning before it.
+        if len(name) <= _LONGEST_NAME:
+            return name
+        if at < _LONGEST_NAME - 2:
+            return name[: _LONGEST_NAME - 1] + "…"
+        rest = name[at - 1 :]
+        kept = _LONGEST_NAME - _BEGINNING - 1
+        end = rest if len(rest) <= kept else rest[: kept - 1] + "…"
+        return f"{name[:_BEGINNING]}…{end}"
+
+    pairs = enumerate(zip(one, other, strict=False))
+    apart = next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+    return cut(one, apart), cut(other, apart)
 
 
 def _metadata(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from var_studio.recording.interventions import on_attention
 from var_studio.recording.settings import (
     AttentionIntervention,
     Contrast,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
     from var_studio.analysis.scale import Limits
     from var_studio.analysis.views import ShownViews
+    from var_studio.figures.spec import ImagePanel
     from var_studio.recording.layout import VisualLayout
 
 
@@ -195,6 +198,34 @@ def acts_line(reading: Reading) -> str:
     return line[0].upper() + line[1:] if line else "Attention was left as it is"
 
 
+def intervened_line(reading: Reading, rows: bool) -> str:
+    """What a figure of one run says of the interventions it was made with; empty for a baseline.
+
+    `rows`: whether it shows attention rows, which are recorded before anything acts on them.
+    """
+    done = reading.run.interventions
+    named = " and ".join(re.split("[:,]", _intervention_line(each))[0] for each in done)
+    if not named:
+        return ""
+    if rows and on_attention(done):
+        return f"Rows as before the intervention ({named})."
+    return f"Of a run made with an intervention ({named})."
+
+
+def as_made(reading: Reading) -> bool:
+    """Whether the row after is what the run itself did to it."""
+    tau = {"tau": reading.run.tau_default}
+    return reading.acts == tuple(
+        each.model_copy(update=tau) if each.tau is None else each
+        for each in on_attention(reading.run.interventions)
+    )
+
+
+def redistributes(reading: Reading) -> bool:
+    """Whether the row after is redistributed and nothing else."""
+    return all(isinstance(each, Redistribution) for each in reading.acts)
+
+
 def focus_line(reading: Reading, aggregate: Aggregate | None = None) -> str:
     """Which heads, and what of them; `aggregate` for what is put together another way than maps."""
     heads, run = reading.focus.heads, reading.run
@@ -214,7 +245,9 @@ def heads_line(reading: Reading) -> str:
         (pair,) = reading.focus.heads
         ratio, mass = reading.non_sink_ratio[pair], reading.visual_mass[pair]
         kind = "Image-centric" if reading.image_centric[pair] else "Not image-centric"
-        moved = f"budget Ω = {reading.ledger.budget:.3f}" if reading.changed[pair] else "unchanged"
+        budget = reading.ledger.budget
+        told = f"budget Ω = {budget:.3f}" if redistributes(reading) else gained_line(budget)
+        moved = told if reading.changed[pair] else "unchanged"
         if math.isnan(reading.ledger.budget):
             moved = f"what moves is {LEFT_OUT}"
         return f"{kind}: r = {ratio:.2f}, visual mass = {mass:.2f}, {moved}."
@@ -222,6 +255,11 @@ def heads_line(reading: Reading) -> str:
     changed = sum(bool(reading.changed[pair]) for pair in pairs)
     how = "redistributed" if reading.acts == (reading.settings,) else "changed"
     return f"{changed} of {count(len(pairs), 'head')} {how}."
+
+
+def gained_line(budget: float) -> str:
+    """What other tokens gained where an intervention other than redistribution changed a row."""
+    return f"other tokens gain {100 * budget:.3g} % of the row"
 
 
 LEFT_OUT = "not known (weights on other text were not saved)"
@@ -232,6 +270,13 @@ def after_left_out(reading: Reading) -> str:
     """Why there is no map after, where that is so; else empty."""
     unknown = reading.unknown is not None and bool(np.isnan(reading.map_after).all())
     return f"The map after is {LEFT_OUT}." if unknown else ""
+
+
+def hatched_line(picture: ImagePanel) -> str:
+    """What the hatched parts of a picture are; empty without any."""
+    words = ["cropped away, never seen by the model"] if picture.unseen else []
+    words += ["padding around the image"] if picture.padding else []
+    return f"Hatched: {'; '.join(words)}." if words else ""
 
 
 STRIP = "geometry unknown: shown as a strip"

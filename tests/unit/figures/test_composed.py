@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import os
 import re
@@ -19,11 +21,21 @@ from tests.synthetic import make_run
 from tests.unit.figures.test_render import assert_nothing_is_cut_off_or_overlaps, pixels_of
 from var_studio.analysis.choice import read
 from var_studio.errors import VarStudioError
-from var_studio.figures.build import COMPOSED, MapOptions, build
+from var_studio.figures.build import COMPOSED, FIGURES, MapOptions, build
+from var_studio.figures.data import csv_text, npz_bytes
 from var_studio.figures.export import export_figure
 from var_studio.figures.render import render, to_bytes
-from var_studio.figures.spec import WIDTHS, Figure, Gap, ImagePanel, TextPanel, WordsPanel
-from var_studio.recording.settings import Knockout
+from var_studio.figures.spec import (
+    WIDTHS,
+    Figure,
+    Gap,
+    HeadsPanel,
+    ImagePanel,
+    TextPanel,
+    WordsPanel,
+)
+from var_studio.figures.two_answers import build_answers
+from var_studio.recording.settings import Knockout, Redistribution
 
 ROOT = Path(__file__).resolve().parents[3]
 SHAPE = {"layers": 4, "heads": 4, "rows": 4, "cols": 5, "image_size": (100, 80), "queries": 20}
@@ -181,6 +193,62 @@ def test_before_and_after_are_those_of_both_runs(runs):
     assert "Local" in alone.notes[0] and "Global" not in " ".join(alone.notes)
 
 
+def test_answers_that_part_at_once_are_compared_at_the_end_of_the_question(
+    runs, tmp_path, monkeypatch
+):
+    from tests import answers
+
+    said = ["just", "to", "cup", "mug"]
+    monkeypatch.setitem(answers.__dict__, "_ID", {**answers._ID})
+    second = answers._run(
+        tmp_path / "apart", monkeypatch, said, 9, intervention=Knockout(tokens="visual-sinks"),
+        **SHAPE,
+    )  # fmt: skip
+    baseline = runs[0]
+    same = {t.text for t in baseline.tokens if t.role == "generated"}
+    monkeypatch.setattr(
+        "var_studio.figures.layouts_words.Scene.positions",
+        lambda *_: tuple(map(int, baseline.generated_positions[:2])),
+    )
+    assert baseline.tokens[int(baseline.generated_positions[0])].text in same
+    figure = build("before_after", read(baseline, layer=2), others=[second])
+    last = max(t.position for t in baseline.tokens if t.role == "prompt")
+    assert figure.arrays["token_positions"].tolist() == [last]
+    assert any("end of the question" in note for note in figure.notes)
+    before, after = pictures(figure)
+    places = baseline.layout.positions
+    for panel, rows in (
+        (before, baseline.attention(baseline.query_of(last), 2)),
+        (after, read(second, token=last, layer=2).redistributed[2]),
+    ):
+        np.testing.assert_allclose(
+            panel.heats[0].values.ravel(), rows.mean(axis=0)[places], rtol=1e-3, atol=1e-7
+        )
+    hidden = second.sinks(2)[places]
+    assert hidden.any() and (after.heats[0].values.ravel()[hidden] == 0).all()
+
+
+@pytest.mark.parametrize("name", [*FIGURES, *COMPOSED])
+def test_a_figure_of_an_intervened_run_says_which_rows_it_shows(runs, name):
+    if name in ("knockout", "next_token"):
+        return
+    hidden, said = runs[3], "Rows as before the intervention (knockout of visual sinks)."
+    notes = build(name, read(hidden, layer=2)).notes
+    if name in ("map", "ledger", "before_after"):
+        assert any("nockout of visual sinks" in note for note in notes) and said not in notes
+    elif name in ("histogram", "layers", "hidden"):
+        assert "Of a run made with an intervention (knockout of visual sinks)." in notes
+    else:
+        assert said in notes
+    if name == "ledger":
+        assert "moved" not in " ".join(notes) and "other tokens gain" in notes[0]
+    if name in ("map", "ledger"):
+        # Under settings of one's own the row after is not that of the run.
+        assert said in build(name, read(hidden, layer=2, settings=Redistribution())).notes
+    # Control: a baseline says nothing of it.
+    assert "ntervention" not in " ".join(made("maps", runs).notes)
+
+
 def test_a_knockout_shows_the_change_of_each_word(runs):
     baseline, hidden, random = runs[0], runs[3], runs[4]
     figure = made("knockout", runs)
@@ -209,6 +277,71 @@ def test_nothing_of_a_composed_figure_is_cut_off_or_overlaps(runs, name, width):
     assert_nothing_is_cut_off_or_overlaps(drawing, 150)
     for text in drawing.findobj(lambda each: hasattr(each, "get_fontsize")):
         assert text.get_fontsize() >= 5.0
+
+
+def drawn_arrays(figure: Figure):
+    """What each panel draws: (where, numbers or words)."""
+    for row in figure.rows:
+        for panel in row:
+            for heat in getattr(panel, "heats", ()):
+                yield panel.title, heat.values
+            for marks in getattr(panel, "marks", ()):
+                for part in ("y", "low", "high"):
+                    if getattr(marks, part) is not None:
+                        yield f"{marks.name or panel.y.label} {part}", getattr(marks, part)
+                if marks.form in ("dots", "stems"):
+                    yield f"{marks.name or panel.x.label} x", marks.x
+            for series in getattr(panel, "series", ()):
+                yield series.name, series.counts
+            if isinstance(panel, HeadsPanel):
+                yield panel.scale.label, panel.values
+                yield "outlined", panel.outlined
+            if isinstance(panel, TextPanel) and panel.scale is not None:
+                words = [w.value for p in panel.paragraphs for w in p.words]
+                yield "text", np.array([np.nan if w is None else w for w in words], dtype=float)
+            if isinstance(panel, WordsPanel):
+                for side in ("first", "second"):
+                    yield side, np.array([getattr(pair, side) or "" for pair in panel.columns])
+
+
+def is_in(drawn: np.ndarray, kept: np.ndarray) -> bool:
+    """Whether every number or word that is drawn is one of those kept."""
+    drawn, kept = np.ravel(drawn), np.ravel(kept)
+    if (drawn.dtype.kind == "U") != (kept.dtype.kind == "U"):
+        return False
+    if drawn.dtype.kind == "U":
+        return bool(np.isin(drawn, kept).all())
+    drawn, kept = (v[np.isfinite(v)] for v in (drawn.astype(float), kept.astype(float)))
+    if not len(drawn):
+        return True
+    if not len(kept):
+        return False
+    kept = np.sort(kept)
+    at = np.clip(np.searchsorted(kept, drawn), 1, len(kept) - 1) if len(kept) > 1 else 0
+    off = np.minimum(np.abs(kept[at] - drawn), np.abs(kept[np.maximum(at - 1, 0)] - drawn))
+    return bool((off <= 1e-6 * np.abs(drawn) + 1e-12).all())
+
+
+@pytest.mark.parametrize("name", ["answers", *FIGURES, *COMPOSED])
+def test_all_that_is_drawn_is_beside_the_figure(runs, name):
+    figure = build_answers(runs[0], runs[1]) if name == "answers" else made(name, runs)
+    saved = np.load(io.BytesIO(npz_bytes(figure)), allow_pickle=False)
+    kept = {key: saved[key] for key in saved.files if key != "settings"}
+    lines = list(csv.DictReader(io.StringIO(csv_text(figure))))
+    assert lines
+    for key in figure.table:
+        column = [line[key] for line in lines]
+        numbers = figure.table[key].dtype.kind in "biuf"
+        kept[f"{key}.csv"] = (
+            np.array([float(v or "nan") for v in column]) if numbers else np.array(column)
+        )
+    count = 0
+    for where, values in drawn_arrays(figure):
+        count += 1
+        assert any(is_in(values, each) for each in kept.values()), f"{where} is nowhere"
+    assert count
+    # Arrays are there too for those who read no CSV.
+    assert len(saved.files) > 1
 
 
 def plain(part) -> object:
@@ -287,6 +420,26 @@ def test_a_tall_figure_breaks_into_pages_of_text_that_can_be_read(tmp_path):
     short = build("maps", read(run, layer=2), width="column")
     assert to_bytes(short, "pdf", width="column").count(b"/MediaBox") == 1
     assert b"more than a page" not in to_bytes(short, "svg", width="column")
+
+
+def test_no_page_holds_words_alone_where_a_row_of_maps_has_room_beside_them(tmp_path):
+    from var_studio.figures.page import page_of, styled
+    from var_studio.figures.render import _Layout
+
+    run = make_run(tmp_path / "r", **{**SHAPE, "queries": 20})
+    page = page_of("two-columns")
+    seen = set()
+    for rows in range(3, 30):
+        figure = build("maps", read(run, layer=2))
+        figure = dataclasses.replace(figure, rows=(*[figure.rows[0]] * rows, figure.rows[-1]))
+        with styled(page):
+            layout = _Layout(figure, page)
+            pages = layout.paged()
+            assert sum(map(len, pages)) == rows + 1
+            assert all(layout.height(each) <= page.height + 1e-9 for each in pages)
+        seen.add(len(pages))
+        assert not all(row.is_text for row in pages[-1]), rows
+    assert len(seen) > 1
 
 
 def test_a_row_with_fewer_pictures_keeps_their_size(runs):
