@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 INK = BOS_COLOUR
 THRESHOLD = "#d55e00"
 SINK, OTHER = "#00e5ff", "#ffd23f"
+FRAME = "#ffffff"
 _HALO = "#000000"
 
 # PDF viewers smooth small pictures when they enlarge them. A cell of many equal pixels stays crisp.
@@ -154,19 +155,30 @@ def histogram_end(panel: HistogramPanel) -> float:
 
 
 def draw_heads(axes: Axes, panel: HeadsPanel) -> None:
-    """One cell for each head, layer 0 on top; the outlined heads share one contour."""
-    from matplotlib.collections import LineCollection
+    """One cell for each head, layer 0 on top; each outlined head has a frame of its own."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
     from matplotlib.ticker import MaxNLocator
 
     n_layers, n_heads = panel.values.shape
     title(axes, panel.title)
     heat = Heat(panel.values, (-0.5, -0.5, n_heads - 0.5, n_layers - 0.5))
     _draw_heat(axes, heat, panel.scale, 1.0, smooth=False)
-    segments = contour(panel.outlined)
-    thin = 0.7 if max(n_layers, n_heads) > 16 else 1.0
-    for colour, width in (("white", 2.2 * thin), (INK, 1.0 * thin)):
+    # Inside each cell: a line round several tells no one which side of it they are on.
+    points = axes.bbox.width * 72 / axes.figure.dpi / n_heads
+    wide = min(max(points / 12, 0.35), 1.0)
+    outer = min(0.09, 1.0 / points)
+    for colour, line, inset in (
+        (INK, 0.9 * wide, outer),
+        (FRAME, 1.3 * wide, outer + wide / points),
+    ):
+        side = 1 - 2 * inset
+        frames = [
+            Rectangle((head - side / 2, layer - side / 2), side, side)
+            for layer, head in np.argwhere(panel.outlined)
+        ]
         axes.add_collection(
-            LineCollection(segments, colors=colour, linewidths=width, capstyle="projecting")
+            PatchCollection(frames, facecolors="none", edgecolors=colour, linewidths=line)
         )
     if 0 < len(panel.chosen) < n_layers * n_heads:
         layers, heads = np.array(panel.chosen).T
@@ -226,20 +238,6 @@ def bent_ticks(low: float, high: float, gamma: float) -> list[float]:
     values = value_at(places, low, high, gamma)
     found = [0.0 if abs(value) < 1e-9 * high else float(f"{value:.1g}") for value in values]
     return [tick for tick in dict.fromkeys(found) if low <= tick <= high]
-
-
-def contour(mask: npt.NDArray[np.bool_]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """Border segments ((x, y), (x, y)) between cells inside and outside a mask (rows, cols).
-
-    Cells are 1 wide with their centre at (col, row), as in `draw_heads`.
-    """
-    padded = np.pad(mask, 1)
-    segments: list[tuple[tuple[float, float], tuple[float, float]]] = []
-    for row, col in np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]):
-        segments.append(((col - 0.5, row - 0.5), (col + 0.5, row - 0.5)))
-    for row, col in np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]):
-        segments.append(((col - 0.5, row - 0.5), (col - 0.5, row + 0.5)))
-    return segments
 
 
 def _draw_heat(

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.analysis.scale import placed
-from var_studio.figures.draw import contour
 from var_studio.figures.draw_words import WordsPanel
 from var_studio.figures.spec import BOS_COLOUR, ColourScale, HeadsPanel, HistogramPanel, ImagePanel
 from var_studio.recording.layout import Box
 
+_INSET = 0.16
+"""From the edge of a cell to the frame in it, in cells."""
 LARGEST_SIDE = 1000
 """Pixels of the longer side of a picture on a page; a larger one is reduced."""
 
@@ -70,17 +71,17 @@ def image_panel(panel: ImagePanel, picture: str) -> str:
 
 
 def heads_panel(panel: HeadsPanel, outline: str, defines: bool) -> str:
-    """Layers from top to bottom, heads from left to right; outlined ones in a frame.
+    """Layers from top to bottom, heads from left to right; outlined ones in a frame each.
 
     `outline`: the id of that frame on the page, which the first panel that has it `defines`.
     """
     n_layers, n_heads = panel.values.shape
     pixels = heat_pixels(panel.values, panel.scale, 1.0, False)
-    frame = ""
+    frame, side = "", 1 - 2 * _INSET
     if defines:
         lines = "".join(
-            f"M{x0 + 0.5:g} {y0 + 0.5:g}{'v1' if x0 == x1 else 'h1'}"
-            for (x0, y0), (x1, _) in contour(panel.outlined)
+            f"M{head + _INSET:g} {layer + _INSET:g}h{side:g}v{side:g}h-{side:g}z"
+            for layer, head in np.argwhere(panel.outlined).tolist()
         )
         frame = (
             f'<defs><path id="{outline}" vector-effect="non-scaling-stroke" d="{lines}"/></defs>'

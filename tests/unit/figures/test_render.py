@@ -22,7 +22,6 @@ from tests.synthetic import make_run
 from var_studio.analysis.choice import read
 from var_studio.analysis.scale import Limits
 from var_studio.figures.build import FIGURES, MapOptions, build, build_map
-from var_studio.figures.draw import contour
 from var_studio.figures.page import page_of, styled
 from var_studio.figures.render import FigureError, render, save, to_bytes
 from var_studio.figures.spec import WIDTHS, ColourScale, Figure, Heat, ImagePanel
@@ -272,17 +271,24 @@ def test_dollar_signs_are_printed_not_parsed(run):
     assert b"costs $5 or $6" in to_bytes(figure, "svg")
 
 
-def test_contour_surrounds_each_outlined_head():
-    mask = np.zeros((3, 4), dtype=bool)
-    mask[1, 2] = True
-    assert set(map(frozenset, contour(mask))) == {
-        frozenset({(1.5, 0.5), (2.5, 0.5)}),
-        frozenset({(1.5, 1.5), (2.5, 1.5)}),
-        frozenset({(1.5, 0.5), (1.5, 1.5)}),
-        frozenset({(2.5, 0.5), (2.5, 1.5)}),
-    }
-    assert len(contour(np.ones((3, 4), dtype=bool))) == 14
-    assert contour(np.zeros((3, 4), dtype=bool)) == []
+def test_each_outlined_head_has_a_frame_within_its_own_cell(run):
+    from matplotlib.collections import PatchCollection
+
+    figure = build("heads", read(run))
+    outlined = figure.rows[0][0].outlined
+    assert outlined.any() and not outlined.all()
+    axes = render(figure).axes[0]
+    frames = [c for c in axes.collections if isinstance(c, PatchCollection)]
+    assert len(frames) == 2
+    for collection in frames:
+        found = set()
+        for path in collection.get_paths():
+            box = path.get_extents()
+            layer, head = round((box.y0 + box.y1) / 2), round((box.x0 + box.x1) / 2)
+            assert head - 0.5 < box.x0 < box.x1 < head + 0.5, "a frame leaves its cell"
+            assert layer - 0.5 < box.y0 < box.y1 < layer + 0.5, "a frame leaves its cell"
+            found.add((layer, head))
+        assert found == set(map(tuple, np.argwhere(outlined).tolist()))
 
 
 def test_a_very_tall_picture_stays_on_the_page():
