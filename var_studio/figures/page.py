@@ -22,7 +22,7 @@ LEAST_POINTS = 5.0
 _PAGE_HEIGHT = 9.2
 _SLIDE_HEIGHT = 7.5
 _UNITS = {"mm": 1 / 25.4, "cm": 1 / 2.54, "in": 1.0, "pt": 1 / 72}
-_NARROWEST, _WIDEST = 2.0, 20.0
+_NARROWEST, _WIDEST = 2.75, 20.0
 
 # Text sizes that a style sets; those in words ("medium") follow font.size.
 _SIZES = (

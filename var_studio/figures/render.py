@@ -224,7 +224,18 @@ class _Layout:
             if not here:
                 here, left = left[:1], left[1:]  # one row that is taller than a page
             pages.append(self.measured(here))
-        return pages
+        return self._accompanied(pages)
+
+    def _accompanied(self, pages: list[list[Row]]) -> list[list[Row]]:
+        """The same pages; a last one of few words takes a row of pictures from the one before."""
+        if len(pages) < 2 or not all(row.is_text for row in pages[-1]):
+            return pages
+        moved = next((n for n, row in enumerate(pages[-2]) if row.is_text), len(pages[-2])) - 1
+        last = [row.panels for row in (*pages[-2][moved:], *pages[-1])]
+        if moved < 1 or pages[-2][moved + 1 :] or not self._fit(last):
+            return pages
+        before = [row.panels for row in pages[-2][:moved]]
+        return [*pages[:-2], self.measured(before), self.measured(last)]
 
     def _fit(self, rows: Sequence[tuple[Panel, ...]]) -> bool:
         return self.height(self.measured(rows)) <= self.page.height
