@@ -1,4 +1,4 @@
-"""``var-studio record``: the baseline, on request a changed run, one session file."""
+"""``var-studio record``: the baseline, on request changed runs, one session file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,11 @@ from var_studio.cli.contents import without_effect
 from var_studio.cli.question import Subject, subject
 from var_studio.cli.terminal import Progress, complain, settings_of, stopped
 from var_studio.errors import VarStudioError
-from var_studio.recording.interventions import FORCED, run_name_for
+from var_studio.recording.interventions import FORCED, of_kind, run_name_for
 from var_studio.recording.locks import check_free
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import save_session
-from var_studio.recording.settings import Generation, Interventions
+from var_studio.recording.settings import Generation, Interventions, Knockout
 
 if TYPE_CHECKING:
     from var_studio.engine.events import Event
@@ -56,22 +56,24 @@ def generation(**given: Any) -> Generation:
 
 
 def record(
-    task: Task, generation: Generation, interventions: Interventions, *, pair: bool = False
+    task: Task, generation: Generation, changes: Sequence[Interventions], *, pair: bool = False
 ) -> None:
     """Record, save, print the answers and the file. Raises VarStudioError; Exit after Ctrl-C.
 
-    `pair`: score the baseline's answer under the interventions too.
+    `changes`: the interventions of each further run; none: the baseline alone. `pair`: score the
+    baseline's answer under each of them too.
     """
     check_place(task.out, task.overwrite)
     if not task.prompt.strip():
         raise VarStudioError("--prompt is empty.", "Ask something about the picture.")
     # A bad picture is known before the model is loaded.
     asked = subject(task.model, task.images, task.follow_up)
-    if pair and not interventions:
+    changes = [each for each in changes if each]
+    if pair and not changes:
         raise VarStudioError("--pair needs an intervention.", "Leave out --no-var.")
     wanted: list[tuple[Interventions, bool]] = [((), False)]
-    wanted += [(interventions, False)] if interventions else []
-    wanted += [(interventions, True)] if pair else []
+    for each in changes:
+        wanted += [(each, False), (each, True)] if pair else [(each, False)]
     progress = Progress()
     runs: list[Recording] = []
     folders: list[Path] = []
@@ -92,14 +94,14 @@ def record(
                 raise
             keep(runs, task.out)
             raise VarStudioError(
-                f"{error.what} The baseline is kept in {task.out}.", error.next_step
+                f"{error.what} {_kept(runs, task.out)}", error.next_step
             ) from error
         except Exception:
             progress.end()
             if runs:
                 # Whatever went wrong afterwards, a finished run is worth keeping.
                 keep(runs, task.out)
-                complain(f"The baseline is kept in {task.out}.")
+                complain(_kept(runs, task.out))
             raise
         progress.end()
         keep(runs, task.out)
@@ -112,15 +114,21 @@ def record(
         raise stopped()
 
 
+def _kept(runs: Sequence[Recording], out: Path) -> str:
+    return f"{'The baseline' if len(runs) == 1 else 'What was recorded'} is kept in {out}."
+
+
 def _print_answers(task: Task, runs: list[Recording]) -> None:
-    for run in runs[:2]:
+    free = [run for run in runs if run.teacher is None]
+    for run in free:
         print(f"{run.name}: {run.text}")
         if without_effect(run):
             print(without_effect(run))
-    if len(runs) >= 2:
-        print(divergence(runs[0], runs[1]))
-    if len(runs) == 3:
-        print(change_in_words(runs[0], runs[1], score(runs[0].tokens, runs[2].tokens)))
+    for run in free[1:]:
+        print((f"{run.name}: " if len(free) > 2 else "") + divergence(runs[0], run))
+    for forced in (run for run in runs if run.teacher is not None):
+        own = next(run for run in free if run.interventions == forced.interventions)
+        print(change_in_words(runs[0], own, score(runs[0].tokens, forced.tokens)))
     print(task.out)
 
 
@@ -173,14 +181,16 @@ def record_runs(
         on_event=lambda event: tell_loading(progress, event),
         cancel=cancel,
     )
-    changes = wanted[-1][0]
-    if changes and not cancel.is_set():
+    for changes in dict.fromkeys(settings for settings, _ in wanted if settings):
+        if cancel.is_set():
+            return
         # What does not fit is known before the baseline has cost its time.
         check_question(
             lmm, asked.images, task.prompt, changes, history=asked.history, generation=generation
         )
+    names = _names([settings for settings, forced in wanted if not forced])
     for settings, forced in wanted:
-        name = run_name_for(settings) + (FORCED if forced else "")
+        name = names[settings] + (FORCED if forced else "")
         if cancel.is_set():
             return
         run = record_run(
@@ -196,6 +206,16 @@ def record_runs(
             teacher=runs[0] if forced else None,
         )
         runs.append(run)
+
+
+def _names(wanted: Sequence[Interventions]) -> dict[Interventions, str]:
+    """What to call the runs: where two would go by one name, after what is knocked out."""
+    found = {each: run_name_for(each) for each in wanted}
+    for each, name in list(found.items()):
+        knocked = of_kind(each, Knockout)
+        if knocked is not None and [run_name_for(other) for other in wanted].count(name) > 1:
+            found[each] = f"{name}, {knocked.tokens}"
+    return found
 
 
 def tell_loading(progress: Progress, event: LoadProgress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from dataclasses import dataclass
@@ -475,3 +476,25 @@ def test_what_does_not_fit_the_question_is_refused_before_the_baseline(
     assert outcome.code == 2 and "Traceback" not in outcome.err
     assert said in outcome.err and "Recording" not in outcome.err
     assert list(tmp_path.iterdir()) == [] and kept_runs() == []
+
+
+def test_both_knockouts_of_one_question_make_the_figure_of_both(ask, cli, tmp_path):
+    knockouts = ["--knockout", "visual-sinks", "--knockout", "random-visual"]
+    outcome = ask(*knockouts, "--pair", "--max-new-tokens", 3)
+    assert outcome.code == 0, outcome.err
+    out = tmp_path / "s.vars"
+    with open_session(out) as session:
+        baseline, *others = session.runs
+        hidden = [run.interventions[0].tokens for run in others]
+        assert hidden == ["visual-sinks", "visual-sinks", "random-visual", "random-visual"]
+        assert [run.teacher for run in others] == [None, baseline.id] * 2
+        names = session.runs.names
+        assert names[1::2] == ["knockout, visual-sinks", "knockout, random-visual"]
+        assert names[2::2] == [f"{name}, teacher-forced" for name in names[1::2]]
+    said = outcome.out.splitlines()
+    assert [line.partition(": ")[0] for line in said[:5]] == ["baseline", *names[1::2] * 2]
+    assert sum(line.startswith("The answer of baseline under knockout, ") for line in said) == 2
+    drawn = cli("export", out, "--figure", "knockout", "--with-data", "--out", tmp_path / "k.png")
+    assert drawn.code == 0, drawn.err
+    about = json.loads((tmp_path / "k.json").read_text(encoding="utf-8"))
+    assert set(about["mean_change"]) == {"visual-sinks", "random-visual"}

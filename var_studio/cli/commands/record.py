@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,11 +37,15 @@ EXAMPLES = (
         "var-studio record --model ~/models/llava-1.5-7b --image a.jpg --prompt Describe. \\",
         "    --out a.vars --var --rho 0.5 --max-new-tokens 64",
         "var-studio record --image cup.png --prompt Describe. --out b.vars \\",
-        "    --knockout random-visual --intervention-seed 1",
+        "    --knockout visual-sinks --knockout random-visual --pair",
         'var-studio record --follow-up cup.vars --prompt "Is it full?" --out more.vars --pair',
     )
     + "Ctrl-C stops within a token: what was recorded is saved. A second Ctrl-C stops at once."
 )
+
+_KNOCKOUTS = {"visual_sinks": "visual-sinks", "random_visual": "random-visual", "chosen": "chosen"}
+# Typer takes a list of an Enum, and none of a Literal.
+KnockoutName = Enum("KnockoutName", _KNOCKOUTS, type=str)  # type: ignore[misc]
 
 
 def record(
@@ -82,8 +87,11 @@ def record(
         ),
     ] = False,
     knockout: Annotated[
-        Literal["visual-sinks", "random-visual", "chosen"] | None,
-        typer.Option(help="Knockout in the second run. " + described(Knockout, "tokens")),
+        list[KnockoutName] | None,
+        typer.Option(
+            help="Knockout in the second run; several are recorded one after the other. "
+            + described(Knockout, "tokens")
+        ),
     ] = None,
     positions: Annotated[
         str | None,
@@ -144,13 +152,13 @@ def record(
 
     The baseline is always recorded; --var adds a run with redistribution, --knockout,
     --ablate-heads and --contrast one with these. --knockout goes with --var, --contrast with
-    everything. Prints the answers and the file.
+    everything; --knockout given several times makes such a run for each, and with --pair the two
+    that the figure `knockout` compares. Prints the answers and the file.
     """
     from var_studio.cli import record as recording
     from var_studio.cli.interventions import interventions_of, numbers
 
     method = {
-        "knockout": knockout,
         "positions": numbers("--positions", positions),
         "ablate_heads": ablate_heads,
         "contrast": contrast,
@@ -176,9 +184,15 @@ def record(
         "top_p": top_p,
         "seed": seed,
     }
-    changes = interventions_of(var, settings, method)
-    if pair and not changes:
-        changes = interventions_of(var is not False, settings, method)
+    changes = []
+    for hidden in dict.fromkeys(each.value for each in knockout) if knockout else [None]:
+        given = method | {"knockout": hidden}
+        if knockout and len(knockout) > 1 and hidden != "chosen":
+            given["positions"] = None
+        found = interventions_of(var, settings, given)
+        if pair and not found:
+            found = interventions_of(var is not False, settings, given)
+        changes.append(found)
     recording.record(
         recording.Task(
             prompt,
