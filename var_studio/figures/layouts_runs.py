@@ -242,19 +242,27 @@ def _knockouts(
     plain.sort(key=lambda run: run.id != asked.id and bool(mismatch(asked, run)))
     for baseline in plain:
         found: dict[str, Recording] = {}
+        # Asked twice, the same answer: what was forced to one of them was forced to the other.
+        alike = {run.id for run in plain if _same_answer(baseline, run)}
         for run in runs:
             acts = run.interventions
             alone = acts[0] if len(acts) == 1 and isinstance(acts[0], Knockout) else None
-            if run.teacher == baseline.id and alone is not None and alone.tokens in _KINDS:
+            if run.teacher in alike and alone is not None and alone.tokens in _KINDS:
                 found.setdefault(alone.tokens, run)
         if found:
             return baseline, found
     raise VarStudioError(
         "The session holds no answer scored with visual sinks knocked out.",
-        "Record one, and one with as many random visual tokens: vs.record_pair(model, image, "
-        'prompt, baseline=run, intervention=vs.Knockout(tokens="visual-sinks")), then with '
-        '"random-visual".',
+        "Record both kinds beside a baseline: var-studio record with --pair --knockout "
+        "visual-sinks --knockout random-visual, or vs.record_pair with "
+        'intervention=vs.Knockout(tokens="visual-sinks"), then "random-visual".',
     )
+
+
+def _same_answer(one: Recording, other: Recording) -> bool:
+    """Whether two runs of one question have the same tokens, from the first to the last."""
+    same = [t.id for t in one.tokens] == [t.id for t in other.tokens]
+    return same and not mismatch(one, other)
 
 
 def _free(runs: Sequence[Recording], baseline: Recording, forced: Recording) -> Recording | None:
