@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import operator
 import re
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Literal, TypeAlias
 
 from var_studio.analysis.focus import Aggregate
@@ -13,6 +13,7 @@ from var_studio.analysis.reading import Focus, Reading
 from var_studio.analysis.used import as_used
 from var_studio.errors import VarStudioError
 from var_studio.recording.interventions import on_attention
+from var_studio.recording.questions import check_choice, checked_index, whole_number
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
 from var_studio.recording.tokens import visible
@@ -50,13 +51,15 @@ def read(
     mean. `settings` None: what was done in the run, of a baseline the default redistribution.
     Raises VarStudioError for an index outside the run, NoRowError for a token without a row.
     """
+    check_choice("row_of", row_of, RowOf)
+    check_choice("aggregate", aggregate, Aggregate)
     if token is None:
         generated = run.generated_positions
         token = int(generated[0]) if len(generated) else int(run.query_positions[-1])
     else:
         token = find_token(run, token)
-    _check("layer", 0 if layer is None else layer, run.n_layers)
-    _check("head", 0 if head is None else head, run.n_heads)
+    layer = None if layer is None else checked_index("layer", layer, run.n_layers)
+    head = None if head is None else checked_index("head", head, run.n_heads)
     query = query_of(run, token, row_of)
     shown = run.n_layers // 2 if layer is None else layer
     focus = Focus(query, shown, _pairs(run, layer, head, heads), aggregate)
@@ -75,7 +78,20 @@ def _pairs(
     if heads is not None:
         if head is not None:
             raise VarStudioError("head and heads name heads twice.", "Leave out one of them.")
-        return () if heads == "all" else tuple((int(i), int(h)) for i, h in heads)
+        if isinstance(heads, str) and heads == "all":
+            return ()
+        try:
+            if isinstance(heads, str):
+                raise TypeError
+            listed = [(layer, head) for layer, head in heads]
+        except (TypeError, ValueError):
+            raise VarStudioError(
+                f"heads is {heads!r}.", 'Give (layer, head) pairs, such as [(2, 5)], or "all".'
+            ) from None
+        return tuple(
+            (checked_index("layer", i, run.n_layers), checked_index("head", h, run.n_heads))
+            for i, h in listed
+        )
     if layer is None and head is None:
         return ()
     layers = range(run.n_layers) if layer is None else (layer,)
@@ -85,6 +101,7 @@ def _pairs(
 
 def query_of(run: Recording, token: int, row_of: RowOf = "query") -> int:
     """Index of the row asked for. Raises NoRowError where there is none."""
+    check_choice("row_of", row_of, RowOf)
     position = token if row_of == "query" else token - 1
     query = run.query_of(position) if position >= 0 else None
     if query is not None:
@@ -109,7 +126,11 @@ def find_token(run: Recording, token: TokenName) -> int:
     that is not there, and where the text is that of several: it lists them.
     """
     if isinstance(token, tuple):
-        text, which = token
+        if len(token) != 2 or isinstance(token[1], bool) or not isinstance(token[1], Integral):
+            raise VarStudioError(
+                f"A token is not named by {token!r}.", 'Give its position, its text, or ("the", 1).'
+            )
+        text, which = token[0], int(token[1])
         found = _of_text(run, text)
         if not -len(found) <= which < len(found):
             raise VarStudioError(
@@ -118,8 +139,8 @@ def find_token(run: Recording, token: TokenName) -> int:
         return found[which]
     if not isinstance(token, str):
         try:
-            position = operator.index(token)
-        except TypeError:
+            position = whole_number("token", token)
+        except VarStudioError:
             raise VarStudioError(
                 f"A token is not named by {type(token).__name__}.", "Give its position or text."
             ) from None

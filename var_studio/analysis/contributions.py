@@ -9,6 +9,7 @@ import numpy as np
 
 from var_studio.analysis.groups import Bools, Floats, sums_over
 from var_studio.analysis.reading import Reading
+from var_studio.recording.questions import check_choice
 
 KINDS = (
     "BOS",
@@ -31,6 +32,7 @@ def visual_map(
     """(V,) float32: what the row in focus gives or takes from each visual token, over the heads in
     focus. A contribution is in units of the residual stream (Sec. 4.2); redistribution leaves
     v W_O as it is, so that after it only the attention is another (Sec. 5.2)."""
+    check_choice("quantity", quantity, Quantity)
     if quantity == "attention":
         return reading.map(moment)
     rows = reading.attention if moment == "before" else reading.redistributed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -11,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from var_studio.errors import VarStudioError, missing_library
-from var_studio.recording.questions import checked_index
+from var_studio.recording.questions import checked_index, whole_number
 
 if TYPE_CHECKING:
     import xarray
 
 Array: TypeAlias = npt.NDArray[Any]
 Pick: TypeAlias = int | slice | Sequence[int] | Literal["mean"] | None
-"""Of an axis: one index (the axis goes), a slice or a list, the mean over it, or None: all."""
+"""Of an axis: one index (the axis goes), a slice or a list, the mean over it, or None: all. An
+array is a list of indices, or of bool a mask as long as the axis; of no dimension an index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,15 @@ class Labelled:
             numbers = index.get(dim, np.arange(values.shape[axis]))
             at = indices(dim, chosen, len(numbers))
             index[dim] = numbers[at]
+            if chosen is None:
+                continue
             if isinstance(chosen, str):
                 mean = values.take(at, axis).mean(axis=axis, dtype=np.float64)
                 values, means = np.asarray(mean, dtype=np.float32), (*means, dim)
                 del dims[axis]
-            elif isinstance(chosen, slice | Sequence):
+            elif several(chosen):
                 values = values.take(at, axis)
-            elif chosen is not None:
+            else:
                 values = values[(slice(None),) * axis + (int(at[0]),)]
                 del dims[axis]
         values.setflags(write=False)
@@ -87,21 +89,52 @@ class Labelled:
         )
 
 
+def several(chosen: Any) -> bool:
+    """Whether a choice is of a stretch or a list, so that the axis stays, and not of one index."""
+    return isinstance(chosen, slice | Sequence) or (
+        isinstance(chosen, np.ndarray) and chosen.ndim > 0
+    )
+
+
 def indices(what: str, chosen: Pick, count: int) -> npt.NDArray[np.int64]:
     """The numbers that a choice means, of 0 to count - 1. Raises VarStudioError for none."""
-    if isinstance(chosen, str) and chosen != "mean":
-        raise VarStudioError(
-            f"{chosen!r} is no choice of a {what}.", 'Give a number, a slice, a list, or "mean".'
-        )
+    if isinstance(chosen, str | bytes) and chosen != "mean":
+        raise _no_choice(what, chosen)
     if chosen is None or isinstance(chosen, str):
         found = np.arange(count)
     elif isinstance(chosen, slice):
-        found = np.arange(count)[chosen]
-    elif isinstance(chosen, Sequence | np.ndarray):
-        listed = [checked_index(what, int(each), count) for each in chosen]
-        found = np.array(listed, dtype=np.int64)
+        try:
+            found = np.arange(count)[chosen]
+        except (TypeError, ValueError):
+            raise _no_choice(what, chosen) from None
+    elif several(chosen):
+        found = _listed(what, chosen, count)
     else:
-        return np.array([checked_index(what, operator.index(chosen), count)])
+        try:
+            number = whole_number(what, chosen)
+        except VarStudioError:
+            raise _no_choice(what, chosen) from None
+        return np.array([checked_index(what, number, count)])
     if not len(found):
         raise VarStudioError(f"No {what} is chosen.", f"It goes from 0 to {count - 1}.")
     return found
+
+
+def _listed(what: str, chosen: Any, count: int) -> npt.NDArray[np.int64]:
+    """The numbers of a list or an array, or those where a mask is true."""
+    listed = list(chosen)
+    if listed and all(isinstance(each, bool | np.bool_) for each in listed):
+        if len(listed) != count:
+            raise VarStudioError(
+                f"A mask of {len(listed)} does not fit {count} of a {what}.",
+                "Give one as long as the axis, or numbers.",
+            )
+        return np.flatnonzero(listed)
+    return np.array([checked_index(what, each, count) for each in listed], dtype=np.int64)
+
+
+def _no_choice(what: str, chosen: Any) -> VarStudioError:
+    return VarStudioError(
+        f"{chosen!r} is no choice of a {what}.",
+        'Give a whole number, a slice, a list of numbers, a mask, or "mean".',
+    )

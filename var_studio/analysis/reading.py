@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from var_studio.analysis.ledger import Ledger, mean_ledger
 from var_studio.analysis.views import joined
 from var_studio.errors import VarStudioError
 from var_studio.recording.apply import rows_after, sink_masks
+from var_studio.recording.questions import check_choice
 from var_studio.recording.settings import AttentionIntervention, Redistribution
 
 if TYPE_CHECKING:
@@ -338,16 +339,14 @@ class Reading:
 
     def map(self, moment: Moment) -> Floats:
         """(V,) float32: `map_before`, `map_after` or `map_difference`."""
+        check_choice("moment", moment, Moment)
         if moment == "before":
             return self.map_before
         return self.map_after if moment == "after" else self.map_difference
 
     def head_value(self, name: HeadValue) -> Floats:
         """(L, H) float32 of one quantity. Raises VarStudioError for an unknown name."""
-        if name not in get_args(HeadValue):
-            raise VarStudioError(
-                f"There is no head quantity {name!r}.", f"Choose {', '.join(get_args(HeadValue))}."
-            )
+        check_choice("head quantity", name, HeadValue)
         value: Floats = getattr(self, name)
         return value
 
@@ -383,6 +382,7 @@ class Reading:
 
     def _cut(self, tokens: npt.NDArray[np.int64], moment: Moment, heads: Any) -> Floats:
         """(..., rows, cols): the rows of some heads where these visual tokens are."""
+        check_choice("moment", moment, Moment)
         rows = (self.attention if moment == "before" else self.redistributed)[heads]
         if moment == "difference":
             rows = rows - self.attention[heads]

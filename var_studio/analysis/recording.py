@@ -15,7 +15,7 @@ from var_studio.analysis import shares
 from var_studio.analysis.choice import RowOf, TokenName, find_token, query_of, read
 from var_studio.analysis.contributions import Contributions, Quantity, visual_map
 from var_studio.analysis.focus import Aggregate
-from var_studio.analysis.labelled import Labelled, Pick, indices
+from var_studio.analysis.labelled import Labelled, Pick, indices, several
 from var_studio.analysis.labels import acting, coordinates, described, of_run, of_token
 from var_studio.analysis.ledger import Ledger
 from var_studio.analysis.reading import HeadValue, Moment, Reading
@@ -24,7 +24,7 @@ from var_studio.errors import VarStudioError
 from var_studio.recording import session as sessions
 from var_studio.recording.interventions import interventions_from
 from var_studio.recording.layout import View
-from var_studio.recording.questions import checked_index
+from var_studio.recording.questions import check_choice, checked_index
 from var_studio.recording.recording import Floats, Recording
 from var_studio.recording.session import Session
 from var_studio.recording.settings import Convention, Redistribution, settled
@@ -49,10 +49,11 @@ class AnalysedRecording(Recording):
     """A recording whose words and axes go by name; see `Recording` for the rest.
 
     `token`: a position, a text, "g0", or `("the", 1)`: see `choice.TokenName`; where a list is
-    taken, one more axis `query` comes first. `layer`, `head`: a number, a slice, a list, "mean", or
-    None: all. `as_xarray` gives an xarray.DataArray with the axes query, layer, head, key (or row,
-    col), the text and role of each key, whether it is a sink, and units and settings in its
-    attributes; otherwise NumPy. L layers, H heads, T tokens, Q rows, V visual tokens.
+    taken, one more axis `query` comes first. `layer`, `head`: a number, a slice, a list or array of
+    numbers, a mask, "mean", or None: all. `as_xarray` gives an xarray.DataArray with the axes
+    query, layer, head, key (or row, col), the text and role of each key, whether it is a sink, and
+    units and settings in its attributes; otherwise NumPy. L layers, H heads, T tokens, Q rows, V
+    visual tokens.
 
     Raises VarStudioError for a token, layer or head that the run does not have.
     """
@@ -252,6 +253,8 @@ class AnalysedRecording(Recording):
         With `as_xarray`: x, y in pixels of the original image, the visual token and whether it is a
         sink in the layer (without one layer: the middle one) of each cell.
         """
+        check_choice("moment", moment, Moment)
+        check_choice("quantity", quantity, Quantity)
         reading = self.read(
             token, layer, head, settings=settings, aggregate=aggregate, row_of=row_of
         )
@@ -398,7 +401,7 @@ class AnalysedRecording(Recording):
         as_xarray: bool,
         settings: Redistribution | None,
     ) -> Any:
-        if isinstance(token, list) or isinstance(query, slice | Sequence | np.ndarray):
+        if isinstance(token, list) or several(query):
             if token is not None and query is not None:
                 self._query(0, 0)  # says what is wrong
             named = token if isinstance(token, list) else None
@@ -409,13 +412,13 @@ class AnalysedRecording(Recording):
             )
             if not numbers:
                 raise VarStudioError("No token was named.", "Name some.")
-            several = True
+            many = True
         else:
-            numbers, several = [self._query(query, token)], False
+            numbers, many = [self._query(query, token)], False  # type: ignore[arg-type]
         dims = ("layer", "head", "key")
         parts = [Labelled(row(n), dims).taken(layer=layer, head=head) for n in numbers]
         first = parts[0]
-        if several:
+        if many:
             values = np.stack([part.values for part in parts])
             values.setflags(write=False)
             first = Labelled(values, ("query", *first.dims), first.index, first.means)
@@ -424,7 +427,7 @@ class AnalysedRecording(Recording):
         positions = self.query_positions[numbers]
         coords = coordinates(self, first.dims, positions, first, settings)
         about = described(self, name, settings)
-        if not several:
+        if not many:
             about |= of_token(self, int(positions[0]))
         return first.to_xarray(name, coords, about)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from var_studio.errors import VarStudioError
 from var_studio.recording.layout import Box, VisualLayout
+from var_studio.recording.questions import whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ def choose_views(layout: VisualLayout, image: int = 0, view: int | None = None) 
 
     Raises VarStudioError for an image or a view that is not there.
     """
+    image = whole_number("image", image)
+    view = None if view is None else whole_number("view", view)
     n_images, n_views = len(layout.image_sizes), len(layout.views)
     if not 0 <= image < n_images:
         raise VarStudioError(f"There is no image {image + 1}.", f"Images go from 1 to {n_images}.")

@@ -20,7 +20,7 @@ from var_studio.figures.map_rows import MapRows, across_runs
 from var_studio.figures.names import BY_KEY, key_of
 from var_studio.figures.page import page_of
 from var_studio.figures.render import FORMATS, FigureError, save
-from var_studio.figures.scene import Tokens
+from var_studio.figures.scene import Tokens, checked_tokens
 from var_studio.figures.script import script_text
 from var_studio.figures.spec import Figure
 from var_studio.figures.two_answers import ANSWERS, build_answers
@@ -122,7 +122,10 @@ def draw_figure(
 
     Raises VarStudioError.
     """
-    figure, others = key_of(figure), tuple(others)
+    others = tuple(others) if isinstance(others, Iterable) else (others,)
+    _check_kinds(run, settings, options, compare_with, forced, *others)
+    figure = key_of(figure)
+    tokens = None if tokens is None else checked_tokens(tokens)
     if figure == ANSWERS:
         if compare_with is None:
             raise FigureError("One run has one answer.", "Name a second run to compare it with.")
@@ -156,6 +159,19 @@ def draw_figure(
         others=others,
         **about,
     )
+
+
+def _check_kinds(run: Any, settings: Any, options: Any, *others: Any) -> None:
+    """Raise FigureError for a choice that is no such thing at all."""
+    if not isinstance(run, Recording):
+        raise FigureError(f"A figure is of a run, not of {run!r}.", "Choose one: session.runs[0].")
+    for other in others:
+        if other is not None and not isinstance(other, Recording):
+            raise FigureError(f"{other!r} is no run.", "Choose one: session.runs[1].")
+    if settings is not None and not isinstance(settings, Redistribution):
+        raise FigureError(f"settings is {settings!r}.", "Give vs.Redistribution(...), or None.")
+    if options is not None and not isinstance(options, MapOptions):
+        raise FigureError(f"options is {options!r}.", "Give vs.MapOptions(...), or None.")
 
 
 def draw(

@@ -16,6 +16,7 @@ from var_studio.analysis.views import ShownViews
 from var_studio.figures.geometry import cell_box, unseen_and_padding
 from var_studio.figures.spec import ColourScale, Heat, ImagePanel
 from var_studio.recording.layout import Box
+from var_studio.recording.questions import check_choice
 
 if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
@@ -52,6 +53,10 @@ class MapOptions:
     sinks_boxed: bool = True
     bare_sinks: bool = False
     grey: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises VarStudioError for a quantity that there is not."""
+        check_choice("quantity", self.quantity, Quantity)
 
 
 def picture_panel(reading: Reading, options: MapOptions, shown: ShownViews) -> ImagePanel:

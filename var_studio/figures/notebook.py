@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from var_studio.analysis.choice import find_token
-from var_studio.errors import VarStudioError
 from var_studio.figures.build import COMPOSED, FIGURES
 from var_studio.figures.export import draw_figure
 from var_studio.figures.names import BY_KEY, key_of
@@ -63,7 +62,7 @@ def figure(name: str, run: Recording, **choices: Any) -> Drawing:
         raise TypeError(
             f"A figure has no choice {unknown[0]!r}. There are {', '.join(_choices())}."
         )
-    if choices.get("tokens") is not None:
+    if choices.get("tokens") is not None and isinstance(run, Recording):
         choices["tokens"] = _positions(run, choices["tokens"])
     drawn = draw_figure(run, name, **choices)
     page = page_of(choices.get("width", "two-columns"), choices.get("style"))
@@ -77,8 +76,8 @@ def _positions(run: Recording, tokens: Any) -> Any:
     """Positions of tokens named one by one; "all" and "answer" stay."""
     if isinstance(tokens, str) and tokens in ("all", "answer"):
         return tokens
-    if isinstance(tokens, str) or not isinstance(tokens, Sequence):
-        raise VarStudioError(f"tokens is {tokens!r}.", 'Give a list of tokens, "all" or "answer".')
+    if isinstance(tokens, str) or not isinstance(tokens, Iterable):
+        return tokens  # which is refused
     return [find_token(run, token) for token in tokens]
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from var_studio.analysis.choice import RowOf, read
 from var_studio.analysis.contributions import Quantity
+from var_studio.analysis.labelled import indices
 from var_studio.analysis.reading import Reading
 from var_studio.analysis.views import choose_views
 from var_studio.errors import VarStudioError
@@ -25,6 +26,7 @@ from var_studio.figures.render import FigureError, write_whole
 from var_studio.figures.spec import Figure
 from var_studio.method.conventions import rules
 from var_studio.recording.layout import VisualLayout
+from var_studio.recording.questions import check_choice
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
 
@@ -67,6 +69,9 @@ def maps_of(
     and column (-1: no patch), `boxes` (V, 4) pixels of the image; `view0_tokens` (rows, cols) and
     so on: the visual token in each cell, to lay any of them out. Raises VarStudioError.
     """
+    check_choice("quantity", quantity, Quantity)
+    if isinstance(tokens, str):
+        raise VarStudioError(f"tokens is {tokens!r}.", "Give a list of positions.")
     positions = [None] if tokens is None else list(tokens)
     if not positions:
         raise VarStudioError("There is no token to make a map of.", "Name one that has a row.")
@@ -372,12 +377,9 @@ def _rule(reading: Reading) -> str:
 
 
 def _chosen(what: str, given: Sequence[int] | None, count: int) -> list[int]:
-    found = list(range(count)) if given is None else [int(each) for each in given]
-    for each in found:
-        if not 0 <= each < count:
-            raise VarStudioError(f"There is no {what} {each}.", f"It goes from 0 to {count - 1}.")
-    if not found:
-        raise VarStudioError(f"No {what} is chosen.", f"It goes from 0 to {count - 1}.")
+    if isinstance(given, str):
+        raise VarStudioError(f"{given!r} is no list of a {what}.", "Give numbers, or None: all.")
+    found: list[int] = indices(what, given, count).tolist()
     return found
 
 

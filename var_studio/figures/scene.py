@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from var_studio.figures.origin import origin
 from var_studio.figures.spec import Paragraph, TextPanel, TextWord, Width
 from var_studio.figures.words import visible
 from var_studio.recording.interventions import on_attention
+from var_studio.recording.questions import whole_number
 from var_studio.recording.recording import Recording
 from var_studio.recording.tokens import Role
 
@@ -59,7 +60,7 @@ class Scene:
     def positions(self, most: int, default: Tokens | None = None) -> tuple[int, ...]:
         """Positions of the tokens to show; where none is named those of `default`, else the words
         of the answer with the most image-centric heads, up to `most`."""
-        asked = default if self.tokens is None else self.tokens
+        asked = default if self.tokens is None else checked_tokens(self.tokens)
         if asked is None:
             found = looking_words(self.run, self.reading.settings, most)
             return found or (self.reading.position,)
@@ -69,8 +70,6 @@ class Scene:
             rows = self.run.query_of
             words = [p for p in map(int, self.run.generated_positions) if rows(p) is not None]
             return tuple(p for p in words if _shows(self.run, p)) or (self.reading.position,)
-        if not asked:
-            raise VarStudioError("No token was named.", "Name some, or leave the choice out.")
         length = self.run.length
         for position in asked:
             if not 0 <= position < length:
@@ -138,3 +137,18 @@ def words_of(run: Recording, role: Role, marked: set[int]) -> tuple[TextWord, ..
 def _shows(run: Recording, position: int) -> bool:
     token = run.tokens[position]
     return not token.special and bool(token.text.strip())
+
+
+def checked_tokens(given: Any) -> Tokens:
+    """Tokens as a figure takes them: "all", "answer" or positions, in a list or an array.
+
+    Raises VarStudioError for anything else.
+    """
+    if isinstance(given, str) and given in ("all", "answer"):
+        return "all" if given == "all" else "answer"
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise VarStudioError(f"tokens is {given!r}.", 'Give a list of tokens, "all" or "answer".')
+    listed = [whole_number("token", each) for each in given]
+    if not listed:
+        raise VarStudioError("No token was named.", "Name some, or leave the choice out.")
+    return listed

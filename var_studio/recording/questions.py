@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,31 @@ from var_studio.recording.failures import RecordingError, SettingsError
 Floats = npt.NDArray[np.float32]
 
 
+def whole_number(what: str, given: Any) -> int:
+    """An int of Python or NumPy. Raises RecordingError for anything else, True and False too."""
+    try:
+        if isinstance(given, bool | np.bool_):
+            raise TypeError
+        return operator.index(given)
+    except TypeError:
+        raise RecordingError(f"{given!r} names no {what}.", "Give a whole number.") from None
+
+
 def checked_index(what: str, index: int, count: int) -> int:
     """An index from 0 to count - 1. Raises RecordingError that says the range."""
-    try:
-        index = operator.index(index)
-    except TypeError:
-        raise RecordingError(f"A {what} is a whole number, not {index!r}.") from None
+    index = whole_number(what, index)
     if 0 <= index < count:
         return index
     if count == 0:
         raise RecordingError(f"There is no {what} {index}: the run has none.")
     raise RecordingError(f"There is no {what} {index}.", f"It goes from 0 to {count - 1}.")
+
+
+def check_choice(what: str, given: Any, kind: Any) -> None:
+    """Raise RecordingError that lists the choices for what is none of `kind`, a Literal."""
+    choices = get_args(kind)
+    if not isinstance(given, str) or given not in choices:
+        raise RecordingError(f"There is no {what} {given!r}.", f"Choose {', '.join(choices)}.")
 
 
 def checked_dims(given: Sequence[int]) -> tuple[int, ...]:
