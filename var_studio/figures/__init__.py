@@ -28,7 +28,8 @@ class _Figures(ModuleType):
         )
 
     def __dir__(self) -> Iterable[str]:
-        return sorted({*super().__dir__(), *_figures()})
+        """The figures; modules and what they import are of no use in a notebook."""
+        return sorted(_figures())
 
 
 def _figures() -> list[str]:

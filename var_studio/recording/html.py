@@ -15,6 +15,7 @@ from var_studio.errors import VarStudioError
 
 if TYPE_CHECKING:
     from var_studio.recording.recording import Recording
+    from var_studio.recording.runs import Runs
     from var_studio.recording.session import Session
     from var_studio.recording.tokens import Token
 
@@ -27,7 +28,14 @@ _LINE: Final = "border-bottom:1px solid rgba(128,128,128,.4)"
 
 
 def session_html(session: Session) -> str:
-    """The runs of a session in a table."""
+    """What a session holds: notes, and its runs in a table."""
+    title = f"Session {session.path or '(not saved)'}"
+    notes = f"<p>{_text(session.notes)}</p>" if session.notes else ""
+    return f"<div><b>{escape(title)}</b>{notes}{runs_html(session.runs)}</div>"
+
+
+def runs_html(runs: Runs) -> str:
+    """Runs in a table, with the names they go by."""
     rows = [
         (
             f"[{number}] {name}",
@@ -36,12 +44,9 @@ def session_html(session: Session) -> str:
             run.text,
             f"{run.length} tokens, {run.n_layers} × {run.n_heads} heads",
         )
-        for number, (name, run) in enumerate(zip(session.runs.names, session.runs, strict=True))
+        for number, (name, run) in enumerate(zip(runs.names, runs, strict=True))
     ]
-    title = f"Session {session.path or '(not saved)'}"
-    head = ("run", "interventions", "question", "answer", "size")
-    notes = f"<p>{_text(session.notes)}</p>" if session.notes else ""
-    return f"<div><b>{escape(title)}</b>{notes}{_table(head, rows)}</div>"
+    return _table(("run", "interventions", "question", "answer", "size"), rows)
 
 
 def recording_html(run: Recording) -> str:

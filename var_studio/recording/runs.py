@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 from var_studio.recording.failures import RecordingError, clipped
+from var_studio.recording.html import runs_html
 from var_studio.recording.recording import Recording
 
 
@@ -74,6 +75,9 @@ class Runs(Sequence[Recording]):
 
     def __repr__(self) -> str:
         return f"Runs({self._runs!r})"
+
+    def _repr_html_(self) -> str:
+        return runs_html(self)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -51,6 +51,36 @@ def test_the_papers_figures_go_by_their_numbers(runs: Any) -> None:
     assert vs.figures.fig8(runs[0]).axes
 
 
+def test_nothing_but_figures_is_listed() -> None:
+    assert dir(vs.figures) == sorted([*NAMES, *LIKE])
+
+
+def test_what_is_no_run_no_options_and_no_settings_is_refused(runs: Any, tmp_path: Path) -> None:
+    for call in (
+        lambda: vs.figures.map(3),
+        lambda: vs.figures.maps(None, tokens=["a"]),
+        lambda: vs.figures.map(runs),
+        lambda: vs.figures.map(runs[0], options={}),
+        lambda: vs.figures.map(runs[0], settings={"rho": 0.5}),
+        lambda: vs.figures.answers(runs[0], compare_with=3),
+        lambda: vs.figures.before_after(runs[0], others=3),
+        lambda: vs.figures.before_after(runs[0], others=[3]),
+        lambda: vs.figures.maps(runs[0], tokens=3),
+        lambda: vs.figures.maps(runs[0], tokens="Answer"),
+        lambda: vs.figures.maps(runs[0], tokens=[]),
+        lambda: vs.export_figure(3, "map", tmp_path / "m.png"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(vs.VarStudioError):
+            call()
+
+
+def test_tokens_may_be_an_array(runs: Any) -> None:
+    import numpy as np
+
+    last = runs[0].query_positions[-2:]
+    assert isinstance(last, np.ndarray) and vs.figures.maps(runs[0], tokens=last).axes
+
+
 def test_no_module_takes_the_name_of_a_figure() -> None:
     """Once it was imported, it would be what `vs.figures.NAME` is."""
     import pkgutil

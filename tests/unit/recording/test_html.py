@@ -48,7 +48,7 @@ class Tags(HTMLParser):
 
 def test_everything_is_escaped_and_closed(session: Any) -> None:
     run = session.runs[0]
-    for shown in (session, run, run.tokens):
+    for shown in (session, session.runs, run, run.tokens):
         text = shown._repr_html_()
         assert "script" not in Tags(text).seen
         assert "<script" not in text
@@ -62,7 +62,8 @@ def test_everything_is_escaped_and_closed(session: Any) -> None:
 
 def test_it_says_what_is_there(session: Any) -> None:
     run = session.runs["VAR"]
-    assert "VAR" in session._repr_html_() and "redistribut" in session._repr_html_()
+    for shown in (session, session.runs):
+        assert "[1] VAR" in shown._repr_html_() and "redistribut" in shown._repr_html_()
     text = run._repr_html_()
     assert "data:image/png;base64," in text and f"{run.n_layers} layers" in text
     table = run.tokens._repr_html_()
