@@ -89,7 +89,14 @@ def build_before_after(scene: Scene) -> Figure:
     that only one of them has.
     """
     second = scene.second or _second_of(scene)
-    positions, rows, shared = _rows(scene, second)
+    try:
+        positions, rows, shared = _rows(scene, second)
+    except NoCounterpartError:
+        if not scene.by_itself:
+            raise
+        second = None
+        positions, rows, _ = _rows(scene, second)
+        shared = _ALONE_NOTE
     first = rows[0]
     views = choose_views(scene.run.layout, scene.options.image, scene.options.view)
     values = {f"{n}{when}": row.values[when] for n, row in enumerate(rows) for when in _WHEN}
@@ -174,6 +181,7 @@ def _second_of(scene: Scene) -> Recording | None:
     return next(iter(free or fits), None)
 
 
+_ALONE_NOTE = "The other run has the row of none of these words: this run alone is shown."
 _SHARED_NOTE = (
     "The answers share none of the words that look at the image most: shown is the end of the "
     "question, whose row writes the first word of each."

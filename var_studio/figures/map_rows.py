@@ -150,8 +150,8 @@ def across_runs(
         )
     raise NoCounterpartError(
         f"{word} has no counterpart in the other run: the two answers differ there.",
-        "Choose a word that both answers have, or one of the question (--token, --tokens); a map of "
-        "one run alone (no --compare-with) is local.",
+        "Choose a word that both answers have, or one of the question (--token, --tokens); a map "
+        "of one run alone (no --compare-with) is local.",
     )
 
 

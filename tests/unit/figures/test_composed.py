@@ -224,6 +224,16 @@ def test_answers_that_part_at_once_are_compared_at_the_end_of_the_question(
         np.testing.assert_allclose(
             panel.heats[0].values.ravel(), rows.mean(axis=0)[places], rtol=1e-3, atol=1e-7
         )
+    # Where no row is left that both have, one run alone, and it says so.
+    with monkeypatch.context() as patch:
+        patch.setattr("var_studio.figures.layouts_words._end_of_question", lambda *_: ())
+        alone = build("before_after", read(baseline, layer=2), others=[second])
+        assert alone.metadata["comparison"] == "local (live)"
+        assert any("this run alone" in note for note in alone.notes)
+    with pytest.raises(VarStudioError, match="no counterpart") as refusal:
+        first = int(baseline.generated_positions[0])
+        build("before_after", read(baseline, layer=2), others=[second], tokens=[first])
+    assert "--tokens" in str(refusal.value)
     hidden = second.sinks(2)[places]
     assert hidden.any() and (after.heats[0].values.ravel()[hidden] == 0).all()
 
@@ -247,6 +257,24 @@ def test_a_figure_of_an_intervened_run_says_which_rows_it_shows(runs, name):
         assert said in build(name, read(hidden, layer=2, settings=Redistribution())).notes
     # Control: a baseline says nothing of it.
     assert "ntervention" not in " ".join(made("maps", runs).notes)
+
+
+def test_a_knockout_takes_runs_forced_to_the_same_answer_given_twice(runs, tmp_path, monkeypatch):
+    from tests import answers
+
+    baseline, hidden = runs[0], runs[3]
+    twin = answers._run(tmp_path / "twin", monkeypatch, answers._SAID, 1, **SHAPE)
+    other = answers._run(tmp_path / "other", monkeypatch, answers._SECOND, 1, **SHAPE)
+    random = {
+        of.id: answers._run(
+            tmp_path / of.id, monkeypatch, answers._SAID, 9,
+            intervention=Knockout(tokens="random-visual"), teacher=of.id, **SHAPE,
+        )
+        for of in (twin, other)
+    }  # fmt: skip
+    for of, kinds in ((twin, {"visual-sinks", "random-visual"}), (other, {"visual-sinks"})):
+        figure = build("knockout", read(baseline), others=[hidden, of, random[of.id]])
+        assert set(figure.metadata["runs"]) == kinds
 
 
 def test_a_knockout_shows_the_change_of_each_word(runs):
