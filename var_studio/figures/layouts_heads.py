@@ -184,7 +184,7 @@ def build_hidden_tokens(scene: Scene) -> Figure:
         rows=tuple(rows),
         title=" · ".join(part for part in parts if part),
         notes=(
-            f"Sink dimensions {dims_of(reading)} in colour. Hatched bars: below the 16th largest, "
+            f"Sink dimensions {dims_of(reading)} in colour. Hatched foot: below the 16th largest, "
             f"not recorded. {sinks_line(reading, views)}",
             "Visual non-sink: the one with the most attention, "
             + ("boxed in yellow." if map_.others else "which lies outside the picture shown."),
