@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from var_studio.analysis.choice import NoRowError, read
 from var_studio.analysis.matching import mismatch
 from var_studio.analysis.parity import parity
 from var_studio.analysis.reading import Reading
+from var_studio.analysis.views import choose_views
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import MapOptions, build
 from var_studio.figures.html import (
@@ -24,12 +25,22 @@ from var_studio.figures.html import (
     histogram_panel,
     image_panel,
     picture_url,
+    unseen_key,
     words_panel,
 )
 from var_studio.figures.render import write_whole
+from var_studio.figures.scene import question_of
 from var_studio.figures.spec import Figure, HeadsPanel, HistogramPanel, ImagePanel, WordsPanel
 from var_studio.figures.two_answers import build_answers
-from var_studio.figures.words import acts_line, interventions_line, visible
+from var_studio.figures.words import (
+    acts_line,
+    focus_line,
+    hatched_line,
+    image_line,
+    interventions_line,
+    token_line,
+    visible,
+)
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import Session
 from var_studio.recording.settings import Redistribution
@@ -161,19 +172,17 @@ class _Cards:
     def card(self, position: int) -> str:
         """Raises NoRowError for a token without a row."""
         reading = self.reading(position)
-        maps = [build("map", reading, options=MapOptions(image=i)) for i in self._images()]
+        images = self._images()
+        shown = "".join(self._maps(reading, image, len(images) > 1) for image in images)
         heads = build("heads", reading)
-        shown = "".join(
-            self._maps(figure, image) for image, figure in zip(self._images(), maps, strict=True)
-        )
         atlases = [p for p in _panels(heads) if isinstance(p, HeadsPanel)]
         outline = f"{self.prefix}-h{position}"
         atlas = "".join(heads_panel(p, outline, p is atlases[0]) for p in atlases)
-        notes = "".join(f"<p>{escape(note)}</p>" for note in (*maps[0].notes, *heads.notes))
+        title = f"{token_line(reading)} · {focus_line(reading)}"
         return (
             f'<article class="card" id="{self.prefix}-t{position}" tabindex="-1">'
-            f'<h4>{escape(maps[0].title)}</h4>{shown}<div class="row heads-row">{atlas}'
-            f'{_ledger(reading)}</div><div class="notes">{notes}</div></article>'
+            f'<h4>{escape(title)}</h4>{shown}<div class="row heads-row">{atlas}'
+            f"{_ledger(reading)}</div>{_notes(heads.notes)}</article>"
         )
 
     def _images(self) -> Sequence[int]:
@@ -182,10 +191,25 @@ class _Cards:
             return [0]
         return sorted({view.image for view in layout.views})
 
-    def _maps(self, figure: Figure, image: int) -> str:
+    def _maps(self, reading: Reading, image: int, several: bool) -> str:
+        """The maps of one image, and what is to be said of them; of several its name too."""
+        options = MapOptions(image=image)
+        figure = build("map", reading, options=options)
         panels = [p for p in _panels(figure) if isinstance(p, ImagePanel)]
         made = "".join(image_panel(p, self._pictures.name(self.run, image, p)) for p in panels)
-        return f'<div class="row">{made}</div>'
+        name = ""
+        if several:
+            shown = choose_views(self.run.layout, image)
+            line = image_line(reading, shown)
+            name = f"<h5>{escape(line[:1].upper() + line[1:])}</h5>"
+        # What is hatched on paper is grey here, which its key says.
+        hatched = {hatched_line(panel) for panel in panels}
+        notes = [note for note in figure.notes if note not in hatched]
+        return f'{name}<div class="row">{made}</div>{unseen_key(panels[0])}{_notes(notes)}'
+
+
+def _notes(notes: Iterable[str]) -> str:
+    return f'<div class="notes">{"".join(f"<p>{escape(note)}</p>" for note in notes)}</div>'
 
 
 def _told(cards: _Cards, position: int, advance: Callable[[], None]) -> str:
@@ -264,7 +288,8 @@ def _run_section(
             words.append(text)
     state = "" if run.finished else " (unfinished)"
     more = f"<p>{left_out} more tokens of the answer are not on this page.</p>" if left_out else ""
-    question = str(run.provenance.get("prompt") or "")
+    question = question_of(run)
+    asked = f'<p class="question"><b>Question</b> {escape(question)}</p>' if question else ""
     histogram, shown_with = "", ""
     # Which token is read plays no part in these: the first one with a row will do.
     row = next((p for p in positions if run.query_of(p) is not None), None)
@@ -280,7 +305,7 @@ def _run_section(
     return (
         f'<section class="run" id="r{number}" aria-labelledby="r{number}-h">'
         f'<h2 id="r{number}-h">{escape(name)}{state}</h2>'
-        f'<p class="question"><b>Question</b> {escape(question)}</p>'
+        f"{asked}"
         f'<p class="strip" aria-label="Answer, word by word"><b>Answer</b> {" ".join(words)}</p>'
         f"{more}{body}{histogram}{_facts(run, shown_with)}</section>"
     )

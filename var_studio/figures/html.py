@@ -16,6 +16,7 @@ import numpy.typing as npt
 from var_studio.analysis.scale import placed
 from var_studio.figures.draw_words import WordsPanel
 from var_studio.figures.spec import BOS_COLOUR, ColourScale, HeadsPanel, HistogramPanel, ImagePanel
+from var_studio.figures.words import hatched_line
 from var_studio.recording.layout import Box
 
 _INSET = 0.16
@@ -70,6 +71,14 @@ def image_panel(panel: ImagePanel, picture: str) -> str:
     )
 
 
+def unseen_key(panel: ImagePanel) -> str:
+    """What is grey in a map; nothing where nothing is."""
+    words = hatched_line(panel).removeprefix("Hatched: ").removesuffix(".")
+    if not words:
+        return ""
+    return f'<p class="legend"><span class="key"><i class="grey"></i>{escape(words)}</span></p>'
+
+
 def heads_panel(panel: HeadsPanel, outline: str, defines: bool) -> str:
     """Layers from top to bottom, heads from left to right; outlined ones in a frame each.
 
@@ -90,14 +99,25 @@ def heads_panel(panel: HeadsPanel, outline: str, defines: bool) -> str:
     said = escape(f"{panel.scale.label}, {n_layers} layers by {n_heads} heads; {count} outlined.")
     return (
         f'<figure class="heads{fine}"><figcaption>{escape(panel.scale.label)}</figcaption>'
+        f'<div class="atlas">{_numbers(n_layers, "top")}'
         f'<div class="stage" role="img" aria-label="{said}" '
         f'style="aspect-ratio:{n_heads}/{n_layers}">'
         f'<img class="heat" alt="" src="{pixels_url(pixels)}" style="inset:0">'
         f'<svg aria-hidden="true" viewBox="0 0 {n_heads} {n_layers}" preserveAspectRatio="none">'
         f'{frame}<use class="around" href="#{outline}"/><use class="centric" href="#{outline}"/>'
-        f'</svg></div><p class="axis">layer ↓ · head →</p>{colour_bar(panel.scale, name=False)}'
-        "</figure>"
+        f'</svg></div>{_numbers(n_heads, "left")}</div><p class="axis">layer ↓ · head →</p>'
+        f"{colour_bar(panel.scale, name=False)}</figure>"
     )
+
+
+def _numbers(count: int, side: str) -> str:
+    """Numbers beside the cells of an axis, at most eight, each at the middle of its cell."""
+    step = next(s for s in (1, 2, 4, 5, 8, 10, 16, 20, 32, 50, count) if count <= 8 * s)
+    marks = "".join(
+        f'<span style="{side}:{100 * (n + 0.5) / count:.3f}%">{n}</span>'
+        for n in range(0, count, step)
+    )
+    return f'<div class="ticks {side}" aria-hidden="true">{marks}</div>'
 
 
 def histogram_panel(panel: HistogramPanel, title: str) -> str:

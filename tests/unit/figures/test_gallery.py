@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -230,3 +231,52 @@ def test_the_command(tmp_path: Path, run: Recording, capfd) -> None:
     assert main(["gallery", session, "--out", str(out), *more]) == 0
     assert "ρ = 0.123" in out.read_text("utf-8")
     assert main(["gallery", session, "--out", str(tmp_path / "page.pdf")]) == 2
+
+
+def test_each_of_two_images_is_named_and_what_is_grey_is_said(
+    run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = run.layout
+    view = known.views[0]
+    halves = [replace(view, tokens=view.tokens[:, :4]), replace(view, image=1)]
+    halves[1] = replace(halves[1], tokens=view.tokens[:, 4:])
+    strip = ((0.0, 0.0, 320.0, 20.0),)
+    layout = replace(
+        known, image_sizes=known.image_sizes * 2, views=tuple(halves), unseen=(strip, ())
+    )
+    monkeypatch.setattr(type(run), "layout", property(lambda _: layout))
+    monkeypatch.setattr(type(run), "image_entries", run.image_entries * 2)
+    picture = run.image(0)
+    monkeypatch.setattr(type(run), "has_image", lambda *_: True)
+    monkeypatch.setattr(type(run), "image", lambda *_: picture)
+    position = int(run.query_positions[3])
+    page = Page(gallery_html(Session([run]), tokens=lambda _: [position]))
+    names = [each.text for each in page.all("h5")]
+    assert names == ["Image 1 of 2", "Image 2 of 2"]
+    assert "image 1 of 2" not in page.all("h4")[0].text
+    keys = [e.text for e in page.all("span", "key") if "cropped" in e.text]
+    assert keys == ["cropped away, never seen by the model"], "of the first image alone"
+    assert not [e.text for e in page.all("p") if e.text.startswith("Hatched")]
+
+
+def test_layers_and_heads_are_numbered_where_they_lie(run: Recording) -> None:
+    position = int(run.query_positions[3])
+    page = Page(gallery_html(Session([run]), tokens=lambda _: [position]))
+    marks = [
+        e for e in page.all("span") if re.match(r"(top|left):[\d.]+%$", e.attrs.get("style", ""))
+    ]
+    assert len(marks) == 2 * (run.n_layers + run.n_heads)
+    for mark in marks:
+        side, part = mark.attrs["style"].removesuffix("%").split(":")
+        count = run.n_layers if side == "top" else run.n_heads
+        assert float(part) == pytest.approx(100 * (int(mark.text) + 0.5) / count, abs=1e-2)
+
+
+def test_a_recording_without_a_question_shows_none(
+    run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for asked in ("What is this?", ""):
+        told = {**run.provenance, "prompt": asked}
+        monkeypatch.setattr(type(run), "provenance", property(lambda _, told=told: told))
+        page = Page(gallery_html(Session([run]), tokens=lambda _: []))
+        assert len(page.all("p", "question")) == bool(asked)
