@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from var_studio.cli.record import check_place, stoppable
 from var_studio.cli.terminal import Progress, complain, stopped
@@ -28,14 +29,17 @@ def tell_sizes(session: Path, content: Content, as_json: bool) -> None:
         choices = USUAL if content.full else (content,)
         sizes = [(each, session_size(opened, content=each)) for each in choices]
     if as_json:
-        listed = [{**each.model_dump(mode="json"), "bytes": size} for each, size in sizes]
-        print(json.dumps(listed, indent=2))
+        print(json.dumps([_told(each, size) for each, size in sizes], indent=2))
         return
     for each, size in sizes:
         print(f"{size_in_words(size):>10}  {each.in_words}")
 
 
-def pack(session: Path, out: Path, content: Content, overwrite: bool) -> None:
+def _told(content: Content, size: int) -> dict[str, Any]:
+    return {**content.model_dump(mode="json"), "bytes": size}
+
+
+def pack(session: Path, out: Path, content: Content, overwrite: bool, as_json: bool) -> None:
     """Write the file and print its name and size. Raises VarStudioError; Exit after Ctrl-C."""
     if out.exists() and session.exists() and out.samefile(session):
         raise VarStudioError(
@@ -57,4 +61,8 @@ def pack(session: Path, out: Path, content: Content, overwrite: bool) -> None:
             raise stopped() from error
         finally:
             progress.end()
+    if as_json:
+        told = {"path": str(written), **_told(content, written.stat().st_size)}
+        print(json.dumps(told, indent=2))
+        return
     print(f"{written}  {size_in_words(written.stat().st_size)}, {content.in_words}")

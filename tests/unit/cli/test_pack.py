@@ -59,6 +59,18 @@ def test_sizes_are_told_before(cli, session, tmp_path):
         assert size_in_words(choice["bytes"]) in line
 
 
+def test_a_script_gets_the_file_too(cli, session, tmp_path):
+    out = tmp_path / "o.vars"
+    outcome = cli("pack", session, "--maps-only", "--out", out, "--json")
+    assert outcome.code == 0
+    assert json.loads(outcome.out) == {
+        "path": str(out), "maps": True, "tokens": None, "images": True,
+        "bytes": out.stat().st_size,
+    }  # fmt: skip
+    assert_refused(cli("pack", session, "--out", out, "--json"), "--overwrite")
+    assert_refused(cli("pack", session, "--out", out, "--size"), "--size writes no file")
+
+
 def test_what_is_refused(cli, session, tmp_path):
     out = tmp_path / "o.vars"
     assert_refused(cli("pack", session), "--out is missing")

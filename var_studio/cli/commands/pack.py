@@ -43,7 +43,10 @@ def pack(
         bool,
         typer.Option("--size", help="Say how large the file would be; with no choice, of each."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Sizes for a script.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="For a script: with --out what was written, else sizes."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file if it exists.")
     ] = False,
@@ -60,9 +63,11 @@ def pack(
     content = Content(
         maps=maps_only, tokens=tuple(token) if token else None, images=not without_images
     )
-    if size or as_json:
+    if size and out is not None:
+        raise VarStudioError("--size writes no file.", "Leave out --size or --out.")
+    if out is not None:
+        packing.pack(session, out, content, overwrite, as_json)
+    elif size or as_json:
         packing.tell_sizes(session, content, as_json)
-    elif out is None:
-        raise VarStudioError("--out is missing.", "Name the file to write, or add --size.")
     else:
-        packing.pack(session, out, content, overwrite)
+        raise VarStudioError("--out is missing.", "Name the file to write, or add --size.")
