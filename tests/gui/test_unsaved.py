@@ -108,7 +108,7 @@ def test_the_session_is_kept_while_it_is_modified_and_no_longer(
     session = taken.recover().session
     assert (session.notes, session.view["layer"], len(session.runs)) == ("mine", 4, 1)
     assert [r.name for kept in session.regions.values() for r in kept] == ["cup"]
-    autosave.folder = taken
+    autosave._folder = taken
     assert window.files.save_to(tmp_path / "a.vars")
     saved(qtbot, window)
     settle(qtbot)
@@ -171,7 +171,7 @@ def test_a_killed_window_s_session_comes_back_whole(
     autosave.write()
     qtbot.waitUntil(lambda: autosave._task is None, timeout=PATIENCE)
     # The window dies: the system drops its locks.
-    old, autosave.folder = autosave.folder, UnsavedFolder()
+    old, autosave._folder = autosave.folder, UnsavedFolder()
     old.release()
     window.files._file.let_go(type(window.files._file)())
     window.files._file = type(window.files._file)()

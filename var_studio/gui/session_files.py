@@ -320,11 +320,11 @@ class SessionFiles(QObject):
     def _remove_left_behind(self) -> None:
         """Remove the directories of runs that are in the file now; between runs, for one that
         waits may need the answer of another."""
-        from var_studio.recording.recording import Recording
-
         if not self._window.controller.idle:
             return
         while self._left_behind:
+            from var_studio.recording.recording import Recording
+
             directory = self._left_behind.pop()
             try:
                 if directory.exists():
@@ -332,7 +332,7 @@ class SessionFiles(QObject):
             except VarStudioError as error:
                 self._window.show_problem(error)
         if not self._workspace.modified:
-            self.autosave.folder.forget()
+            self.autosave.forget()
 
     @Slot()
     def _ended(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
@@ -10,7 +12,9 @@ from var_studio.gui.models.held_file import Seen
 from var_studio.gui.models.session_view import session_of
 from var_studio.gui.models.task import Task
 from var_studio.gui.models.workspace import Workspace
-from var_studio.recording.unsaved import UnsavedFolder
+
+if TYPE_CHECKING:
+    from var_studio.recording.unsaved import UnsavedFolder
 
 INTERVAL_MS = 1000
 
@@ -24,7 +28,8 @@ class Autosave(QObject):
 
     def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.folder = UnsavedFolder()
+        self._folder: UnsavedFolder | None = None
+        self._first = threading.Lock()
         self.seen: Seen | None = None
         self._workspace = workspace
         self._own: set[str] = set()
@@ -47,6 +52,17 @@ class Autosave(QObject):
         ):
             change.connect(self._soon)
 
+    @property
+    def folder(self) -> UnsavedFolder:
+        """The window's own folder. Made, in memory, when it is first asked for: reading and
+        writing sessions is not imported before the window is painted."""
+        from var_studio.recording.unsaved import UnsavedFolder
+
+        with self._first:
+            if self._folder is None:
+                self._folder = UnsavedFolder()
+            return self._folder
+
     def new_run(self) -> Path:
         """Where the next run grows. May be called from the model's thread."""
         return self.folder.new_run()
@@ -62,20 +78,21 @@ class Autosave(QObject):
 
     def take_over(self, folder: UnsavedFolder) -> None:
         """Go on in the folder of a killed window; what is in the present one is deleted."""
-        self._wait()
-        self._timer.stop()
-        self.folder.discard()
-        self.folder, self._own = folder, set()
-        self._soon()
+        self._go_on_in(folder)
 
     def discard(self) -> None:
         """What is not saved is not wanted: delete it."""
-        self.take_over(UnsavedFolder())
+        self._go_on_in(None)
 
     def end(self) -> None:
         """The window closes: delete what is not saved, and keep nothing any more."""
         self._closed = True
         self.discard()
+
+    def forget(self) -> None:
+        """All is saved: remove what was written of it."""
+        if self._folder is not None:
+            self._folder.forget()
 
     @Slot()
     def write(self) -> None:
@@ -85,7 +102,7 @@ class Autosave(QObject):
             self._timer.start()
             return
         if not (workspace.modified and workspace.runs):
-            self.folder.forget()
+            self.forget()
             return
         names = self._names()
         self._own |= names
@@ -117,6 +134,15 @@ class Autosave(QObject):
     def _ended(self) -> None:
         if self.sender() is self._task:
             self._task = None
+
+    def _go_on_in(self, folder: UnsavedFolder | None) -> None:
+        self._wait()
+        self._timer.stop()
+        with self._first:
+            if self._folder is not None:
+                self._folder.discard()
+            self._folder, self._own = folder, set()
+        self._soon()
 
     def _wait(self) -> None:
         if self._task is not None:
