@@ -71,9 +71,12 @@ class RunReader:
         self._take_lines(lines)
         return self
 
-    def stay_with(self, files: Files) -> None:
-        """Read the arrays on from another place that holds the same run, finished or not."""
+    def stay_with(self, files: Files, name: str) -> None:
+        """Read the arrays on from another place that holds the same run, finished or not, under the
+        name that it has there."""
         self.files, self._offset = files, -1
+        if self.document.name != name:
+            self.document = self.document.model_copy(update={"name": name})
 
     # -------------------------------------------------------------------------- arrays
 

@@ -457,11 +457,14 @@ class Recording(RunFacts):
         if isinstance(self._reader.files, FilesBelow):
             self._reader.files.hold()
 
-    def move_to(self, files: Files, image_bytes: ImageBytes, *, whole: bool = True) -> None:
-        """Read on from another place that holds the same run; not `whole`: a part of it."""
+    def move_to(
+        self, files: Files, image_bytes: ImageBytes, *, name: str, whole: bool = True
+    ) -> None:
+        """Read on from another place that holds the same run, there called `name`; not `whole`: a
+        part of it."""
         with self._lock:
             if whole:
-                self._reader.stay_with(files)
+                self._reader.stay_with(files, name)
             else:
                 self._reader = RunReader(files)
                 self._rows.clear()

@@ -276,6 +276,8 @@ def save_session(
     if moving:
         files = ZipFiles(target)
         find = _ImageFinder(files, images)
+        # Before any run takes its name in the file, which changes what the others would be called.
+        called = dict(zip(saved.runs, saved.runs.names, strict=True))
         for run in moving:
             if keeps and run.in_directory:
                 saved.left_behind.append(run.path)

@@ -136,6 +136,20 @@ def test_a_run_as_it_was_made_and_the_second_of_one_name(session, tmp_path):
     redraw(written)
 
 
+def test_the_second_of_one_name_in_a_session_that_was_saved_and_not_reopened(tmp_path):
+    shape = {"layers": 4, "heads": 3, "rows": 3, "cols": 4, "queries": 8, "hidden": 96}
+    runs = [make_run(tmp_path / f"{n}", **shape, seed=n, name="VAR") for n in range(3)]
+    saved = Session(runs)
+    place = save_session(tmp_path / "s.vars", saved)
+    with open_session(place) as opened:
+        names = ["VAR", "VAR (2)", "VAR (3)"]
+        assert [run.name for run in saved.runs] == [run.name for run in opened.runs] == names
+        assert saved.runs.names == opened.runs.names == names
+    written = export_figure(saved.runs[1], "map", tmp_path / "f.svg", with_data=True)
+    assert "runs['VAR (2)']" in written[-1].read_text("utf-8")
+    redraw(written)
+
+
 @pytest.mark.slow
 def test_global_maps_and_answers(tmp_path, monkeypatch):
     runs = answered(tmp_path, monkeypatch)
