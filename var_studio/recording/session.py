@@ -281,7 +281,8 @@ def save_session(
         for run in moving:
             if keeps and run.in_directory:
                 saved.left_behind.append(run.path)
-            run.move_to(FilesBelow(files, f"runs/{names[run]}"), find, whole=whole)
+            below = FilesBelow(files, f"runs/{names[run]}")
+            run.move_to(below, find, name=called[run], whole=whole)
     if keeps:
         saved.path, saved.content = target, content
     return target
