@@ -63,6 +63,7 @@ from var_studio.figures.words import (
     acts_line,
     after_left_out,
     as_made,
+    bare_line,
     beyond_line,
     focus_line,
     hatched_line,
@@ -354,7 +355,7 @@ def _map_notes(
             change.limits, sinks, values["difference"], of="change", percent=change.percent
         ),
         f"Scale: {options.scale_name}." if options.scale_name else "",
-        "Visual sinks are left bare." if options.bare_sinks else "",
+        bare_line(options),
     ]
     notes.append(hatched_line(picture))
     notes.append(after_left_out(compared.after))

@@ -23,6 +23,7 @@ from var_studio.figures.spec import ColourScale, Figure, Gap, ImagePanel, Panel,
 from var_studio.figures.words import (
     PICTURE_LEFT_OUT,
     STRIP_NOTE,
+    bare_line,
     beyond_line,
     focus_line,
     hatched_line,
@@ -170,6 +171,7 @@ class _Maps:
         beyond = beyond_line(self.limits, self.sinks[self.views.tokens], *drawn)
         lines = [
             f"Attention of each word, {focus}. {sinks_line(reading, self.views)}",
+            bare_line(self.scene.options),
             beyond and f"In all maps together: {beyond}",
             CHOSEN_NOTE if self.chosen else "",
             hatched_line(self._picture),

@@ -155,7 +155,7 @@ def build_knockout(scene: Scene) -> Figure:
         notes=(
             "Δ log p of the baseline's own words, teacher-forced: below 0 they became less "
             "likely. One question; the paper's Fig. 3b is a benchmark's score.",
-            *(f"{_KINDS[k][0].upper()}{_KINDS[k][1:]}: {_line(forced[k])}." for k in kinds),
+            *(_line(forced[kind]) for kind in kinds),
             *(f"Not in the session: {_KINDS[kind]}." for kind in absent),
         ),
         metadata=scene.about("knockout")
@@ -272,7 +272,8 @@ def _free(runs: Sequence[Recording], baseline: Recording, forced: Recording) -> 
 
 
 def _line(run: Recording) -> str:
-    return interventions_line(run.interventions)
+    line = interventions_line(run.interventions)
+    return f"{line[0].upper()}{line[1:]}."
 
 
 def _per_token(scores: Scores, kind: str, index: int, sides: int) -> Marks:

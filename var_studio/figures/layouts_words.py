@@ -29,6 +29,7 @@ from var_studio.figures.spec import (
 from var_studio.figures.two_answers import GLOBAL, build_answers, run_names
 from var_studio.figures.words import (
     acts_line,
+    bare_line,
     beyond_line,
     focus_line,
     hatched_line,
@@ -148,6 +149,7 @@ def build_before_after(scene: Scene) -> Figure:
             for note in (
                 # Of two runs the lines on the answers begin with what is compared.
                 f"{first.comparison.capitalize()}: {heads}" if second is None else heads,
+                bare_line(scene.options),
                 beyond and f"In all maps together: {beyond}",
                 hatched_line(picture),
                 shared or (CHOSEN_NOTE if scene.by_itself else ""),

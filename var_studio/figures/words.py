@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
     from var_studio.analysis.scale import Limits
     from var_studio.analysis.views import ShownViews
+    from var_studio.figures.map_panels import MapOptions
     from var_studio.figures.spec import ImagePanel
     from var_studio.recording.layout import VisualLayout
 
@@ -270,6 +271,15 @@ def after_left_out(reading: Reading) -> str:
     """Why there is no map after, where that is so; else empty."""
     unknown = reading.unknown is not None and bool(np.isnan(reading.map_after).all())
     return f"The map after is {LEFT_OUT}." if unknown else ""
+
+
+def bare_line(options: MapOptions) -> str:
+    """That sinks have no colour, where they have none; the line on sinks says which are boxed."""
+    if not options.bare_sinks:
+        return ""
+    return (
+        f"{'The boxed cells' if options.sinks_boxed else 'Visual sinks'} are left without colour."
+    )
 
 
 def hatched_line(picture: ImagePanel) -> str:

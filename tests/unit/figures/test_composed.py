@@ -289,6 +289,8 @@ def test_a_knockout_shows_the_change_of_each_word(runs):
     # Numbers are written alike in both panels.
     assert together.y.like == words.y.like > 0
     # One kind alone: the other is missed, with no code in the picture; none: a refusal says how.
+    assert sum("nockout of visual sinks" in note for note in figure.notes) == 1
+    assert any(note.startswith("Knockout of visual sinks: ") for note in figure.notes)
     some = build("knockout", read(baseline), others=[hidden])
     assert any(note == "Not in the session: as many random ones hidden." for note in some.notes)
     assert "record_pair" not in " ".join(some.notes)

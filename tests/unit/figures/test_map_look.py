@@ -12,7 +12,7 @@ from PIL import Image
 from tests.synthetic import make_run
 from var_studio.analysis.choice import read
 from var_studio.analysis.scale import Limits, placed, value_at
-from var_studio.figures.build import MapOptions, build_map
+from var_studio.figures.build import MapOptions, build, build_map
 from var_studio.figures.render import render, to_bytes
 from var_studio.recording.recording import Recording
 
@@ -124,3 +124,16 @@ def test_a_value_is_found_again_at_its_place(low: float, gamma: float) -> None:
     values = np.linspace(low, 2.0, 9)
     back = value_at(placed(values, low, 2.0, gamma), low, 2.0, gamma)
     np.testing.assert_allclose(back, values, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["map", "maps", "before_after"])
+def test_boxed_and_without_colour_are_said_as_one(run, name):
+    said = {
+        boxed: " ".join(
+            build(name, read(run), options=MapOptions(bare_sinks=True, sinks_boxed=boxed)).notes
+        )
+        for boxed in (True, False)
+    }
+    assert "The boxed cells are left without colour." in said[True]
+    assert "Visual sinks are left without colour." in said[False]
+    assert "left without colour" not in " ".join(build(name, read(run)).notes)
