@@ -42,6 +42,8 @@ _CAUSES = {
     errno.EROFS: ("the disk is read-only", "Choose another folder."),
     errno.EACCES: ("the folder or file may not be written", "Choose another folder."),
     errno.EPERM: ("the folder or file may not be written", "Choose another folder."),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name."),
+    errno.ELOOP: ("the name is a link to itself", "Choose another name."),
     errno.EMFILE: ("too many files are open", "Close some sessions, then try again."),
 }
 

@@ -19,6 +19,7 @@ import contextlib
 import glob
 import os
 import shutil
+import stat
 import threading
 import time
 import uuid
@@ -36,6 +37,7 @@ from var_studio.recording.failures import (
     LeftOutError,
     SessionError,
     StorageError,
+    clipped,
     storage_error,
 )
 from var_studio.recording.files import Files, FilesBelow, ZipFiles
@@ -165,7 +167,7 @@ def open_session(path: str | os.PathLike[str], kind: type[Recording] = Recording
             f"The path of a session is text, not {type(path).__name__}.", f"Name a {SUFFIX} file."
         )
     place = Path(os.path.expanduser(path))
-    if place.is_dir():
+    if os.path.isdir(place):
         if not (place / GROUP).is_file():
             raise SessionError(f"{place} is a folder, not a session.", "Choose a .vars file.")
         return Session([kind.open(place)])
@@ -235,10 +237,7 @@ def save_session(
             f"The path comes first, and is text, not {type(path).__name__}.",
             f'Write save_session("name{SUFFIX}", runs).',
         )
-    target = Path(os.path.expanduser(path))
-    target = target.resolve() if target.is_symlink() else target.absolute()
-    if target.is_dir():
-        raise StorageError(f"{target} is a folder.", "Give the file a name.")
+    target = _target(path)
     keeps = runs is None and isinstance(session, Session)
     saved = _as_session(session, runs, notes, view)
     content = _settled(content, saved)
@@ -324,6 +323,35 @@ def _settled(content: Content | Mapping[str, Any] | None, session: Session) -> C
     chosen = settled(Content, content, "content")
     check_tokens(chosen, session.runs)
     return chosen
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """The file to write: what a link points to. Raises StorageError where none may be."""
+    try:
+        target = Path(os.path.expanduser(path))
+        target = target.resolve() if target.is_symlink() else target.absolute()
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return target
+    except OSError as error:
+        raise storage_error(f"Saving {clipped(str(path))}", error) from error
+    except (RuntimeError, ValueError) as error:
+        # A link to itself, in older versions of Python; a name with a zero byte.
+        raise StorageError(
+            f"{clipped(str(path))!r} can be no file.", "Choose another name."
+        ) from error
+    if stat.S_ISDIR(mode):
+        raise StorageError(f"{target} is a folder.", "Give the file a name.")
+    if not stat.S_ISREG(mode):
+        raise StorageError(f"{target} is no plain file.", "Choose another name.")
+    # By its mode too: who runs as administrator may write anything. Where the folder cannot be
+    # written either, the saving itself finds out why.
+    protected = not os.access(target, os.W_OK) and os.access(target.parent, os.W_OK)
+    if protected or not mode & 0o222:
+        raise StorageError(
+            f"{target} is write-protected.", "Allow writing to it, or save under another name."
+        )
+    return target
 
 
 def _all_is_read(run: Recording) -> bool:
@@ -493,8 +521,10 @@ def _sync_folder(folder: Path) -> None:
     """Make the new name last through a power cut, where the system can."""
     if os.name == "nt":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # The file is in place: a folder that cannot be opened is no reason to say that it is not.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -2,16 +2,19 @@
 
 import errno
 import os
+import stat
+import threading
 import time
 import zipfile
 
+import numpy as np
 import pytest
 
 from tests.synthetic import make_run
 from tests.unit.recording.session_runs import SMALL, same, two_runs
 from var_studio.recording import files, packing
 from var_studio.recording import session as session_module
-from var_studio.recording.failures import SessionError, StorageError
+from var_studio.recording.failures import SessionError, StoppedError, StorageError
 from var_studio.recording.session import open_session, save_session
 
 
@@ -150,7 +153,7 @@ def test_a_file_changed_by_another_program(tmp_path):
     session.close()
     save_session(path, [runs[1]])
     os.utime(path, ns=(1, 1))
-    with pytest.raises(SessionError, match="changed by another program"):
+    with pytest.raises(SessionError, match="replaced by another program"):
         session.runs[0].attention(0)
 
 
@@ -185,3 +188,111 @@ def test_what_a_killed_saving_left_is_removed_later(tmp_path):
         os.utime(tmp_path / name, (long_ago, long_ago))
     save_session(tmp_path / "a.vars", [run])
     assert sorted(p.name for p in tmp_path.glob(".*.part")) == sorted(names[1:] + others)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are not synced there")
+@pytest.mark.parametrize("step", ["open", "fsync"])
+def test_a_folder_that_cannot_be_synced_is_no_failed_save(tmp_path, monkeypatch, step):
+    """As one that may be written and not read: the file is replaced all the same."""
+    originals = two_runs(tmp_path)
+    path = save_session(tmp_path / "s.vars", originals, notes="old")
+    whole = getattr(os, step)
+
+    def fail(what, *rest):
+        folder = os.path.isdir(what) if step == "open" else stat.S_ISDIR(os.fstat(what).st_mode)
+        if folder:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return whole(what, *rest)
+
+    session = open_session(path)
+    session.notes = "new"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        save_session(path, session)
+    assert open_session(path).notes == "new" and same(session.runs[0], originals[0])
+
+
+def test_all_bytes_are_on_the_disk_before_the_file_is_replaced(tmp_path, monkeypatch):
+    path = save_session(tmp_path / "s.vars", two_runs(tmp_path))
+    size, done = path.stat().st_size, []
+    sync, replace = os.fsync, os.replace
+
+    def synced(file):
+        found = os.fstat(file)
+        if stat.S_ISREG(found.st_mode):
+            done.append(("synced", found.st_size))
+        sync(file)
+
+    def replaced(*names):
+        done.append(("replaced", os.stat(names[0]).st_size))
+        replace(*names)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    save_session(path, open_session(path))
+    assert done == [("synced", size), ("replaced", size)]
+
+
+def test_stopping_at_the_very_last_byte_still_stops(tmp_path):
+    path = save_session(tmp_path / "s.vars", two_runs(tmp_path))
+    before, cancel = path.read_bytes(), threading.Event()
+    session = open_session(path)
+    session.notes = "new"
+
+    def tell(done, total):
+        if done == total:
+            cancel.set()
+
+    with pytest.raises(StoppedError):
+        save_session(path, session, progress=tell, cancel=cancel)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such modes")
+def test_who_could_read_the_old_file_can_read_the_new_one(tmp_path):
+    path = save_session(tmp_path / "s.vars", two_runs(tmp_path))
+    for mode in (0o640, 0o666, 0o600):
+        path.chmod(mode)
+        save_session(path, open_session(path))
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be replaced there")
+def test_another_thread_reads_on_while_the_file_is_replaced(tmp_path, monkeypatch):
+    originals = two_runs(tmp_path)
+    path = save_session(tmp_path / "s.vars", originals)
+    session = open_session(path)
+    session.close()
+    session.notes, seen, replace = "longer than it was", [], os.replace
+
+    def replaced(*names):
+        # Nothing is open when the saving begins to replace; the rows were never read.
+        replace(*names)
+        seen.extend(run.attention(1) for run in session.runs)
+
+    pieces = session_module.write_file
+
+    def written(*arguments):
+        pieces(*arguments)
+        session.close()
+
+    monkeypatch.setattr(session_module, "write_file", written)
+    monkeypatch.setattr(os, "replace", replaced)
+    save_session(path, session)
+    for row, run in zip(seen, originals, strict=True):
+        assert np.array_equal(row, run.attention(1))
+
+
+def test_a_row_that_comes_while_its_run_is_packed_is_left_for_the_next_save(tmp_path, monkeypatch):
+    """The tokens were taken before it came: its query would lie after the last of them."""
+    run = make_run(tmp_path / "run", finish=False, **SMALL)
+    rows, queries = packing.kept_rows, run.reader.queries
+    before = len(queries)
+
+    def meanwhile(*arguments):
+        queries.append(run.length)
+        return rows(*arguments)
+
+    monkeypatch.setattr(packing, "kept_rows", meanwhile)
+    with open_session(save_session(tmp_path / "s.vars", [run])) as session:
+        assert session.runs[0].query_positions.tolist() == queries[:before]
