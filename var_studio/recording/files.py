@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import threading
 import zipfile
 import zlib
@@ -11,6 +12,16 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from var_studio.recording.failures import RecordingError, SessionError, clipped
+
+MAX_FILE_BYTES: Final = 1 << 29
+"""A chunk, encoded, or a picture: none of ours comes near."""
+MAX_TEXT_BYTES: Final = 1 << 27
+"""A description or a journal; an answer of 100,000 tokens with ten alternatives has half."""
+
+
+def most_bytes(name: str) -> int:
+    """Bytes of a file of this name that are believed, and read into memory."""
+    return MAX_TEXT_BYTES if name.endswith((".json", ".jsonl")) else MAX_FILE_BYTES
 
 
 class Files(Protocol):
@@ -43,23 +54,31 @@ class FolderFiles:
         self.place = folder
 
     def read(self, name: str, offset: int = 0) -> bytes | None:
+        path = self.place / name
         try:
-            with open(self.place / name, "rb") as file:
+            found = os.stat(path)
+            # Before it is opened: a pipe would wait for a writer, a device has no end.
+            if not stat.S_ISREG(found.st_mode):
+                raise self.damaged(f"{name} is no plain file")
+            if found.st_size - offset > most_bytes(name):
+                raise self.damaged(f"{name} is absurdly long")
+            with open(path, "rb") as file:
                 file.seek(offset)
-                return file.read()
+                return file.read(most_bytes(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise RecordingError(
-                f"{self.place / name} cannot be read: {error.strerror}.",
+                f"{path} cannot be read: {error.strerror}.",
                 "Check that the disk is there and that you may read it.",
             ) from error
 
     def size(self, name: str) -> int | None:
         try:
-            return (self.place / name).stat().st_size
+            found = os.stat(self.place / name)
         except OSError:
             return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def too_new(self, why: str) -> RecordingError:
         return RecordingError(
@@ -117,10 +136,14 @@ class ZipFiles:
         self._starts: dict[str, int] = {}
         self._identity = (0, 0)
         try:
+            if not stat.S_ISREG(os.stat(self.place).st_mode):
+                raise SessionError(f"{self.place} is no plain file.", "Choose a .vars file.")
             with self.place.open("rb") as file:
                 archive = zipfile.ZipFile(_BoundedReads(file))
                 members, directory = archive.infolist(), archive.start_dir
-            self._identity = self._stat()
+                self._identity = _identity(os.fstat(file.fileno()))
+        except SessionError:
+            raise
         except _LongReadError as error:
             raise self.damaged("its list of contents is absurdly long") from error
         except FileNotFoundError as error:
@@ -168,7 +191,7 @@ class ZipFiles:
                     "Check that the disk is there, then open the session again.",
                 ) from error
         if len(content) != member.file_size or zlib.crc32(content) != member.CRC:
-            raise self.damaged(f"{name} has changed since it was written")
+            raise self._wrong(f"{name} has changed since it was written")
         return content[offset:] if offset else content
 
     def size(self, name: str) -> int | None:
@@ -213,29 +236,46 @@ class ZipFiles:
             file.seek(member.header_offset)
             header = file.read(30)
             if len(header) != 30 or not header.startswith(_LOCAL_HEADER):
-                raise self.damaged("its list of contents is wrong")
+                raise self._wrong("its list of contents is wrong")
             name_length = int.from_bytes(header[26:28], "little")
             extra_length = int.from_bytes(header[28:30], "little")
             start = member.header_offset + 30 + name_length + extra_length
             self._starts[member.filename] = start
         # Asking for a forged size would allocate it first.
         if start + member.file_size > self._identity[0]:
-            raise self.damaged("it is cut short")
+            raise self._wrong("it is cut short")
+        if member.file_size > most_bytes(member.filename):
+            raise self.damaged(f"{member.filename} is absurdly long")
         file.seek(start)
         return file.read(member.file_size)
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            if self._stat() != self._identity:
-                raise SessionError(
-                    f"{self.place} was changed by another program.", "Open the session again."
-                )
+            found = os.stat(self.place)
+            if not stat.S_ISREG(found.st_mode) or _identity(found) != self._identity:
+                raise self._replaced()
             self._file = self.place.open("rb")
         return self._file
 
-    def _stat(self) -> tuple[int, int]:
-        found = os.stat(self.place)
-        return found.st_size, found.st_mtime_ns
+    def _wrong(self, why: str) -> SessionError:
+        """The error for content that is not what the list of contents says."""
+        file = self._file
+        if file is not None and _identity(os.fstat(file.fileno())) != self._identity:
+            # Written over in place, as by `cp`: what is there now may be sound.
+            self._file = None
+            file.close()
+            return self._replaced()
+        return self.damaged(why)
+
+    def _replaced(self) -> SessionError:
+        return SessionError(
+            f"{self.place} was replaced by another program.", "Open the session again."
+        )
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    """What changes with a file: its size and time of change."""
+    return found.st_size, found.st_mtime_ns
 
 
 class FilesBelow:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import socket
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from var_studio.recording.failures import StorageError
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _FAR: Final = 1 << 30
 """Windows locks a range of bytes against reading too: one that no file of ours reaches."""
+
+_HOLDER_BYTES: Final = 4096
+"""Read of a lock file at most."""
 
 
 class FileInUseError(StorageError):
@@ -122,7 +126,10 @@ class ProgramLock:
 def holder_in(path: Path) -> Holder:
     """What a lock file says of its holder."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return Holder()
+        with open(path, "rb") as file:
+            found = json.loads(file.read(_HOLDER_BYTES))
         return Holder(
             str(found["program"]), int(found["pid"]), str(found["host"]), str(found["since"])
         )

@@ -12,7 +12,7 @@ import datetime
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,8 @@ from var_studio.assets import user_folder
 from var_studio.errors import VarStudioError
 from var_studio.recording.arrays import FormatError, dump, parse
 from var_studio.recording.content import FULL, Content
-from var_studio.recording.failures import storage_error
+from var_studio.recording.failures import RecordingError, storage_error
+from var_studio.recording.files import FolderFiles
 from var_studio.recording.locks import ProgramLock
 from var_studio.recording.paths import dated_name
 from var_studio.recording.recording import Recording
@@ -251,7 +252,7 @@ def windows_folder() -> Path:
 def left_over() -> list[LeftOver]:
     """What killed windows left, the oldest first. Empty folders of theirs are removed."""
     found = []
-    for folder in sorted(path for path in windows_folder().glob("*") if path.is_dir()):
+    for folder in sorted(path for path in windows_folder().glob("*") if _is_own_folder(path)):
         try:
             taken = UnsavedFolder.take(folder)
         except VarStudioError:
@@ -296,7 +297,7 @@ def _describe(folder: Path) -> tuple[LeftOver | None, bool]:
     file = None if document is None or document.file is None else Path(document.file)
     if not n_runs and not elsewhere and file is None:
         return None, not damaged
-    newest = max(path.stat().st_mtime for path in (folder, *folder.glob("*")))
+    newest = max(path.lstat().st_mtime for path in (folder, *folder.glob("*")))
     changed = datetime.datetime.fromtimestamp(newest, datetime.UTC)
     return LeftOver(folder, n_runs, changed, question, file), False
 
@@ -304,17 +305,22 @@ def _describe(folder: Path) -> tuple[LeftOver | None, bool]:
 def _unlisted(folder: Path, document: UnsavedDocument) -> list[Path]:
     """Runs that came after the document was written, the oldest first."""
     known = {place.path for place in document.runs} | set(document.removed)
-    found = sorted(path.parent for path in folder.glob(f"*/{GROUP}"))
+    found = sorted(path.parent for path in folder.glob(f"*/{GROUP}") if _is_own_folder(path.parent))
     return [directory for directory in found if directory.name not in known]
 
 
 def _read(folder: Path) -> UnsavedDocument | None:
     """The document; None where there is none, or none that can be read: the runs matter most."""
     try:
-        attributes: Mapping[str, Any] = parse((folder / _STATE).read_bytes())
-        return UnsavedDocument.model_validate(attributes)
-    except (OSError, FormatError, ValidationError):
+        attributes = FolderFiles(folder).read(_STATE)
+        return None if attributes is None else UnsavedDocument.model_validate(parse(attributes))
+    except (RecordingError, FormatError, ValidationError):
         return None
+
+
+def _is_own_folder(path: Path) -> bool:
+    """Not a link to one, which is there already."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _lock_path(folder: Path) -> Path:

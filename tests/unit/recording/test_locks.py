@@ -132,6 +132,16 @@ def test_whoever_holds_the_lock_saves_and_keeps_it(tmp_path):
     lock.release()
 
 
+def test_the_lock_of_one_file_is_none_of_another(tmp_path, other_program):
+    run = make_run(tmp_path / "run", **SMALL)
+    other_program(session_lock_path(tmp_path / "theirs.vars"))
+    mine = ProgramLock.take(session_lock_path(tmp_path / "mine.vars"), "a window")
+    with pytest.raises(FileInUseError):
+        save_session(tmp_path / "theirs.vars", [run], held=mine)
+    assert not (tmp_path / "theirs.vars").exists()
+    mine.release()
+
+
 def test_a_cache_that_cannot_be_written_is_no_reason_not_to_save(tmp_path, monkeypatch):
     run = make_run(tmp_path / "run", **SMALL)
     (tmp_path / "home").write_text("a file")
