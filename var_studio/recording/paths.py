@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import os
+import re
+import shutil
+import stat
+import time
 import uuid
 from pathlib import Path
+from typing import Final
 
 from var_studio.assets import user_folder
 from var_studio.recording.failures import storage_error
 from var_studio.recording.store import GROUP, being_written
+
+_DATED: Final = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-f]{8}")
+"""What `dated_name` gives."""
+_ABOUT_TO_BEGIN: Final = 3600
 
 
 def runs_folder() -> Path:
@@ -36,9 +47,27 @@ def dated_name() -> str:
 
 
 def kept_runs(folder: Path | None = None) -> list[Path]:
-    """Run directories that nobody discarded, oldest first: finished ones and those of a crash."""
-    folder = runs_folder() if folder is None else folder
+    """Run directories that nobody discarded, oldest first: finished ones and those of a crash.
+
+    In the user's own folder, what is left of one that was being discarded is removed.
+    """
+    if folder is None:
+        folder = runs_folder()
+        _sweep(folder)
     return sorted(path.parent for path in folder.glob(f"*/{GROUP}"))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove directories that `Recording.discard` did not get to the end of, an hour later: one in
+    which a run is about to begin looks the same."""
+    for directory in folder.glob("*"):
+        with contextlib.suppress(OSError):
+            found = os.lstat(directory)
+            old = time.time() - found.st_mtime > _ABOUT_TO_BEGIN
+            if not (stat.S_ISDIR(found.st_mode) and old and _DATED.fullmatch(directory.name)):
+                continue
+            if not os.path.lexists(directory / GROUP) and not being_written(directory):
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def abandoned_runs(folder: Path | None = None) -> list[Path]:

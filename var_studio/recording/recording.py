@@ -123,6 +123,8 @@ class Recording(RunFacts):
             )
         self.close()
         try:
+            # First what makes it a run, so that a kill leaves none that is damaged.
+            (self.path / GROUP).unlink(missing_ok=True)
             shutil.rmtree(self.path)
         except FileNotFoundError:
             pass

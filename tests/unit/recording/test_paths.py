@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import pytest
 
@@ -36,3 +37,25 @@ def test_runs_that_are_being_written_are_not_offered_back(tmp_path):
     assert kept_runs(tmp_path) == [tmp_path / "dead", tmp_path / "done", tmp_path / "live"]
     writer.abandon()
     assert tmp_path / "live" in abandoned_runs(tmp_path)
+
+
+def test_a_run_whose_removal_was_cut_off_is_no_damaged_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAR_STUDIO_HOME", str(tmp_path))
+    fresh, directory = new_run_directory(), new_run_directory()
+    run = make_run(directory, layers=1, heads=1, rows=2, cols=2, queries=2, finish=False)
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        run.discard()
+    assert kept_runs() == [] and (directory / "attention").is_dir(), "no run, and not swept yet"
+    mine = runs_folder() / "mine"
+    mine.mkdir()
+    begun = new_run_directory()
+    make_run(begun, layers=1, heads=1, rows=2, cols=2, queries=2)
+    for folder in (directory, mine, begun):
+        os.utime(folder, (0, 0))
+    assert kept_runs() == [begun]
+    assert not directory.exists() and fresh.exists() and mine.exists()
