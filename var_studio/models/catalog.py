@@ -117,7 +117,7 @@ def read_side_file(folder: Path, hidden_size: int) -> Entry | None:
         return None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        dims = tuple(int(d) for d in document["sink_dims"])
+        dims = tuple(dict.fromkeys(int(d) for d in document["sink_dims"]))
         tau = float(document.get("tau", default_tau(hidden_size)))
         rho = float(document.get("rho", 0.8))
         description = str(document.get("description", ""))

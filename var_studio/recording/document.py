@@ -23,6 +23,7 @@ MAX_ELEMENTS: Final = 1 << 28
 MAX_NESTED: Final = 64
 """Lists and objects inside one another, in what may be any JSON."""
 _MAX_LENGTH: Final = 1 << 22
+_LOGPROB_MOST: Final = 0.01
 _FARTHEST: Final = 1e9
 """Pixels from the corner of an image to what a model saw of it, padding included."""
 
@@ -116,6 +117,8 @@ def read_document(attributes: Mapping[str, Any]) -> RunDocument:
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise FormatError(f"the run's description is wrong at {where or 'its start'}") from error
+    if len(set(document.sink_dims)) != len(document.sink_dims):
+        raise FormatError("the run's description names a sink dimension twice")
     return document
 
 
@@ -210,15 +213,23 @@ def token_from_json(position: int, document: Mapping[str, Any]) -> Token:
             text=str(document["text"]),
             role=role,
             special=bool(document.get("special", False)),
-            logprob=None if logprob is None else float(logprob),
+            logprob=None if logprob is None else _logprob(logprob),
             top=tuple(
-                Alternative(int(id), str(text), float(logprob))
+                Alternative(int(id), str(text), _logprob(logprob))
                 for id, text, logprob in document.get("top", ())
             ),
             turn=int(document.get("turn", 0)),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"token {position} is damaged") from error
+
+
+def _logprob(given: Any) -> float:
+    """At most 0, but for rounding; NaN where a model gave none. Raises ValueError."""
+    value = float(given)
+    if value > _LOGPROB_MOST:
+        raise ValueError(f"a log-probability of {value}")
+    return value
 
 
 def layout_from_json(document: Mapping[str, Any] | None, length: int) -> VisualLayout:
@@ -237,7 +248,8 @@ def layout_from_json(document: Mapping[str, Any] | None, length: int) -> VisualL
     sound = (
         layout.boxes.shape == (count, 4)
         and (bool(cells) == (count > 0) or (count > 0 and not layout.known))
-        and (count == 0 or (positions.min() >= 0 and positions.max() < length))
+        and (count == 0 or (positions[0] >= 0 and positions[-1] < length))
+        and bool((np.diff(positions) > 0).all())
         and all(c.ndim == 2 and c.size and c.min() >= -1 and c.max() < count for c in cells)
         and all(0 <= view.image < len(layout.image_sizes) for view in layout.views)
         and all(w >= 1 and h >= 1 and w * h <= MAX_PIXELS for w, h in layout.image_sizes)

@@ -5,6 +5,7 @@ Every file either opens and holds exactly what was saved, or is refused with a V
 
 import json
 import os
+import re
 import time
 import tracemalloc
 import zipfile
@@ -15,6 +16,7 @@ import pytest
 from tests.synthetic import make_run
 from var_studio.errors import VarStudioError
 from var_studio.recording.failures import SessionError
+from var_studio.recording.files import ZipFiles
 from var_studio.recording.session import open_session, save_session
 
 
@@ -463,3 +465,37 @@ def test_a_forged_member_size_is_not_allocated(saved, tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 50 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_member_that_reaches_past_the_end_by_its_header_alone(saved, tmp_path):
+    """Its size fits behind its offset, and no more behind the header that lies there."""
+    content = bytearray(saved.read_bytes())
+    entry = content.rindex(b"PK\x01\x02")
+    name_length = int.from_bytes(content[entry + 28 : entry + 30], "little")
+    name = content[entry + 46 : entry + 46 + name_length].decode()
+    offset = int.from_bytes(content[entry + 42 : entry + 46], "little")
+    path = tmp_path / "s.vars"
+    path.write_bytes(content)
+    files = ZipFiles(path)
+    # As if the list of contents had said so: `__init__` refuses members over one another.
+    files._members[name].file_size = len(content) - offset - 30
+    with pytest.raises(SessionError, match="it is cut short"):
+        files.read(name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run["layout"]["positions"].__setitem__(1, run["layout"]["positions"][0]),
+        lambda run: run["layout"]["positions"].reverse(),
+        lambda run: run["tokens"][-1].__setitem__("logprob", 0.5),
+        lambda run: run["tokens"][-1]["top"][0].__setitem__(2, "inf"),
+        lambda run: run["sink_dims"].__setitem__(1, run["sink_dims"][0]),
+    ],
+)
+def test_what_no_writer_can_have_made(saved, tmp_path, change):
+    with zipfile.ZipFile(saved) as archive:
+        names = [n for n in archive.namelist() if re.fullmatch(r"runs/[^/]+/zarr\.json", n)]
+    path = edited(saved, tmp_path, names[0], lambda document: change(document["attributes"]))
+    with pytest.raises(SessionError, match="damaged"):
+        open_session(path)
