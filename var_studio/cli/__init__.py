@@ -7,6 +7,7 @@ stopped by Ctrl-C; 1 our own fault, and of `doctor` a fault of the machine.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import gc
 import io
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from var_studio.cli.doctor import plain_doctor
+from var_studio.cli.stopping import STOPPED, begun, say, starting
 from var_studio.errors import VarStudioError, missing_library
 
 DEBUG = "VAR_STUDIO_DEBUG"
@@ -24,15 +26,20 @@ DEBUG = "VAR_STUDIO_DEBUG"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `arguments` None: those of the process."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    with starting():
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(given: list[str]) -> int:
     _print_what_can_be_printed()
     try:
         window = _plain_window(given)
         if window is not None:
+            begun()
             return open_window(*window)
         looked = plain_doctor(given)
         if looked is not None:
-            sys.stdout.flush()
+            _flush()
             return looked
     except KeyboardInterrupt:
         return _stopped()
@@ -40,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _quiet_end()
     except VarStudioError as error:
         return _complain(str(error))
+    except OSError as error:
+        if not _no_room(error):
+            raise
+        return _unwritten(error)
     except ImportError as error:
         missing = missing_library(error)
         if missing is None:
@@ -55,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prog_name="var-studio",
             standalone_mode=False,
         )
-        sys.stdout.flush()
+        _flush()
         return with_code if isinstance(with_code, int) else 0
     except VarStudioError as error:
         return complain(str(error))
@@ -70,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return complain(str(said))
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             return _quiet_end()
+        if isinstance(error, OSError) and _no_room(error):
+            return _unwritten(error)
         if os.environ.get(DEBUG):
             raise
         what = " ".join(str(error).split())
@@ -153,9 +166,48 @@ def _plain_window(arguments: Sequence[str]) -> tuple[Sequence[str], bool, bool] 
 
 def _print_what_can_be_printed() -> None:
     """A terminal that knows no ρ shows its code: answers and paths hold any letter at all."""
+    codecs.register_error("var-studio", _bytes_or_code)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        if stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+        elif stream.errors == "surrogateescape":  # that of the locale C
+            stream.reconfigure(errors="var-studio")
+
+
+def _bytes_or_code(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Bytes of a file name that are no letters as they were, a letter that is not there as code."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    at = error.start
+    one = UnicodeEncodeError(error.encoding, error.object, at, at + 1, error.reason)
+    try:
+        return codecs.lookup_error("surrogateescape")(one)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(one)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # closed by whoever started us
+        sys.stdout.flush()
+
+
+def _no_room(error: OSError) -> bool:
+    """Whether a disk is full (files of ours say so themselves), or stdout cannot be written."""
+    if error.errno == errno.ENOSPC:
+        return True
+    try:
+        _flush()
+    except OSError as again:
+        return again.errno == error.errno
+    return False
+
+
+def _unwritten(error: OSError) -> int:
+    """The end where the output cannot be written; what of it waits is given up."""
+    _quiet_end()
+    return _complain(f"The output cannot be written: {error.strerror}. Free some space.")
 
 
 def _complain(what: str) -> int:
@@ -166,8 +218,8 @@ def _complain(what: str) -> int:
 
 def _stopped() -> int:
     """The end after Ctrl-C, where nothing but Python may be sound."""
-    print("var-studio: Stopped.", file=sys.stderr, flush=True)
-    return 130
+    say("Stopped.")
+    return STOPPED
 
 
 def _quiet_end() -> int:

@@ -16,10 +16,10 @@ from var_studio.cli.record import (
     check_writable,
     divergence,
     keep,
-    stoppable,
     tell_loading,
     teller,
 )
+from var_studio.cli.stopping import stoppable
 from var_studio.cli.terminal import Progress, complain, stopped
 from var_studio.errors import VarStudioError
 from var_studio.figures.export import export_figure, files_of
@@ -60,9 +60,10 @@ def demo(folder: Path) -> None:
     check_folder(folder, session)
     progress = Progress()
     runs: list[Recording] = []
-    with stoppable() as cancel:
+    folders: list[Path] = []
+    with stoppable(lambda: not folders, NOTHING) as cancel:
         try:
-            _ask(sample_questions(), runs, progress, cancel)
+            _ask(sample_questions(), runs, folders, progress, cancel)
         except VarStudioError:
             if not cancel.is_set():
                 raise
@@ -119,6 +120,7 @@ def sample_questions(count: int = QUESTIONS) -> list[Question]:
 def _ask(
     questions: list[Question],
     runs: list[Recording],
+    folders: list[Path],
     progress: Progress,
     cancel: threading.Event,
 ) -> None:
@@ -141,7 +143,7 @@ def _ask(
                 generation=Generation(max_new_tokens=48),
                 intervention=settings,
                 name=name,
-                on_event=teller(progress, name, []),
+                on_event=teller(progress, name, folders),
                 cancel=cancel,
             )
             runs.append(run)

@@ -6,12 +6,15 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from var_studio.cli.stopping import begun
+
 
 def doctor(as_json: bool, online: bool) -> int:
     """Look, print, and return the exit code: 1 where something needed is bad."""
     from var_studio.doctor.report import as_json as written
     from var_studio.doctor.report import examine
 
+    begun()
     # The window ends it so: the probes then end with it, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if sys.stderr.isatty():

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from var_studio.cli.record import check_place, stoppable
+from var_studio.cli.record import check_place
+from var_studio.cli.stopping import stoppable
 from var_studio.cli.terminal import Progress, complain, stopped
 from var_studio.errors import VarStudioError
 from var_studio.recording.content import ANSWER, Content, size_in_words

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from var_studio.analysis.compare import compare
 from var_studio.analysis.scores import Scores, score
 from var_studio.cli.contents import without_effect
 from var_studio.cli.question import Subject, subject
+from var_studio.cli.stopping import stoppable
 from var_studio.cli.terminal import Progress, complain, settings_of, stopped
 from var_studio.errors import VarStudioError
 from var_studio.recording.interventions import FORCED, of_kind, run_name_for
@@ -77,7 +75,7 @@ def record(
     progress = Progress()
     runs: list[Recording] = []
     folders: list[Path] = []
-    with stoppable() as cancel:
+    with stoppable(lambda: not folders, NOTHING) as cancel:
         try:
             record_runs(task, asked, generation, wanted, runs, folders, progress, cancel)
         except KeyboardInterrupt:
@@ -321,22 +319,3 @@ def print_stopped(runs: list[Recording], out: Path) -> None:
     """Name what Ctrl-C left."""
     kept = " and ".join(f"{len(run.generated_positions)} tokens of {run.name}" for run in runs)
     complain(f"Stopped; {kept} kept in {out}.")
-
-
-@contextmanager
-def stoppable() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event that is handed out; a second one interrupts as usual."""
-    cancel = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        cancel.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield cancel
-        return
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield cancel
-    finally:
-        signal.signal(signal.SIGINT, before)

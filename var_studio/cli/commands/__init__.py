@@ -21,6 +21,7 @@ from var_studio.cli.commands import (
     pack,
     record,
 )
+from var_studio.cli.stopping import begun
 from var_studio.cli.terminal import complain, examples, stopped
 
 
@@ -28,6 +29,7 @@ class _Stoppable(TyperGroup):
     """The commands; Ctrl-C ends each of them with a word, also one that says none itself."""
 
     def invoke(self, ctx: Any) -> Any:
+        begun()
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
