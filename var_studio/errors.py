@@ -4,14 +4,19 @@ from __future__ import annotations
 
 LIBRARIES = {
     "accelerate": "accelerate",
+    "array_api_compat": "array-api-compat",
     "matplotlib": "matplotlib",
     "numcodecs": "numcodecs",
+    "numpy": "numpy",
     "PIL": "pillow",
+    "platformdirs": "platformdirs",
+    "pydantic": "pydantic",
     "pyqtgraph": "pyqtgraph",
     "PySide6": "PySide6-Essentials",
     "shiboken6": "PySide6-Essentials",
     "torch": "torch",
     "transformers": "transformers",
+    "typer": "typer",
     "xarray": "xarray",
     "zarr": "zarr",
 }

@@ -41,6 +41,7 @@ def _main(given: list[str]) -> int:
         if looked is not None:
             _flush()
             return looked
+        from var_studio.cli.terminal import usage_error
     except KeyboardInterrupt:
         return _stopped()
     except BrokenPipeError:
@@ -56,8 +57,6 @@ def _main(given: list[str]) -> int:
         if missing is None:
             raise
         return _complain(str(missing))
-    from var_studio.cli.terminal import complain, usage_error
-
     try:
         from var_studio.cli.commands import command
 
@@ -69,16 +68,15 @@ def _main(given: list[str]) -> int:
         _flush()
         return with_code if isinstance(with_code, int) else 0
     except VarStudioError as error:
-        return complain(str(error))
+        return _complain(str(error))
     except KeyboardInterrupt:
-        complain("Stopped.")
-        return 130
+        return _stopped()
     except BrokenPipeError:
         return _quiet_end()
     except Exception as error:
         said = usage_error(error) or missing_library(error)
         if said is not None:
-            return complain(str(said))
+            return _complain(str(said))
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             return _quiet_end()
         if isinstance(error, OSError) and _no_room(error):
@@ -86,7 +84,7 @@ def _main(given: list[str]) -> int:
         if os.environ.get(DEBUG):
             raise
         what = " ".join(str(error).split())
-        complain(
+        _complain(
             f"Unexpected {type(error).__name__}: {what}. This is a bug; "
             f"run again with {DEBUG}=1 to see where."
         )
@@ -211,9 +209,9 @@ def _unwritten(error: OSError) -> int:
 
 
 def _complain(what: str) -> int:
-    from var_studio.cli.terminal import complain
-
-    return complain(what)
+    """Say one line on stderr, where nothing but Python may be sound; bad input's exit code."""
+    print(f"var-studio: {' '.join(what.split())}", file=sys.stderr, flush=True)
+    return 2
 
 
 def _stopped() -> int:

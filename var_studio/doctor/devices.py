@@ -7,8 +7,10 @@ import subprocess
 from typing import Any
 
 from var_studio.doctor.check import Check
+from var_studio.doctor.imports import reinstall
 from var_studio.doctor.probes import Probed
 from var_studio.doctor.versions import installed
+from var_studio.errors import LIBRARIES
 
 _REINSTALL = "pip install --force-reinstall"
 
@@ -19,6 +21,8 @@ def check_torch(probed: Probed) -> list[Check]:
     if version is None and probed.failure.startswith("ModuleNotFoundError"):
         said = "torch is not installed: no model runs here; sessions open, and figures are drawn."
         return [Check("torch", "warn", said, "pip install 'torch>=2.11'")]
+    if probed.failure and probed.at not in ("", "torch"):
+        return [_beside(probed)]
     if probed.failure:
         facts = {"version": version, "failure": probed.failure, "stderr": probed.stderr}
         fix = f"{_REINSTALL} {'torch' if version is None else f'torch=={_public(version)}'}"
@@ -27,6 +31,18 @@ def check_torch(probed: Probed) -> list[Check]:
     checks = [_devices(found), _kernels(found)]
     checks += [_loads(name, found[name]) for name in ("transformers", "accelerate")]
     return [*checks, _torchvision(found["torchvision"]), _bitsandbytes(found)]
+
+
+def _beside(probed: Probed) -> Check:
+    """What hangs or crashes beside torch, which loads."""
+    name = probed.at
+    facts = {"failure": probed.failure, "stderr": probed.stderr}
+    if name == "bitsandbytes":
+        said = f"bitsandbytes does not load ({probed.failure}): no 8-bit and 4-bit weights."
+        fix = "pip install --upgrade bitsandbytes, or uninstall it"
+        return Check(name, "warn", said, fix, facts)
+    said = f"{name} cannot be imported: {probed.failure}."
+    return Check(f"loads.{name}", "bad", said, reinstall(LIBRARIES.get(name, name)), facts)
 
 
 def _devices(found: dict[str, Any]) -> Check:

@@ -13,10 +13,11 @@ from typing import Literal
 
 from var_studio import assets
 from var_studio.doctor.check import Check, State
+from var_studio.doctor.imports import reinstall
 from var_studio.doctor.libraries import install_command, missing_libraries, named_in
 from var_studio.doctor.probes import Probed, one_line
 from var_studio.doctor.versions import installed
-from var_studio.errors import VarStudioError
+from var_studio.errors import LIBRARIES, VarStudioError
 
 _MUCH, _LITTLE = 5 << 30, 200 << 20
 """Bytes: a long answer of a 7B model takes some GiB, a short one a few hundred MiB."""
@@ -30,6 +31,8 @@ def check_window(probed: Probed) -> list[Check]:
     if version is None and probed.failure.startswith("ModuleNotFoundError"):
         said = "Qt is not installed: there is no window; the library and the commands work."
         return [Check("window", "warn", said, "pip install PySide6-Essentials pyqtgraph")]
+    if probed.failure and probed.at not in ("", "PySide6", "shiboken6"):
+        return [_without_library(probed)]
     wanted = os.environ.get("QT_QPA_PLATFORM", "").partition(":")[0]
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not probed.failure:
@@ -64,12 +67,25 @@ def check_window(probed: Probed) -> list[Check]:
     return [Check("window", "bad", said, fix or "pip install PySide6-Essentials", facts)]
 
 
+def _without_library(probed: Probed) -> Check:
+    """What is wrong with a library that the window needs beside Qt."""
+    package = LIBRARIES.get(probed.at, probed.at)
+    version = installed(package)
+    facts = {"version": version, "failure": probed.failure, "stderr": probed.stderr}
+    if version is None and probed.failure.startswith("ModuleNotFoundError"):
+        said = f"{package} is not installed: there is no window; the library and the commands work."
+        return Check("window", "warn", said, f"pip install {package}", facts)
+    said = f"The window cannot open: {package} does not load ({probed.failure})."
+    return Check("window", "bad", said, reinstall(package), facts)
+
+
 def check_fonts(probed: Probed) -> Check:
     """Whether figures can be drawn, and in which scripts."""
     if probed.failure:
-        said = f"Figures cannot be drawn: {probed.failure}."
+        package = LIBRARIES.get(probed.at, "matplotlib")
+        said = f"Figures cannot be drawn: {package} does not work ({probed.failure})."
         facts = {"failure": probed.failure, "stderr": probed.stderr}
-        return Check("fonts", "bad", said, "pip install --force-reinstall matplotlib", facts)
+        return Check("fonts", "bad", said, reinstall(package), facts)
     scripts: dict[str, bool] = probed.found["scripts"]
     lacking = [name for name, there in scripts.items() if not there]
     if lacking:

@@ -11,6 +11,7 @@ import var_studio
 from var_studio.doctor import places, probes, versions
 from var_studio.doctor.check import Check
 from var_studio.doctor.devices import check_torch
+from var_studio.doctor.imports import check_imports
 
 SCHEMA: Final = 1
 """Of `to_json`; a key keeps its meaning within one number."""
@@ -57,6 +58,7 @@ def examine(*, online: bool = False, seconds: float = probes.SECONDS) -> Report:
     checks: list[Check] = []
     looks: tuple[tuple[str, Callable[[], Check | Sequence[Check]]], ...] = (
         ("python", versions.check_python),
+        ("imports", lambda: check_imports(found["packages"])),
         ("torch", lambda: check_torch(found["torch"])),
         ("window", lambda: places.check_window(found["qt"])),
         ("fonts", lambda: places.check_fonts(found["fonts"])),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from var_studio.doctor.probes import one_line
+from var_studio.doctor.probes import one_line, step
 
 
 def probe() -> dict[str, Any]:
     """Versions, devices with their memory in bytes, kernels, and what else loads."""
+    step("torch")
     import torch
 
     found: dict[str, Any] = {
@@ -77,6 +78,7 @@ def _loads(name: str) -> dict[str, Any]:
     from importlib import import_module
     from importlib.util import find_spec
 
+    step(name)
     try:
         if find_spec(name) is None:
             return {"version": None, "error": None}

@@ -15,6 +15,7 @@ import pytest
 
 from var_studio.doctor import places, probes, report, versions
 from var_studio.doctor.devices import check_torch
+from var_studio.doctor.imports import check_imports
 from var_studio.doctor.libraries import install_command, named_in
 from var_studio.doctor.probes import Probed
 
@@ -60,6 +61,8 @@ def test_a_broken_installation_is_told_not_raised(fakes: Path) -> None:
     assert code == 1 and document["ok"] is False, err
     assert "Traceback" not in err
     checks = {check["id"]: check for check in document["checks"]}
+    for package in ("typer", "pydantic"):
+        assert checks[f"loads.{package}"]["state"] == "bad"
     torch = checks["torch"]
     assert torch["state"] == "bad" and "libcudart.so.12" in torch["says"]
     assert torch["fix"].startswith("pip install --force-reinstall torch")
@@ -72,6 +75,62 @@ def test_a_broken_installation_is_told_not_raised(fakes: Path) -> None:
     assert checks["package.shiboken6"]["state"] == "bad"
     assert checks["fonts"]["state"] == "bad" and "half a package" in checks["fonts"]["says"]
     assert checks["folder.cache"]["state"] in ("ok", "warn")
+
+
+BROKEN = {
+    "numpy": "numpy", "numcodecs": "numcodecs", "zarr": "zarr", "pydantic": "pydantic",
+    "typer": "typer", "platformdirs": "platformdirs", "PIL": "pillow",
+    "array_api_compat": "array-api-compat",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "package"), BROKEN.items())
+def test_each_package_that_is_broken_is_named(tmp_path: Path, module: str, package: str) -> None:
+    """Those that need it are not: they are sound."""
+    (tmp_path / f"{module}.py").write_text("raise ImportError('half a package')")
+    code, document, err = run(fakes=tmp_path)
+    assert code == 1 and document["ok"] is False and "Traceback" not in err
+    bad = {c["id"]: c for c in document["checks"] if c["state"] == "bad"}
+    found = bad[f"loads.{package}"]
+    assert "half a package" in found["says"] and f"--force-reinstall {package}==" in found["fix"]
+    loads = {key for key in bad if key.startswith("loads.")} - {"loads.transformers"}
+    assert loads - {"loads.accelerate"} == {f"loads.{package}"}
+    if "fonts" in bad:
+        assert f"--force-reinstall {package}==" in bad["fonts"]["fix"]
+
+
+def test_every_package_that_is_declared_is_tried() -> None:
+    from var_studio.doctor import imports
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {re.split(r"[<>=!; \[]", line)[0].lower() for line in project["dependencies"]}
+    elsewhere = {
+        "accelerate", "torch", "transformers", "matplotlib", "pyqtgraph", "pyside6-essentials",
+    }  # fmt: skip
+    tried = {imports.LIBRARIES.get(name, name).lower() for name in imports.NEEDED}
+    assert named == tried | elsewhere
+
+
+@pytest.mark.qt
+def test_a_broken_pyqtgraph_is_not_qts_fault(tmp_path: Path) -> None:
+    (tmp_path / "pyqtgraph.py").write_text("raise ImportError('half a package')")
+    _, document, _ = run(fakes=tmp_path, QT_QPA_PLATFORM="offscreen")
+    (window,) = [c for c in document["checks"] if c["id"] == "window"]
+    assert window["state"] == "bad" and "pyqtgraph does not load" in window["says"]
+    assert "--force-reinstall pyqtgraph==" in window["fix"]
+
+
+@pytest.mark.torch
+def test_what_hangs_beside_torch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "transformers.py").write_text("import time; time.sleep(600)")
+    (tmp_path / "zarr.py").write_text("import os; os.abort()")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(ROOT))))
+    found = probes.run_all(seconds=20)
+    (check,) = check_torch(found["torch"])
+    assert check.id == "loads.transformers" and check.state == "bad"
+    assert "no answer within 20 seconds" in check.says and "transformers==" in check.fix
+    (packages,) = check_imports(found["packages"])
+    assert packages.id == "loads.zarr" and "SIGABRT" in packages.says
 
 
 @pytest.mark.slow
@@ -93,12 +152,12 @@ def test_this_machine_is_fit() -> None:
 def test_a_probe_that_never_ends_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("torch", "PySide6", "matplotlib"):
+    for module in ("torch", "PySide6", "matplotlib", "zarr"):
         (tmp_path / f"{module}.py").write_text("import time; time.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(ROOT))))
-    found = probes.run_all(seconds=2)
+    found = probes.run_all(seconds=4)
     assert {name: probed.failure for name, probed in found.items()} == dict.fromkeys(
-        probes.PROBES, "no answer within 2 seconds"
+        probes.PROBES, "no answer within 4 seconds"
     )
 
 
