@@ -214,5 +214,5 @@ def test_runs_that_do_not_match_are_not_drawn_together(cli, session, pair, tmp_p
         assert_refused(outcome, "cannot be compared", "different pictures")
     assert_refused(cli("compare", session, "--run", "VAR"), "different pictures")
     ask = ["export", pair, "--figure", "heads", "--compare-with", "VAR"]
-    assert_refused(cli(*ask, "--out", tmp_path / "x.svg"), "shows one run")
+    assert_refused(cli(*ask, "--out", tmp_path / "x.svg"), "--compare-with", "heads")
     assert list(tmp_path.iterdir()) == []
