@@ -26,12 +26,12 @@ from var_studio.recording.settings import HeadAblation, Redistribution
 
 
 @pytest.fixture(scope="module")
-def session(run: Recording, tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Session:
     """A baseline, and two runs of one name: in the file the second is called otherwise."""
     folder = tmp_path_factory.mktemp("script")
     shape = {"rows": 5, "cols": 8, "queries": 12, "image_size": (320, 240)}
     runs = [
-        run,
+        Recording.open(recorded),
         make_run(folder / "b", **shape, name="VAR", intervention=Redistribution(rho=0.4)),
         make_run(folder / "c", **shape, seed=1, name="VAR", intervention=HeadAblation()),
     ]
