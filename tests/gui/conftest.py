@@ -1,4 +1,4 @@
-"""Guards for the tests of the window: Qt objects die with the test that made them."""
+"""The window for its tests, and a guard: Qt objects die with the test that made them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from PySide6 import QtCore, QtWidgets
+
+from tests.gui.fixtures import demo, gate, window  # noqa: F401  (fixtures, by being here)
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +20,7 @@ def no_stray_window(request: pytest.FixtureRequest, qapp: QtWidgets.QApplication
     gc.collect()  # In the GUI thread, where collecting widgets is safe.
     stray = [w for w in qapp.topLevelWidgets() if id(w) not in before and w.isVisible()]
     names = ", ".join(f"{type(w).__name__} {w.windowTitle()!r}" for w in stray)
-    for window in stray:
-        window.close()
+    for each in stray:
+        each.close()
     if stray:
         pytest.fail(f"stray window left open: {names}", pytrace=False)

@@ -15,7 +15,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle
 from tests.synthetic import make_run
 from var_studio.gui import app
 from var_studio.gui.collector import Collector
@@ -80,10 +80,7 @@ def test_garbage_is_collected_in_the_gui_thread_only(qtbot: QtBot) -> None:
     assert gc.isenabled() and gc.collect.__module__ == "gc"
 
 
-def test_a_run_cut_off_by_a_crash_is_offered_once(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_a_run_cut_off_by_a_crash_is_offered_once(window: MainWindow, qtbot: QtBot) -> None:
     make_run(runs_folder() / "20260101-000000-finished").close()
     make_run(runs_folder() / "20260101-000001-cut", finish=False).close()
     window.start(model=None)
@@ -102,10 +99,7 @@ def test_a_run_cut_off_by_a_crash_is_offered_once(
     assert notices(window) == []
 
 
-def test_first_start_shows_a_question_ready_to_run(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_first_start_shows_a_question_ready_to_run(window: MainWindow, qtbot: QtBot) -> None:
     window.start(model=None)
     question = window.workspace.question
     assert question.image is not None and question.prompt in question.suggestions
@@ -127,10 +121,7 @@ def test_first_start_shows_a_question_ready_to_run(
     )
 
 
-def test_help_of_every_panel_says_something(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_help_of_every_panel_says_something(window: MainWindow, qtbot: QtBot) -> None:
     for panel in window.panels():
         assert len(panel.help_text) > 80
         assert panel.header.help_button.accessibleName()
@@ -148,8 +139,7 @@ def test_help_of_every_panel_says_something(
 
 
 def test_every_control_has_a_name_and_every_setting_its_section(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
+    window: MainWindow, qtbot: QtBot
 ) -> None:
     window.start(model=None)
     for section in window.setup.findChildren(Section):
@@ -180,10 +170,7 @@ def test_every_control_has_a_name_and_every_setting_its_section(
     assert all(tips.values())
 
 
-def test_a_clicked_button_does_not_take_the_space_bar(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_a_clicked_button_does_not_take_the_space_bar(window: MainWindow, qtbot: QtBot) -> None:
     press(qtbot, window.setup.run_button)
     assert len(notices(window)) == 1
     window.notices.clear()
@@ -247,9 +234,7 @@ def test_main_opens_a_file_and_leaves_nothing_behind(
     assert sys.excepthook is hooks and gc.collect is collect and gc.isenabled()
 
 
-def test_a_note_takes_the_place_of_the_last_note_but_of_no_problem(
-    window: MainWindow,  # noqa: F811
-) -> None:
+def test_a_note_takes_the_place_of_the_last_note_but_of_no_problem(window: MainWindow) -> None:
     bar = window.notices
     bar.show_notice("note", "Exported a.pdf")
     bar.show_notice("error", "The disk is full.")
@@ -294,9 +279,7 @@ app.exec()
 @pytest.mark.torch
 @pytest.mark.skipif(os.name == "nt", reason="no signal that kills, no locks")
 def test_what_a_killed_program_recorded_is_offered_at_the_next_start(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    private_home: Path,
+    window: MainWindow, qtbot: QtBot, private_home: Path
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", _KILLED],

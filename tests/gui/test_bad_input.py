@@ -17,13 +17,10 @@ from tests.gui.fixtures import (
     IGNORE_QT,
     PATIENCE,
     Gate,
-    demo,  # noqa: F401
-    gate,  # noqa: F401
     notices,
     press,
     settle,
     wait_idle,
-    window,  # noqa: F401
 )
 from tests.synthetic import make_run
 from var_studio.gui.app import ExceptionHooks
@@ -50,7 +47,7 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, button: Answer) -> list[str]:
     return asked
 
 
-def one_notice(window: MainWindow, *parts: str) -> None:  # noqa: F811
+def one_notice(window: MainWindow, *parts: str) -> None:
     """There is one notice, it says all of these, and nothing else has to be answered first."""
     shown = notices(window)
     assert QtWidgets.QApplication.activeModalWidget() is None
@@ -59,7 +56,7 @@ def one_notice(window: MainWindow, *parts: str) -> None:  # noqa: F811
         assert part in shown[0]
 
 
-def run_again(qtbot: QtBot, window: MainWindow) -> Recording:  # noqa: F811
+def run_again(qtbot: QtBot, window: MainWindow) -> Recording:
     """The program goes on: the next run works and clears the notice."""
     before = len(window.workspace.runs)
     press(qtbot, window.setup.run_button)
@@ -72,14 +69,14 @@ def run_again(qtbot: QtBot, window: MainWindow) -> Recording:  # noqa: F811
 
 
 # ------------------------------------------------------------------------------- the question
-def test_no_image(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_no_image(window: MainWindow, qtbot: QtBot) -> None:
     window.workspace.question.set_prompt("What is it?")
     qtbot.keyClick(window, Key.Key_R)
     one_notice(window, "no image", "Open, drop or paste one")
     assert window.controller.idle and window.workspace.runs == []
 
 
-def test_empty_prompt(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:  # noqa: F811
+def test_empty_prompt(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     Image.new("RGB", (40, 30), "red").save(tmp_path / "red.png")
     assert window.intake.take_image(tmp_path / "red.png")
     window.setup.prompt.setPlainText("  \n ")
@@ -90,7 +87,7 @@ def test_empty_prompt(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None], ids=["empty", "text", "missing"])
 def test_bad_image_file_keeps_the_good_one(
-    window: MainWindow,  # noqa: F811
+    window: MainWindow,
     qtbot: QtBot,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -111,10 +108,7 @@ def test_bad_image_file_keeps_the_good_one(
     assert window.workspace.question.image is image
 
 
-def test_truncated_image_dropped_on_the_window(
-    window: MainWindow,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_truncated_image_dropped_on_the_window(window: MainWindow, tmp_path: Path) -> None:
     whole = tmp_path / "whole.png"
     Image.effect_noise((200, 200), 60).save(whole)
     cut = tmp_path / "cut.png"
@@ -138,10 +132,7 @@ def drop(widget: QtWidgets.QWidget, url: QtCore.QUrl) -> None:
     widget.dropEvent(event)
 
 
-def test_paste_without_a_picture_then_with_one(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_paste_without_a_picture_then_with_one(window: MainWindow, qtbot: QtBot) -> None:
     clipboard = QtGui.QGuiApplication.clipboard()
     clipboard.setText("words")
     press(qtbot, window.setup.image_section.paste_image)
@@ -171,10 +162,7 @@ def test_paste_without_a_picture_then_with_one(
 
 # ---------------------------------------------------------------------------------- the model
 def test_folder_that_is_no_checkpoint_keeps_the_loaded_model(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         QtWidgets.QFileDialog, "getExistingDirectory", lambda *_, **__: str(tmp_path)
@@ -188,7 +176,7 @@ def test_folder_that_is_no_checkpoint_keeps_the_loaded_model(
     run_again(qtbot, demo)
 
 
-def test_hub_that_cannot_be_reached(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_hub_that_cannot_be_reached(window: MainWindow, qtbot: QtBot) -> None:
     combo = window.setup.model_section.model
     combo.setCurrentIndex(combo.count() - 1)
     combo.activated.emit(combo.count() - 1)
@@ -203,11 +191,7 @@ def test_hub_that_cannot_be_reached(window: MainWindow, qtbot: QtBot) -> None:  
 
 
 @pytest.mark.parametrize("call", [1, 4])
-def test_out_of_memory(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    call: int,
-) -> None:
+def test_out_of_memory(demo: MainWindow, qtbot: QtBot, call: int) -> None:
     """In the prefill, and at the third new token: what fits is said, what there is is kept."""
     import torch
 
@@ -234,9 +218,7 @@ def test_out_of_memory(
 
 # ------------------------------------------------------------------------------------ the run
 def test_a_model_cannot_be_loaded_or_released_while_one_runs(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    gate: Gate,  # noqa: F811
+    demo: MainWindow, qtbot: QtBot, gate: Gate
 ) -> None:
     press(qtbot, demo.setup.run_button)
     qtbot.waitUntil(gate.reached.is_set, timeout=PATIENCE)
@@ -252,11 +234,7 @@ def test_a_model_cannot_be_loaded_or_released_while_one_runs(
     assert demo.workspace.runs[0].reason == "end"
 
 
-def test_stop_keeps_what_was_recorded(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    gate: Gate,  # noqa: F811
-) -> None:
+def test_stop_keeps_what_was_recorded(demo: MainWindow, qtbot: QtBot, gate: Gate) -> None:
     qtbot.keyClick(demo, Key.Key_R)
     qtbot.waitUntil(gate.reached.is_set, timeout=PATIENCE)
     qtbot.keyClick(demo, Key.Key_Escape)
@@ -270,10 +248,7 @@ def test_stop_keeps_what_was_recorded(
 
 
 def test_window_closed_while_running_says_what_it_deletes(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    gate: Gate,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     press(qtbot, demo.setup.run_button)
     qtbot.waitUntil(lambda: gate.reached.is_set() and bool(demo.workspace.runs), timeout=PATIENCE)
@@ -289,11 +264,7 @@ def test_window_closed_while_running_says_what_it_deletes(
 
 
 def test_close_and_save_while_running(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    gate: Gate,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    demo: MainWindow, qtbot: QtBot, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     press(qtbot, demo.setup.run_button)
     qtbot.waitUntil(lambda: gate.reached.is_set() and bool(demo.workspace.runs), timeout=PATIENCE)
@@ -308,9 +279,7 @@ def test_close_and_save_while_running(
 
 
 def test_disk_full_while_recording(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         fill_disk_after(patch, rows=12)
@@ -342,9 +311,7 @@ def fill_disk_after(patch: pytest.MonkeyPatch, rows: int) -> None:
 
 # -------------------------------------------------------------------------------- the session
 def test_damaged_session_keeps_the_present_one(
-    window: MainWindow,  # noqa: F811
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     present = make_run(tmp_path / "present")
     whole = save_session(tmp_path / "whole.vars", runs=[present])
@@ -359,11 +326,7 @@ def test_damaged_session_keeps_the_present_one(
     assert len(window.workspace.runs) == 1 and window.workspace.run is not present
 
 
-def test_saving_where_it_cannot_be_saved(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-) -> None:
+def test_saving_where_it_cannot_be_saved(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     assert window.files.save_to(tmp_path / "no such folder" / "a.vars")
     qtbot.waitUntil(lambda: not window.files.saving, timeout=10_000)
@@ -377,9 +340,7 @@ def test_saving_where_it_cannot_be_saved(
 
 
 def test_damaged_row_is_said_once_and_the_rest_goes_on(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path / "run")
     victim = sorted((tmp_path / "run" / "attention").rglob("*"))
@@ -400,9 +361,7 @@ def test_damaged_row_is_said_once_and_the_rest_goes_on(
 
 # ------------------------------------------------------------------------------- the unforeseen
 def test_exception_nobody_caught_becomes_a_notice(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    capsys: pytest.CaptureFixture[str],
+    window: MainWindow, qtbot: QtBot, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hooks = ExceptionHooks(window)
     before = sys.excepthook
@@ -425,10 +384,7 @@ def test_exception_nobody_caught_becomes_a_notice(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_picture_is_shown_turned_as_its_exif_says(
-    window: MainWindow,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_picture_is_shown_turned_as_its_exif_says(window: MainWindow, tmp_path: Path) -> None:
     picture = Image.new("RGB", (60, 20), "red")
     exif = picture.getexif()
     exif[0x0112] = 6  # to be turned by a quarter

@@ -10,16 +10,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    PATIENCE,
-    demo,  # noqa: F401
-    notices,
-    press,
-    settle,
-    wait_idle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, PATIENCE, notices, press, settle, wait_idle
 from tests.synthetic import make_run
 from var_studio.assets import resource
 from var_studio.gui.main_window import MainWindow
@@ -28,7 +19,7 @@ from var_studio.recording.session import save_session
 pytestmark = IGNORE_QT
 
 
-def try_to_load(qtbot: QtBot, window: MainWindow, folder: Path) -> str:  # noqa: F811
+def try_to_load(qtbot: QtBot, window: MainWindow, folder: Path) -> str:
     """Load a model that cannot be: returns the notice, after checking that it is the only one."""
     with qtbot.waitSignal(window.controller.model_failed, timeout=PATIENCE):
         window.load_model(str(folder))
@@ -39,11 +30,7 @@ def try_to_load(qtbot: QtBot, window: MainWindow, folder: Path) -> str:  # noqa:
     return said
 
 
-def test_folders_that_are_no_model_of_ours(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-) -> None:
+def test_folders_that_are_no_model_of_ours(demo: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     family = tmp_path / "unknown family"
     family.mkdir()
     (family / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
@@ -68,10 +55,7 @@ def test_folders_that_are_no_model_of_ours(
 
 
 @pytest.mark.torch
-def test_a_device_that_this_machine_has_not(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_a_device_that_this_machine_has_not(window: MainWindow, qtbot: QtBot) -> None:
     window.workspace.loading.set(device="cuda:77")
     with qtbot.waitSignal(window.controller.model_failed, timeout=PATIENCE):
         window.load_model("demo")
@@ -85,9 +69,7 @@ def test_a_device_that_this_machine_has_not(
 
 
 def test_truncated_weights_and_then_the_demo(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    demo: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     truncated = tmp_path / "truncated"
     shutil.copytree(resource("demo-model"), truncated)
@@ -110,9 +92,7 @@ def test_truncated_weights_and_then_the_demo(
 
 @pytest.mark.torch
 def test_a_checkpoint_whose_prompt_has_no_place_for_the_image(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     folder = tmp_path / "no image token"
     shutil.copytree(resource("demo-model"), folder)
@@ -133,10 +113,7 @@ def test_a_checkpoint_whose_prompt_has_no_place_for_the_image(
 
 @pytest.mark.parametrize("schema", [99])
 def test_a_session_of_a_newer_version(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    schema: int,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, schema: int
 ) -> None:
     present = make_run(tmp_path / "present")
     whole = save_session(tmp_path / "whole.vars", runs=[make_run(tmp_path / "run", seed=2)])

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6 import QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, settle
 from tests.synthetic import make_run
 from var_studio.gui.choices import with_letters
 from var_studio.gui.command_list import commands
@@ -16,7 +16,7 @@ from var_studio.gui.main_window import MainWindow
 pytestmark = IGNORE_QT
 
 
-def _open(window: MainWindow, menu: str, title: str) -> dict[str, QtGui.QAction]:  # noqa: F811
+def _open(window: MainWindow, menu: str, title: str) -> dict[str, QtGui.QAction]:
     """The entries of a submenu as it is when it opens, by their texts."""
     found = [
         action.menu()
@@ -29,15 +29,13 @@ def _open(window: MainWindow, menu: str, title: str) -> dict[str, QtGui.QAction]
     return {a.text().replace("&", ""): a for a in submenu.actions() if not a.isSeparator()}
 
 
-def test_the_menus_are_those_of_the_sketch(window: MainWindow) -> None:  # noqa: F811
+def test_the_menus_are_those_of_the_sketch(window: MainWindow) -> None:
     titles = [action.text().replace("&", "") for action in window.menuBar().actions()]
     assert titles == ["File", "Edit", "Run", "View", "Figure", "Experiment", "Help"]
 
 
 def test_each_entry_of_a_submenu_has_a_letter_of_its_own(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.start(model=None)
     window.workspace.add_run(make_run(tmp_path / "run"))
@@ -52,9 +50,7 @@ def test_each_entry_of_a_submenu_has_a_letter_of_its_own(
 
 
 def test_ticks_and_choices_are_those_of_the_panels(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     view = window.workspace.view
     shown = _open(window, "View", "Map on the picture")
@@ -90,9 +86,7 @@ def test_ticks_and_choices_are_those_of_the_panels(
 
 
 def test_regions_are_made_and_steered_to_from_the_menu(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     workspace = window.workspace
     assert not any(action.isEnabled() for action in _open(window, "Edit", "Region").values())
@@ -115,7 +109,7 @@ def test_regions_are_made_and_steered_to_from_the_menu(
     assert workspace.method.current.target == "visual"
 
 
-def test_experiments_of_the_paper_are_a_menu(window: MainWindow) -> None:  # noqa: F811
+def test_experiments_of_the_paper_are_a_menu(window: MainWindow) -> None:
     workspace = window.workspace
     entries = _open(window, "Experiment", "The paper's experiments")
     there = [action.text() for action in window.setup.interventions.preset_menu.actions()]
@@ -131,10 +125,7 @@ def test_experiments_of_the_paper_are_a_menu(window: MainWindow) -> None:  # noq
     assert workspace.method.stored.rho == 0.5
 
 
-def test_samples_and_the_hub_are_in_menus_too(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_samples_and_the_hub_are_in_menus_too(window: MainWindow, qtbot: QtBot) -> None:
     window.start(model=None)
     samples = _open(window, "File", "Samples")
     assert len(samples) == len(window.samples) > 2, "no two are called alike"
@@ -147,7 +138,7 @@ def test_samples_and_the_hub_are_in_menus_too(
     assert hub.isVisible() and hub.hasFocus()
 
 
-def test_the_palette_has_them_too(window: MainWindow) -> None:  # noqa: F811
+def test_the_palette_has_them_too(window: MainWindow) -> None:
     offered = {(command.kind, command.text): command for command in commands(window)}
     assert offered["Map ✓", "Before"].enabled and offered["Tool", "Brush"].enabled
     assert not offered["Region", "Invert the region"].enabled

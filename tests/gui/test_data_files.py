@@ -13,7 +13,7 @@ from PySide6 import QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.answers import answered
-from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle
 from tests.gui.panel_stage import cropped_run, stage
 from var_studio.figures.data import load_settings as redistribution_of
 from var_studio.gui.data_files import load_settings, settings_text
@@ -125,10 +125,7 @@ def test_settings_load_back(qtbot: QtBot, tmp_path: Path) -> None:
 
 
 def test_buttons_and_menu_of_the_window(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dialogs = QtWidgets.QFileDialog
     path = tmp_path / "mine"
@@ -146,7 +143,7 @@ def test_buttons_and_menu_of_the_window(
     assert any("no region" in said for said in notices(window))
 
 
-def exported(window: MainWindow, qtbot: QtBot, figure: str, folder: Path) -> Path:  # noqa: F811
+def exported(window: MainWindow, qtbot: QtBot, figure: str, folder: Path) -> Path:
     """Export what is on screen; the settings file."""
     from var_studio.gui.export import ask_export
 
@@ -179,10 +176,7 @@ SHOWN = (
 
 
 def test_a_figure_s_settings_bring_back_what_it_showed(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = window.workspace
     baseline, second, forced = answered(tmp_path, monkeypatch)
@@ -240,10 +234,7 @@ def test_a_figure_s_settings_bring_back_what_it_showed(
 
 
 def test_a_region_comes_back_as_the_target_it_was(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = window.workspace
     workspace.add_run(cropped_run(tmp_path / "run", monkeypatch))
@@ -266,10 +257,7 @@ def test_a_region_comes_back_as_the_target_it_was(
 
 
 def test_settings_of_a_run_that_is_not_open_here(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    run: Recording,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, run: Recording
 ) -> None:
     workspace = window.workspace
     workspace.add_run(run)
@@ -294,10 +282,7 @@ def test_settings_of_a_run_that_is_not_open_here(
 
 
 def test_the_picture_and_its_tile_come_back(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.synthetic import make_run
     from var_studio.gui.panels.image import ImagePanel

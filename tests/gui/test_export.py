@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from tests import synthetic
 from tests.answers import answered
-from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle
 from tests.synthetic import make_run
 from var_studio.figures.data import load_settings
 from var_studio.gui.export import ExportDialog
@@ -24,22 +24,20 @@ pytestmark = IGNORE_QT
 Ctrl = QtCore.Qt.KeyboardModifier.ControlModifier
 
 
-def open_dialog(window: MainWindow, qtbot: QtBot) -> ExportDialog:  # noqa: F811
+def open_dialog(window: MainWindow, qtbot: QtBot) -> ExportDialog:
     qtbot.keyClick(window, QtCore.Qt.Key.Key_E, Ctrl)
     (dialog,) = window.findChildren(ExportDialog)
     return dialog
 
 
-def test_nothing_to_export_yet(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_nothing_to_export_yet(window: MainWindow, qtbot: QtBot) -> None:
     qtbot.keyClick(window, QtCore.Qt.Key.Key_E, Ctrl)
     assert "nothing to export" in notices(window)[0]
     assert window.findChildren(ExportDialog) == []
 
 
 def test_map_as_pdf_and_png_with_arrays_and_settings(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     window.workspace.selection.select_head(3, 2)
@@ -63,11 +61,7 @@ def test_map_as_pdf_and_png_with_arrays_and_settings(
     assert "figure.pdf" in notices(window)[0]
 
 
-def test_export_where_the_disk_refuses(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-) -> None:
+def test_export_where_the_disk_refuses(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
     dialog = open_dialog(window, qtbot)
@@ -78,11 +72,7 @@ def test_export_where_the_disk_refuses(
     assert window.workspace.reading is not None
 
 
-def test_no_format_no_export(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-) -> None:
+def test_no_format_no_export(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
     dialog = open_dialog(window, qtbot)
@@ -96,9 +86,7 @@ def test_no_format_no_export(
 
 
 def test_the_figure_of_a_map_has_the_colours_on_screen(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     from var_studio.figures.build import build_map
     from var_studio.figures.render import render
@@ -155,9 +143,7 @@ def test_the_figure_of_a_map_has_the_colours_on_screen(
 
 
 def test_a_path_can_be_typed_letter_by_letter(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     """On the way to a file's name it is the name of a folder, or of somebody's home."""
     window.workspace.add_run(make_run(tmp_path / "run"))
@@ -174,10 +160,7 @@ def test_a_path_can_be_typed_letter_by_letter(
 
 
 def test_the_global_comparison_on_screen_is_what_is_exported(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, seeds = synthetic._Attention, itertools.count(7)
     with monkeypatch.context() as patch:
@@ -217,10 +200,7 @@ def test_the_global_comparison_on_screen_is_what_is_exported(
 
 
 def test_two_answers_are_exported_from_the_transcript(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     baseline, second, _ = answered(tmp_path, monkeypatch)
     window.workspace.add_run(baseline)
@@ -246,13 +226,13 @@ def test_two_answers_are_exported_from_the_transcript(
     assert picture.height() >= window.transcript._paragraphs.height()
 
 
-def asked(window: MainWindow, qtbot: QtBot) -> ExportDialog:  # noqa: F811
+def asked(window: MainWindow, qtbot: QtBot) -> ExportDialog:
     """The dialog for a map, also where one was open before."""
     window.export_panel(window.area.panel("image"))
     return next(d for d in window.findChildren(ExportDialog) if d.isVisible())
 
 
-def batch(window: MainWindow, qtbot: QtBot, folder: Path, each: str) -> ExportDialog:  # noqa: F811
+def batch(window: MainWindow, qtbot: QtBot, folder: Path, each: str) -> ExportDialog:
     """The dialog, set to a small PNG of each of several words."""
     dialog = asked(window, qtbot)
     dialog.each.setCurrentIndex(dialog.each.findData(each))
@@ -265,9 +245,7 @@ def batch(window: MainWindow, qtbot: QtBot, folder: Path, each: str) -> ExportDi
 
 
 def test_a_file_of_each_word_of_the_answer(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     import csv
     import json
@@ -306,11 +284,7 @@ def test_a_file_of_each_word_of_the_answer(
     assert "exist in" in " ".join(notices(window))
 
 
-def test_chosen_words_have_to_be_there(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-) -> None:
+def test_chosen_words_have_to_be_there(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", queries=16)
     window.workspace.add_run(run)
     settle(qtbot)
@@ -327,9 +301,7 @@ def test_chosen_words_have_to_be_there(
 
 
 def test_a_figure_that_is_there_is_not_replaced_unasked(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
@@ -352,9 +324,7 @@ def test_a_figure_that_is_there_is_not_replaced_unasked(
 
 
 def test_a_composed_figure_of_the_words_asked_for(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run", rows=4, cols=5, queries=14))
     settle(qtbot)

@@ -9,17 +9,7 @@ import pytest
 from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    PATIENCE,
-    Gate,
-    demo,  # noqa: F401
-    gate,  # noqa: F401
-    press,
-    settle,
-    wait_idle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, PATIENCE, Gate, press, settle, wait_idle
 from tests.gui.panel_stage import settle as pause
 from tests.gui.transcript_stage import shown
 from tests.synthetic import make_run
@@ -85,9 +75,7 @@ def test_the_newest_word_stays_in_view_until_the_user_scrolls(qtbot: QtBot, tmp_
 
 
 def test_stop_leaves_the_selection_and_tells_what_it_took_off(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    gate: Gate,  # noqa: F811
+    demo: MainWindow, qtbot: QtBot, gate: Gate
 ) -> None:
     totals: list[tuple[int, int]] = []
     demo.follower.progress.connect(lambda done, total: totals.append((done, total)))
@@ -107,10 +95,7 @@ def test_stop_leaves_the_selection_and_tells_what_it_took_off(
         assert "2 waiting runs taken off the queue" in demo.status.activity.text()
 
 
-def test_a_scored_answer_is_not_called_an_answer(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_a_scored_answer_is_not_called_an_answer(demo: MainWindow, qtbot: QtBot) -> None:
     press(qtbot, demo.setup.run_pair_button)
     wait_idle(qtbot, demo)
     said = demo.status.activity.text()

@@ -10,7 +10,6 @@ import pytest
 from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import window  # noqa: F401
 from tests.gui.panel_stage import move_mouse, settle, stage
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
@@ -135,9 +134,7 @@ def test_keys_pick_without_the_mouse(qtbot: QtBot, run: Recording) -> None:
 
 
 def test_the_windows_keys_do_not_take_them(
-    qtbot: QtBot,
-    window: MainWindow,  # noqa: F811
-    run: Recording,
+    qtbot: QtBot, window: MainWindow, run: Recording
 ) -> None:
     window.workspace.add_run(run)
     settle()

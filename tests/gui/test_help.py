@@ -13,7 +13,7 @@ import pytest
 from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, settle
 from var_studio.gui.help_texts import first_sentence, panel_table
 from var_studio.gui.main_window import MainWindow
 
@@ -45,10 +45,7 @@ def test_the_readme_tells_the_first_sentence_of_each_panels_help() -> None:
     assert table == panel_table(), "run this test with UPDATE_README=1"
 
 
-def test_f1_tells_the_whole_help_of_the_panel_in_focus(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_f1_tells_the_whole_help_of_the_panel_in_focus(window: MainWindow, qtbot: QtBot) -> None:
     for name, dock in window.area.docks.items():
         panel = dock.panel
         assert panel.help_text.endswith(".") and panel.empty_text.endswith("."), name
@@ -62,10 +59,7 @@ def test_f1_tells_the_whole_help_of_the_panel_in_focus(
         assert not card.isVisible()
 
 
-def test_f1_in_a_panels_header_is_about_that_panel(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_f1_in_a_panels_header_is_about_that_panel(window: MainWindow, qtbot: QtBot) -> None:
     panel = window.area.panel("heads")
     panel.header.help_button.setFocus()
     settle(qtbot)

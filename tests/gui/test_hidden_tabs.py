@@ -8,7 +8,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, settle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels.base import Panel
@@ -16,7 +16,7 @@ from var_studio.gui.panels.base import Panel
 pytestmark = IGNORE_QT
 
 
-def tab_of(window: MainWindow, title: str) -> tuple[QtWidgets.QTabBar, int]:  # noqa: F811
+def tab_of(window: MainWindow, title: str) -> tuple[QtWidgets.QTabBar, int]:
     """The tab bar that has this tab, and which tab it is."""
     for bar in window.area.findChildren(QtWidgets.QTabBar):
         for index in range(bar.count()):
@@ -26,9 +26,7 @@ def tab_of(window: MainWindow, title: str) -> tuple[QtWidgets.QTabBar, int]:  # 
 
 
 def test_panels_behind_tabs_are_made_after_the_first_paint(
-    qtbot: QtBot,
-    window: MainWindow,  # noqa: F811
-    tmp_path: Path,
+    qtbot: QtBot, window: MainWindow, tmp_path: Path
 ) -> None:
     docks = window.area.docks
     first = {name for name, dock in docks.items() if dock.has_panel}
@@ -56,10 +54,7 @@ def test_panels_behind_tabs_are_made_after_the_first_paint(
 
 
 def test_a_panel_behind_a_tab_rests_until_it_is_raised(
-    qtbot: QtBot,
-    window: MainWindow,  # noqa: F811
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refreshed: list[tuple[str, int | None]] = []
     refresh = Panel._refresh

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.fuzzing.mutations import chunk, members_of, mutate, odd_like, one_field, packed
 from tests.fuzzing.seeds import make_seeds, view_of
-from tests.gui.fixtures import IGNORE_QT, notices, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, notices, settle
 from var_studio.gui.main_window import MainWindow
 from var_studio.recording.failures import SessionError
 from var_studio.recording.session import open_session, save_session
@@ -26,7 +26,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return make_seeds(tmp_path_factory.mktemp("seeds"))
 
 
-def every_panel(qtbot: QtBot, window: MainWindow) -> None:  # noqa: F811
+def every_panel(qtbot: QtBot, window: MainWindow) -> None:
     """Bring each panel to the front, and let it paint."""
     for name in window.area.docks:
         window.area.reveal(name)
@@ -34,7 +34,7 @@ def every_panel(qtbot: QtBot, window: MainWindow) -> None:  # noqa: F811
         window.area.panel(name).grab()
 
 
-def shows_runs(window: MainWindow, path: Path) -> None:  # noqa: F811
+def shows_runs(window: MainWindow, path: Path) -> None:
     with open_session(path) as session:
         assert [run.id for run in window.workspace.runs] == [run.id for run in session.runs]
 
@@ -74,10 +74,7 @@ def odd_views(view: dict[str, object]) -> list[dict[str, object]]:
 
 
 def test_views_of_nonsense(
-    qtbot: QtBot,
-    window: MainWindow,  # noqa: F811
-    seeds: list[bytes],
-    tmp_path: Path,
+    qtbot: QtBot, window: MainWindow, seeds: list[bytes], tmp_path: Path
 ) -> None:
     """The runs are shown whatever the view says, and what it says of value is kept."""
     sound = tmp_path / "sound.vars"
@@ -102,10 +99,7 @@ def test_views_of_nonsense(
 
 
 def test_content_of_nonsense(
-    qtbot: QtBot,
-    window: MainWindow,  # noqa: F811
-    seeds: list[bytes],
-    tmp_path: Path,
+    qtbot: QtBot, window: MainWindow, seeds: list[bytes], tmp_path: Path
 ) -> None:
     """Runs with impossible numbers and fields: shown as far as they go, in every panel."""
     opened, path = 0, tmp_path / "case.vars"
@@ -127,11 +121,7 @@ def test_content_of_nonsense(
     assert opened > CASES // 3
 
 
-def test_files_of_nonsense(
-    window: MainWindow,  # noqa: F811
-    seeds: list[bytes],
-    tmp_path: Path,
-) -> None:
+def test_files_of_nonsense(window: MainWindow, seeds: list[bytes], tmp_path: Path) -> None:
     """What cannot be opened is told in a notice, and the session on screen stays."""
     present = tmp_path / "present.vars"
     present.write_bytes(seeds[0])

@@ -6,7 +6,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, settle
 from tests.gui.panel_stage import move_mouse
 from tests.synthetic import make_image
 from var_studio.gui.main_window import MainWindow
@@ -17,7 +17,7 @@ Left = QtCore.Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def strip(window: MainWindow, qtbot: QtBot) -> ImageStrip:  # noqa: F811
+def strip(window: MainWindow, qtbot: QtBot) -> ImageStrip:
     """Seven images: two rows of thumbnails."""
     window.workspace.question.set_images([make_image(seed=seed) for seed in range(7)])
     settle(qtbot)
@@ -48,9 +48,7 @@ def carry(qtbot: QtBot, strip: ImageStrip, number: int, to: int, steps: int = 4)
 
 
 def test_a_thumbnail_is_dragged_to_another_place(
-    window: MainWindow,  # noqa: F811
-    strip: ImageStrip,
-    qtbot: QtBot,
+    window: MainWindow, strip: ImageStrip, qtbot: QtBot
 ) -> None:
     question, stack = window.workspace.question, window.workspace.undo_stack
     suggested, each = question.suggestions, question.each
@@ -78,11 +76,7 @@ def test_a_thumbnail_is_dragged_to_another_place(
     assert strip.current == 5 != chosen and stack.index() == steps
 
 
-def test_the_keyboard_moves_it_too(
-    window: MainWindow,  # noqa: F811
-    strip: ImageStrip,
-    qtbot: QtBot,
-) -> None:
+def test_the_keyboard_moves_it_too(window: MainWindow, strip: ImageStrip, qtbot: QtBot) -> None:
     for number, button, wanted in (
         (0, strip.later, [1, 0, 2, 3, 4, 5, 6]),
         (1, strip.later, [1, 2, 0, 3, 4, 5, 6]),

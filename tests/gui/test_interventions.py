@@ -8,17 +8,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    choose,
-    demo,  # noqa: F401
-    notices,
-    press,
-    settle,
-    tick,
-    wait_idle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, choose, notices, press, settle, tick, wait_idle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.question import shipped_samples
@@ -37,11 +27,7 @@ Key = QtCore.Qt.Key
     ],
 )
 def test_a_run_with_one_other_intervention(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    kind: str,
-    name: str,
-    settings: type,
+    demo: MainWindow, qtbot: QtBot, kind: str, name: str, settings: type
 ) -> None:
     tick(qtbot, demo, "redistribution")
     assert not demo.setup.run_var_button.isEnabled() and demo.setup.run_button.isEnabled()
@@ -69,8 +55,7 @@ def test_a_run_with_one_other_intervention(
 
 
 def test_knockout_of_random_tokens_with_its_own_seed_and_layers(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
+    window: MainWindow, qtbot: QtBot
 ) -> None:
     section, model = window.setup.interventions, window.workspace.interventions
     tick(qtbot, window, "knockout")
@@ -95,8 +80,7 @@ def test_knockout_of_random_tokens_with_its_own_seed_and_layers(
 
 
 def test_what_does_not_go_together_cannot_be_ticked_and_says_why(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
+    window: MainWindow, qtbot: QtBot
 ) -> None:
     rows = window.setup.interventions.rows
     refused = rows["head-ablation"]
@@ -116,8 +100,7 @@ def test_what_does_not_go_together_cannot_be_ticked_and_says_why(
 
 
 def test_an_experiment_of_the_paper_is_one_choice_and_one_undo_step(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
+    window: MainWindow, qtbot: QtBot
 ) -> None:
     workspace = window.workspace
     workspace.method.set(rho=0.5)
@@ -139,10 +122,7 @@ def test_an_experiment_of_the_paper_is_one_choice_and_one_undo_step(
     assert workspace.method.stored == Redistribution(rho=0.5)
 
 
-def test_the_budget_can_be_steered_to_the_active_region(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_the_budget_can_be_steered_to_the_active_region(demo: MainWindow, qtbot: QtBot) -> None:
     workspace, method = demo.workspace, demo.workspace.method
     press(qtbot, demo.setup.method.unfold)
     target = demo.setup.method.more_form.controls["target"]
@@ -177,7 +157,7 @@ def test_the_budget_can_be_steered_to_the_active_region(
     assert method.stored.region == ()
 
 
-def test_a_knockout_can_hide_the_active_region(demo: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_a_knockout_can_hide_the_active_region(demo: MainWindow, qtbot: QtBot) -> None:
     workspace = demo.workspace
     press(qtbot, demo.setup.run_button)
     wait_idle(qtbot, demo)
@@ -199,9 +179,7 @@ def test_a_knockout_can_hide_the_active_region(demo: MainWindow, qtbot: QtBot) -
 
 
 def test_a_saved_session_brings_the_interventions_back(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     tick(qtbot, window, "contrast")

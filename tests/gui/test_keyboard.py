@@ -8,7 +8,7 @@ from pathlib import Path
 from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, settle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 
@@ -34,9 +34,7 @@ def accessible_name(widget: QtWidgets.QWidget) -> str:
 
 
 def test_everything_the_keyboard_reaches_has_a_name(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.start(model=None)
     window.workspace.add_run(make_run(tmp_path / "run"))
@@ -68,9 +66,7 @@ POINTED_AT = {
 
 
 def test_everything_the_keyboard_reaches_has_a_tooltip(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.start(model=None)
     window.workspace.add_run(make_run(tmp_path / "run"))
@@ -88,7 +84,7 @@ def test_everything_the_keyboard_reaches_has_a_tooltip(
     assert without == []
 
 
-def test_every_menu_is_walked_by_letters(window: MainWindow) -> None:  # noqa: F811
+def test_every_menu_is_walked_by_letters(window: MainWindow) -> None:
     """Each entry has a letter of its own in its menu; panels are found by the name they begin
     with."""
     panels = {dock.toggleViewAction() for dock in window.area.docks.values()}
@@ -100,7 +96,7 @@ def test_every_menu_is_walked_by_letters(window: MainWindow) -> None:  # noqa: F
         assert len(set(letters)) == len(letters), sorted(zip(letters, named, strict=True))
 
 
-def test_no_two_actions_share_a_key(window: MainWindow) -> None:  # noqa: F811
+def test_no_two_actions_share_a_key(window: MainWindow) -> None:
     keys = [
         key.toString() for action in window.actions_by_name.values() for key in action.shortcuts()
     ]
@@ -121,9 +117,7 @@ def _panel_of(widget: QtWidgets.QWidget | None) -> str:
 
 
 def test_tab_visits_everything_once_panel_by_panel(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.start(model=None)
     window.workspace.add_run(make_run(tmp_path / "run"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, settle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.recording.settings import Contrast, Knockout, Redistribution
@@ -15,9 +15,7 @@ pytestmark = IGNORE_QT
 
 
 def test_long_settings_leave_the_window_narrow(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     long = (Redistribution(heads="all", p=0.25, sink_dims=(134, 38)), Contrast())
     workspace = window.workspace

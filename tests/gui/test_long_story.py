@@ -23,12 +23,10 @@ from tests.gui.fixtures import (
     IGNORE_QT,
     choose,
     click_word,
-    demo,  # noqa: F401
     notices,
     press,
     settle,
     wait_idle,
-    window,  # noqa: F401
     words,
 )
 from tests.gui.story_hands import (
@@ -62,12 +60,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # ------------------------------------------------------------------------------------ the stories
 def test_an_afternoon_with_the_mouse(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    window, workspace = demo, demo.workspace  # noqa: F811
+    window, workspace = demo, demo.workspace
     hands, selection, transcript = Hands(demo, qtbot), workspace.selection, demo.transcript
     image, heads = image_of(window), window.area.panel("heads")
     histogram = window.area.panel("phi_histogram")
@@ -272,12 +267,9 @@ def told_without_torch(path: Path) -> dict[str, Any]:
 
 
 def test_an_afternoon_without_a_mouse(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    window, workspace, transcript = demo, demo.workspace, demo.transcript  # noqa: F811
+    window, workspace, transcript = demo, demo.workspace, demo.transcript
     hands, selection, image = Hands(demo, qtbot), workspace.selection, image_of(demo)
     heads, regions = window.area.panel("heads"), window.area.panel("regions")
     histogram = window.area.panel("phi_histogram")
@@ -394,12 +386,9 @@ def test_an_afternoon_without_a_mouse(
 
 
 def test_several_images_and_a_follow_up(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    window, workspace, transcript = demo, demo.workspace, demo.transcript  # noqa: F811
+    window, workspace, transcript = demo, demo.workspace, demo.transcript
     hands, image = Hands(demo, qtbot), image_of(demo)
     section = window.setup.image_section
     paths = [tmp_path / "red.png", tmp_path / "blue.png"]

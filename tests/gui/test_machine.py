@@ -9,7 +9,7 @@ import pytest
 from PySide6 import QtCore, QtGui
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, press, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, press
 from var_studio.gui.machine import MachineReport
 from var_studio.gui.main_window import MainWindow
 
@@ -33,9 +33,7 @@ def slow_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_says_what_the_doctor_says_and_can_be_copied(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    slow_torch: Path,
+    window: MainWindow, qtbot: QtBot, slow_torch: Path
 ) -> None:
     window.actions_by_name["about_machine"].trigger()
     (report,) = window.findChildren(MachineReport)

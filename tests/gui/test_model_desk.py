@@ -14,12 +14,10 @@ from tests.gui.fixtures import (
     IGNORE_QT,
     PATIENCE,
     choose,
-    demo,  # noqa: F401
     notices,
     press,
     settle,
     wait_idle,
-    window,  # noqa: F401
 )
 from var_studio.gui.main_window import MainWindow
 
@@ -28,8 +26,7 @@ Key = QtCore.Qt.Key
 
 
 def test_release_gives_the_model_back_and_load_brings_it_again(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
+    demo: MainWindow, qtbot: QtBot
 ) -> None:
     section = demo.setup.model_section
     press(qtbot, section.unfold)
@@ -50,10 +47,7 @@ def test_release_gives_the_model_back_and_load_brings_it_again(
     assert demo.workspace.runs[0].text and notices(demo) == []
 
 
-def test_device_and_precision_hold_for_the_next_load(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_device_and_precision_hold_for_the_next_load(demo: MainWindow, qtbot: QtBot) -> None:
     section = demo.setup.model_section
     press(qtbot, section.unfold)
     dtype = section.more_options.controls["dtype"]
@@ -70,7 +64,7 @@ def test_device_and_precision_hold_for_the_next_load(
     assert dtype.currentData() == "auto"
 
 
-def test_the_forecast_says_what_a_run_takes(demo: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_the_forecast_says_what_a_run_takes(demo: MainWindow, qtbot: QtBot) -> None:
     line = demo.setup.forecast
     qtbot.waitUntil(lambda: "A run takes" in line.text(), timeout=PATIENCE)
     assert "memory" in line.text() and "disk" in line.text() and "are free" in line.toolTip()
@@ -84,9 +78,7 @@ def test_the_forecast_says_what_a_run_takes(demo: MainWindow, qtbot: QtBot) -> N
 
 
 def test_a_run_that_will_not_fit_is_said_before(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from var_studio.models import room
 
@@ -98,9 +90,7 @@ def test_a_run_that_will_not_fit_is_said_before(
 
 
 def test_a_model_that_does_not_fit_is_asked_about_before_it_is_loaded(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from var_studio.assets import resource
     from var_studio.models import room
@@ -127,9 +117,7 @@ def _without_replacing(fit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_code_of_a_checkpoint_runs_only_after_a_yes(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    demo: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     import json
 

@@ -10,7 +10,7 @@ from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
 from tests.answers import PART, answered
-from tests.gui.fixtures import PATIENCE, demo, wait_idle, window  # noqa: F401
+from tests.gui.fixtures import PATIENCE, wait_idle
 from tests.gui.panel_stage import settle, stage
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels.next_token import NextTokenPanel
@@ -155,12 +155,9 @@ def test_lines_never_overlap(
     assert view.columns() == (2 if size == (1092, 170) else 1)
 
 
-def test_a_pair_of_the_demo_is_compared_at_every_word(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_a_pair_of_the_demo_is_compared_at_every_word(demo: MainWindow, qtbot: QtBot) -> None:
     """Run pair on the real model: three runs, and each word's candidates from both ways."""
-    window, workspace = demo, demo.workspace  # noqa: F811
+    window, workspace = demo, demo.workspace
     window.run_pair()
     qtbot.waitUntil(lambda: len(workspace.runs) == 3, timeout=PATIENCE)
     wait_idle(qtbot, window)

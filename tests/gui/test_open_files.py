@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, notices, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, notices, settle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.recording.session import save_session
@@ -47,9 +47,7 @@ def test_files_asked_for_by_the_system_come_together_and_none_is_lost() -> None:
 
 
 def test_of_several_sessions_one_opens_and_the_others_are_named(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     files = [
         save_session(tmp_path / f"{name}.vars", runs=[make_run(tmp_path / name, name=name)])
@@ -65,9 +63,7 @@ def test_of_several_sessions_one_opens_and_the_others_are_named(
 
 
 def test_a_session_that_cannot_be_opened_does_not_say_that_it_was(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     broken, other = tmp_path / "broken.vars", tmp_path / "other.vars"
     broken.write_bytes(b"PK\3\4")

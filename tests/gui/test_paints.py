@@ -10,7 +10,7 @@ import pytest
 from PySide6 import QtCore, QtTest, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.widgets.atlas_view import AtlasView
@@ -47,11 +47,7 @@ class Paints(QtCore.QObject):
 
 
 @pytest.fixture
-def paints(
-    qtbot: QtBot,
-    window: MainWindow,  # noqa: F811
-    tmp_path: Path,
-) -> Iterator[Paints]:
+def paints(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> Iterator[Paints]:
     window.workspace.add_run(make_run(tmp_path / "run"))
     window.resize(1400, 900)
     window.show()
@@ -66,7 +62,7 @@ def paints(
     window.workspace.modified = False
 
 
-def test_each_visible_panel_is_painted_once(paints: Paints, window: MainWindow) -> None:  # noqa: F811
+def test_each_visible_panel_is_painted_once(paints: Paints, window: MainWindow) -> None:
     workspace = window.workspace
     atlas = window.area.panel("heads").atlas  # type: ignore[attr-defined]
 

@@ -8,7 +8,7 @@ import pytest
 from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, settle
 from tests.synthetic import make_run
 from var_studio.gui import memory
 from var_studio.gui.actions import ACTIONS, SEPARATOR
@@ -57,7 +57,7 @@ def test_what_cannot_be_done_now_comes_last() -> None:
     assert [c.text for c in search("undo", offered)] == ["Undock", "Undo"]
 
 
-def test_every_action_and_panel_is_there(window: MainWindow) -> None:  # noqa: F811
+def test_every_action_and_panel_is_there(window: MainWindow) -> None:
     offered = [command.text for command in commands(window)]
     for entry in ACTIONS:
         if entry.name not in (SEPARATOR, "show_palette"):
@@ -76,7 +76,7 @@ def test_every_action_and_panel_is_there(window: MainWindow) -> None:  # noqa: F
     assert set(shown) - panels - {"Command palette…"} <= set(offered)
 
 
-def test_keyboard_alone(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:  # noqa: F811
+def test_keyboard_alone(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
     before = window.transcript.answer
@@ -108,10 +108,7 @@ def test_keyboard_alone(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> Non
     assert not palette.isVisible() and QtWidgets.QApplication.focusWidget() is before
 
 
-def test_it_shows_panels_that_are_hidden_or_behind(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_it_shows_panels_that_are_hidden_or_behind(window: MainWindow, qtbot: QtBot) -> None:
     heads, ledger = window.area.docks["heads"], window.area.docks["ledger"]
     heads.hide()
     settle(qtbot)
@@ -126,7 +123,7 @@ def test_it_shows_panels_that_are_hidden_or_behind(
         assert window._panel_in_focus() is dock.panel
 
 
-def test_a_click_elsewhere_closes_it(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_a_click_elsewhere_closes_it(window: MainWindow, qtbot: QtBot) -> None:
     window.show_palette()
     window.setup.prompt.setFocus()
     settle(qtbot)
@@ -135,10 +132,7 @@ def test_a_click_elsewhere_closes_it(window: MainWindow, qtbot: QtBot) -> None: 
 
 
 def test_recent_files_are_listed_and_open(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from var_studio.recording.session import save_session
 

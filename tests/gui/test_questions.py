@@ -9,16 +9,7 @@ from PIL import Image
 from PySide6 import QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    PATIENCE,
-    demo,  # noqa: F401
-    notices,
-    press,
-    settle,
-    wait_idle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, PATIENCE, notices, press, settle, wait_idle
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.interventions import PRESETS
 from var_studio.gui.models.question import shipped_samples
@@ -26,10 +17,7 @@ from var_studio.gui.models.question import shipped_samples
 pytestmark = IGNORE_QT
 
 
-def test_a_follow_up_asks_on_about_the_same_images(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_a_follow_up_asks_on_about_the_same_images(demo: MainWindow, qtbot: QtBot) -> None:
     workspace, section = demo.workspace, demo.setup.question_section
     assert not section.follow_up.isVisible()
     press(qtbot, demo.setup.run_button)
@@ -59,10 +47,7 @@ def test_a_follow_up_asks_on_about_the_same_images(
 
 
 def test_two_images_in_one_question(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     question, section = demo.workspace.question, demo.setup.image_section
     for name, colour in (("red.png", "red"), ("blue.png", "blue")):
@@ -98,9 +83,7 @@ def test_two_images_in_one_question(
 
 
 def test_several_images_make_an_entry_each_or_one_question(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    demo: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     workspace, section = demo.workspace, demo.setup.image_section
     question = workspace.question

@@ -10,16 +10,7 @@ import pytest
 from PySide6 import QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    PATIENCE,
-    demo,  # noqa: F401
-    notices,
-    press,
-    settle,
-    wait_idle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, PATIENCE, notices, press, settle, wait_idle
 from var_studio.gui.main_window import MainWindow
 
 pytestmark = IGNORE_QT
@@ -73,9 +64,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
 
 
 def test_its_code_is_run_after_a_yes_and_it_answers(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    own: tuple[Path, Path],
+    demo: MainWindow, qtbot: QtBot, own: tuple[Path, Path]
 ) -> None:
     folder, marker = own
     with qtbot.waitSignal(demo.controller.model_failed, timeout=PATIENCE):

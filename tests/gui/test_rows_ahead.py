@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.rows_ahead import RowsAhead
@@ -110,7 +110,7 @@ def test_a_row_read_while_the_run_grew_is_not_kept(run: Recording) -> None:
     assert read(run) == set()
 
 
-def test_the_window_ends_it(qtbot: QtBot, window: MainWindow, run: Recording) -> None:  # noqa: F811
+def test_the_window_ends_it(qtbot: QtBot, window: MainWindow, run: Recording) -> None:
     window.workspace.add_run(run)
     window.workspace.selection.step_token(1)
     qtbot.waitUntil(lambda: window.rows_ahead._thread is not None or len(read(run)) > 2)

@@ -15,13 +15,10 @@ from tests.gui.fixtures import (
     IGNORE_QT,
     PATIENCE,
     Gate,
-    demo,  # noqa: F401
-    gate,  # noqa: F401
     notices,
     press,
     settle,
     wait_idle,
-    window,  # noqa: F401
 )
 from var_studio.gui.main_window import MainWindow
 from var_studio.recording.settings import Redistribution
@@ -30,7 +27,7 @@ pytestmark = IGNORE_QT
 Key = QtCore.Qt.Key
 
 
-def test_a_pair_is_three_runs_by_one_button(demo: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_a_pair_is_three_runs_by_one_button(demo: MainWindow, qtbot: QtBot) -> None:
     workspace = demo.workspace
     press(qtbot, demo.setup.run_pair_button)
     assert [r.name for r in demo.controller.waiting] == ["VAR", "VAR, teacher-forced"]
@@ -76,9 +73,7 @@ def test_a_pair_is_three_runs_by_one_button(demo: MainWindow, qtbot: QtBot) -> N
 
 
 def test_runs_wait_in_a_list_and_single_ones_can_be_taken_off(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    gate: Gate,  # noqa: F811
+    demo: MainWindow, qtbot: QtBot, gate: Gate
 ) -> None:
     press(qtbot, demo.setup.run_button)
     qtbot.waitUntil(gate.reached.is_set, timeout=PATIENCE)
@@ -111,9 +106,7 @@ def test_runs_wait_in_a_list_and_single_ones_can_be_taken_off(
 
 
 def test_stop_empties_the_queue_and_keeps_what_was_recorded(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    gate: Gate,  # noqa: F811
+    demo: MainWindow, qtbot: QtBot, gate: Gate
 ) -> None:
     press(qtbot, demo.setup.run_pair_button)
     qtbot.waitUntil(gate.reached.is_set, timeout=PATIENCE)
@@ -131,9 +124,7 @@ def test_stop_empties_the_queue_and_keeps_what_was_recorded(
 
 
 def test_a_failed_baseline_takes_what_would_score_it_off_the_queue(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
@@ -154,7 +145,7 @@ def test_a_failed_baseline_takes_what_would_score_it_off_the_queue(
     assert [run.name for run in demo.workspace.runs if run.reason == "end"] == ["VAR"]
 
 
-def test_a_request_is_itself_whatever_it_asks(window: MainWindow) -> None:  # noqa: F811
+def test_a_request_is_itself_whatever_it_asks(window: MainWindow) -> None:
     """Two runs of the same question are two rows of the queue."""
     window.start(model=None)
     (one,) = window.intake.requests("baseline")

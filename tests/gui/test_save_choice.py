@@ -13,14 +13,7 @@ from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui import panel_stage
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    demo,  # noqa: F401
-    notices,
-    press,
-    settle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.view import ColourBy
@@ -43,7 +36,7 @@ CHOICES = {
 }
 
 
-def opened(window: MainWindow, qtbot: QtBot) -> SaveChoice:  # noqa: F811
+def opened(window: MainWindow, qtbot: QtBot) -> SaveChoice:
     """The dialog, its sizes told."""
     window.actions_by_name["save_part"].trigger()
     (dialog,) = (w for w in window.findChildren(SaveChoice) if w.isVisible())
@@ -66,16 +59,13 @@ def save_under(
     press(qtbot, dialog.save_button)
 
 
-def saved(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def saved(window: MainWindow, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: not window.files.saving, timeout=10_000)
     settle(qtbot)
 
 
 def test_the_sizes_told_are_those_of_the_files(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = window.workspace
     workspace.add_run(make_run(tmp_path / "run"))
@@ -121,10 +111,7 @@ def test_the_sizes_told_are_those_of_the_files(
 
 
 def test_a_part_never_replaces_the_whole(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save_session(tmp_path / "whole.vars", make_run(tmp_path / "run"))
     before = path.read_bytes()
@@ -139,10 +126,7 @@ def test_a_part_never_replaces_the_whole(
 
 
 def test_a_save_is_stopped_from_the_status_line(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     path = tmp_path / "a.vars"
@@ -174,11 +158,7 @@ def test_a_save_is_stopped_from_the_status_line(
     assert open_session(path).content.full and not window.workspace.modified
 
 
-def test_closing_while_sizes_are_measured(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-) -> None:
+def test_closing_while_sizes_are_measured(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     window.actions_by_name["save_part"].trigger()
     window.workspace.modified = False
@@ -230,11 +210,7 @@ def test_each_panel_shows_a_part(qtbot: QtBot, part: Recording, name: str) -> No
     assert panel.grab().width() > 0 and problems == []
 
 
-def test_a_session_without_its_picture(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-) -> None:
+def test_a_session_without_its_picture(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     runs = [make_run(tmp_path / "run", precision="float32")]
     path = save_session(tmp_path / "part.vars", runs, content=CHOICES["no picture"])
     assert window.files.open(path)
@@ -257,9 +233,7 @@ def test_a_session_without_its_picture(
 
 
 def test_the_ledger_says_what_is_not_known(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path / "run", precision="float32")
     path = save_session(tmp_path / "part.vars", run, content=CHOICES["maps"])

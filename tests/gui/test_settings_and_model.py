@@ -9,15 +9,7 @@ import pytest
 from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    PATIENCE,
-    demo,  # noqa: F401
-    press,
-    settle,
-    wait_idle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, PATIENCE, press, settle, wait_idle
 from tests.synthetic import make_run
 from var_studio.engine.events import RunStarted, TokenProduced
 from var_studio.gui.main_window import MainWindow
@@ -30,8 +22,7 @@ Key = QtCore.Qt.Key
 
 
 def test_a_pair_asked_for_while_the_model_loads_has_the_models_own_tau(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
+    window: MainWindow, qtbot: QtBot
 ) -> None:
     """The number of layers and D bound τ of LLaMA (20) from above: nothing would be a sink."""
     window.start()
@@ -55,9 +46,7 @@ def test_a_pair_asked_for_while_the_model_loads_has_the_models_own_tau(
 
 
 def test_nothing_is_said_of_a_model_before_there_is_one(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     method = window.setup.method
     tau = method.form.controls["tau"].box  # type: ignore[attr-defined]
@@ -83,11 +72,7 @@ def _type(qtbot: QtBot, spin: QtWidgets.QSpinBox, text: str) -> None:
     qtbot.keyClick(spin, Key.Key_Return)
 
 
-def test_layers_are_those_of_the_model(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-) -> None:
+def test_layers_are_those_of_the_model(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     window.workspace.add_run(run)
     settle(qtbot)
@@ -154,7 +139,7 @@ def _wheel(widget: QtWidgets.QWidget) -> None:
         taker = taker.parentWidget()
 
 
-def _controls(window: MainWindow) -> list[QtWidgets.QWidget]:  # noqa: F811
+def _controls(window: MainWindow) -> list[QtWidgets.QWidget]:
     kinds = QtWidgets.QAbstractSpinBox | QtWidgets.QAbstractSlider | QtWidgets.QComboBox
     return [
         widget
@@ -168,9 +153,7 @@ def _value(widget: QtWidgets.QWidget) -> object:
 
 
 def test_the_wheel_changes_no_setting_that_has_no_focus(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.start(model=None)
     window.workspace.add_run(make_run(tmp_path / "run"))
@@ -209,11 +192,7 @@ def test_the_wheel_changes_no_setting_that_has_no_focus(
 # ------------------------------------------------------------------------------------- the pace
 @pytest.mark.parametrize(("seconds", "said"), [(0.00003, ""), (0.0, ""), (0.5, ", 4.0 tokens/s")])
 def test_the_pace_of_an_answer_is_said_when_it_can_be_known(
-    window: MainWindow,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    seconds: float,
-    said: str,
+    window: MainWindow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: float, said: str
 ) -> None:
     follower = window.follower
     now = [100.0]

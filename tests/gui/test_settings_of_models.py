@@ -9,14 +9,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    demo,  # noqa: F401
-    press,
-    settle,
-    wait_idle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, press, settle, wait_idle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.method_settings import (
@@ -43,7 +36,7 @@ def _type(qtbot: QtBot, line: QtWidgets.QLineEdit, text: str) -> None:
     settle(qtbot)
 
 
-def test_sink_dimensions_stay_with_their_model(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_sink_dimensions_stay_with_their_model(window: MainWindow, qtbot: QtBot) -> None:
     method, section = window.workspace.method, window.setup.method
     method.set_loaded(ONE)
     settle(qtbot)
@@ -83,8 +76,7 @@ def test_the_same_dimensions_can_be_chosen_for_two_models() -> None:
 
 
 def test_a_run_that_waits_for_another_model_takes_no_dimensions_along(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
+    demo: MainWindow, qtbot: QtBot
 ) -> None:
     workspace = demo.workspace
     workspace.method.set_loaded(replace(ONE, key="a model that was released"))
@@ -115,9 +107,7 @@ def test_a_session_knows_whose_dimensions_it_holds(qtbot: QtBot, tmp_path: Path)
 
 
 def test_setup_speaks_of_the_model_that_will_run(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     workspace, section = window.workspace, window.setup.method
     method = workspace.method
@@ -140,11 +130,7 @@ def test_setup_speaks_of_the_model_that_will_run(
     [(UNKNOWN, "first run looks for them", "none known"), (NONE_FOUND, "change nothing", "none")],
 )
 def test_what_would_change_nothing_is_said_beside_the_buttons(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    origin: str,
-    said: str,
-    placeholder: str,
+    window: MainWindow, qtbot: QtBot, origin: str, said: str, placeholder: str
 ) -> None:
     setup, method = window.setup, window.workspace.method
     method.set_loaded(replace(ONE, sink_dims=(), origin=origin))
@@ -163,10 +149,7 @@ def test_what_would_change_nothing_is_said_beside_the_buttons(
     assert not setup.sinks_note.isVisible()
 
 
-def test_what_changed_nothing_is_said_under_the_answers(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_what_changed_nothing_is_said_under_the_answers(demo: MainWindow, qtbot: QtBot) -> None:
     lmm = demo.controller._worker._lmm
     before = lmm.sink_dims, lmm.sink_dims_origin
     lmm.sink_dims, lmm.sink_dims_origin = (), NONE_FOUND

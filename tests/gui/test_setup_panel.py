@@ -9,13 +9,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    notices,
-    press,
-    settle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.widgets.dims_edit import parse_dims
@@ -50,9 +44,7 @@ def _type(qtbot: QtBot, line: QtWidgets.QLineEdit, text: str) -> None:
 
 
 def test_sink_dimensions_can_be_typed_and_undone(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path / "run")
     workspace, dims = window.workspace, window.setup.method.dims
@@ -87,9 +79,7 @@ def test_sink_dimensions_can_be_typed_and_undone(
 
 
 def test_dimensions_that_were_not_recorded_are_a_notice(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path / "run", layers=2, heads=2, hidden=8192)
     workspace = window.workspace
@@ -112,10 +102,7 @@ def test_dimensions_that_were_not_recorded_are_a_notice(
     assert panel.body is not None and panel.body.isVisible()
 
 
-def test_a_wider_window_gives_its_room_to_the_maps(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_a_wider_window_gives_its_room_to_the_maps(window: MainWindow, qtbot: QtBot) -> None:
     image = window.area.panel("image")
     wide, maps = window.setup.width(), image.width()
     window.resize(2400, 1300)
@@ -126,7 +113,7 @@ def test_a_wider_window_gives_its_room_to_the_maps(
     assert abs(window.setup.width() - wide) < 110
 
 
-def test_tab_goes_down_the_panel(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_tab_goes_down_the_panel(window: MainWindow, qtbot: QtBot) -> None:
     setup = window.setup
     press(qtbot, setup.method.unfold)
     form, more = setup.method_form.controls, setup.method.more_form.controls
@@ -151,10 +138,7 @@ def test_tab_goes_down_the_panel(window: MainWindow, qtbot: QtBot) -> None:  # n
     assert places == sorted(places)
 
 
-def test_settings_unfolded_below_the_fold_come_into_sight(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_settings_unfolded_below_the_fold_come_into_sight(window: MainWindow, qtbot: QtBot) -> None:
     window.resize(1100, 700)
     settle(qtbot)
     row = window.setup.interventions.rows["knockout"]

@@ -14,16 +14,7 @@ import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    PATIENCE,
-    Gate,
-    demo,  # noqa: F401
-    gate,  # noqa: F401
-    press,
-    wait_idle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, PATIENCE, Gate, press, wait_idle
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.status import facts_of_run
 
@@ -40,11 +31,7 @@ def test_facts_are_those_of_the_run_and_no_others() -> None:
     assert "3.2e-06" in tip and "5.0e-01" in tip
 
 
-def test_the_line_after_a_real_run(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    gate: Gate,  # noqa: F811
-) -> None:
+def test_the_line_after_a_real_run(demo: MainWindow, qtbot: QtBot, gate: Gate) -> None:
     status, model = demo.status, demo.controller.model
     assert model is not None
     assert status.facts.text().split("  ·  ") == [model.name, "cpu", "float32"]
@@ -74,9 +61,7 @@ def test_the_line_after_a_real_run(
 
 
 def test_kernel_parity_and_speed_are_what_is_measured_beside_it(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against the model's own configuration, its own explicit attention, and a clock of ours."""
     import torch
@@ -134,12 +119,12 @@ def test_kernel_parity_and_speed_are_what_is_measured_beside_it(
     assert told <= 1.02 * len(tokens) / (tokens[-1] - begun) + 0.5
 
 
-def test_memory_is_what_psutil_says(window: MainWindow) -> None:  # noqa: F811
+def test_memory_is_what_psutil_says(window: MainWindow) -> None:
     window.status.show_memory("cpu")
     assert _bytes(window) == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
 
 
-def test_memory_is_what_the_system_says(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_memory_is_what_the_system_says(window: MainWindow, qtbot: QtBot) -> None:
     window.status.show_memory("cpu")
     shown = _bytes(window)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -153,7 +138,7 @@ def test_memory_is_what_the_system_says(window: MainWindow, qtbot: QtBot) -> Non
     del ballast
 
 
-def _bytes(window: MainWindow) -> float:  # noqa: F811
+def _bytes(window: MainWindow) -> float:
     told = re.fullmatch(r"([\d.]+) (GB|MB) RAM", window.status.memory.text())
     assert told is not None
     return float(told[1]) * {"GB": 1e9, "MB": 1e6}[told[2]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, notices, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, notices, settle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.model_worker import ModelWorker
@@ -21,7 +21,7 @@ from var_studio.recording.settings import Generation, Knockout, Redistribution
 pytestmark = IGNORE_QT
 
 
-def two_pictures(window: MainWindow, folder: Path) -> tuple[Recording, Recording]:  # noqa: F811
+def two_pictures(window: MainWindow, folder: Path) -> tuple[Recording, Recording]:
     """A session with a region on each of two pictures; the first one's is steered to."""
     workspace = window.workspace
     first, second = make_run(folder / "first"), make_run(folder / "second", seed=1)
@@ -34,9 +34,7 @@ def two_pictures(window: MainWindow, folder: Path) -> tuple[Recording, Recording
 
 
 def test_a_region_is_sent_with_questions_about_its_picture_alone(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     workspace, intake = window.workspace, window.intake
     first, second = two_pictures(window, tmp_path)
@@ -66,9 +64,7 @@ def test_a_region_is_sent_with_questions_about_its_picture_alone(
 
 
 def test_which_picture_a_steered_region_is_of_comes_back_with_the_session(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     workspace, method = window.workspace, window.workspace.method
     _, second = two_pictures(window, tmp_path)

@@ -13,12 +13,10 @@ from tests.gui.fixtures import (
     IGNORE_QT,
     PATIENCE,
     click_word,
-    demo,  # noqa: F401
     notices,
     press,
     settle,
     wait_idle,
-    window,  # noqa: F401
 )
 from var_studio.gui.main_window import MainWindow
 
@@ -69,7 +67,7 @@ def _named(name: str, stage: str = "") -> Callable[[Any], bool]:
     ids=["prefill", "baseline", "between", "second's prefill", "second", "forced"],
 )
 def test_stop_keeps_what_was_recorded(
-    demo: MainWindow,  # noqa: F811
+    demo: MainWindow,
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
     run: int,

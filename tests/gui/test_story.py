@@ -16,13 +16,10 @@ from tests.gui.fixtures import (
     Gate,
     choose,
     click_word,
-    demo,  # noqa: F401
-    gate,  # noqa: F401
     notices,
     press,
     settle,
     wait_idle,
-    window,  # noqa: F401
     words,
 )
 from tests.synthetic import make_run
@@ -37,13 +34,9 @@ Key = QtCore.Qt.Key
 
 
 def test_ask_look_change_compare_save_reopen(
-    demo: MainWindow,  # noqa: F811
-    gate: Gate,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: MainWindow, gate: Gate, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    window, workspace, transcript = demo, demo.workspace, demo.transcript  # noqa: F811
+    window, workspace, transcript = demo, demo.workspace, demo.transcript
     selection = workspace.selection
 
     # The demo opens with a question that is ready to run; the answer comes word by word.
@@ -165,9 +158,7 @@ def test_ask_look_change_compare_save_reopen(
 
 
 def test_earlier_questions_can_be_chosen_again(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     asked = window.transcript.asked
     first = make_run(tmp_path / "a")
@@ -187,9 +178,7 @@ def test_earlier_questions_can_be_chosen_again(
 
 
 def test_each_answer_with_var_can_be_chosen_again(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     workspace, parting = window.workspace, window.transcript.parting
     baseline = make_run(tmp_path / "a")
@@ -216,9 +205,7 @@ def test_each_answer_with_var_can_be_chosen_again(
 
 
 def test_a_run_made_with_another_intervention_is_shown_in_words(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     workspace, transcript = window.workspace, window.transcript
     image = window.area.panel("image")
@@ -257,7 +244,7 @@ def test_a_run_made_with_another_intervention_is_shown_in_words(
     assert notices(window) == []
 
 
-def test_slider_drag_is_one_undo_step(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_slider_drag_is_one_undo_step(window: MainWindow, qtbot: QtBot) -> None:
     control = window.setup.method_form.controls["rho"]
     slider = control.slider  # type: ignore[attr-defined]
     method, stack = window.workspace.method, window.workspace.undo_stack
@@ -304,8 +291,7 @@ def _handle(slider: QtWidgets.QSlider) -> QtCore.QPoint:
 
 
 def test_arrow_keys_belong_to_the_slider_that_has_the_focus(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
+    window: MainWindow, qtbot: QtBot
 ) -> None:
     """Negative control of the window's shortcuts: they must not take a control's own keys."""
     window.activateWindow()
@@ -322,7 +308,7 @@ def test_arrow_keys_belong_to_the_slider_that_has_the_focus(
     assert not window.controller.busy
 
 
-def test_every_action_is_in_a_menu_with_its_key(window: MainWindow) -> None:  # noqa: F811
+def test_every_action_is_in_a_menu_with_its_key(window: MainWindow) -> None:
     in_menus = {action for menu in window.menus.values() for action in menu.actions()}
     assert set(window.actions_by_name.values()) <= in_menus
     keys = [
@@ -335,9 +321,7 @@ def test_every_action_is_in_a_menu_with_its_key(window: MainWindow) -> None:  # 
 
 
 def test_layout_and_theme_are_remembered(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    qapp: QtWidgets.QApplication,
+    window: MainWindow, qtbot: QtBot, qapp: QtWidgets.QApplication
 ) -> None:
     window.area.docks["heads"].hide()
     window.theme_actions["dark"].trigger()
@@ -357,9 +341,7 @@ def test_layout_and_theme_are_remembered(
 
 
 def test_a_long_answer_wraps_and_the_selected_word_stays_in_view(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run", layers=2, heads=2, queries=500))
     settle(qtbot)

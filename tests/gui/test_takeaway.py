@@ -12,7 +12,7 @@ from PySide6 import QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.answers import answered
-from tests.gui.fixtures import IGNORE_QT, notices, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, notices, settle
 from tests.synthetic import make_run
 from var_studio.gui.command_list import commands
 from var_studio.gui.main_window import MainWindow
@@ -21,7 +21,7 @@ from var_studio.gui.takeaway import Takeaway
 pytestmark = IGNORE_QT
 
 
-def choose(window: MainWindow, monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> None:  # noqa: F811
+def choose(window: MainWindow, monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> None:
     """Pick the entry of the menu, and this file in the dialog that follows."""
     monkeypatch.setattr(QtWidgets.QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
     (action,) = (a for a in window.menus["Figure"].actions() if a.objectName() == f"action.{name}")
@@ -29,10 +29,7 @@ def choose(window: MainWindow, monkeypatch: pytest.MonkeyPatch, name: str, path:
 
 
 def test_maps_and_masks_of_what_is_on_screen(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = window.workspace
     run = make_run(tmp_path / "run")
@@ -64,10 +61,7 @@ def test_maps_and_masks_of_what_is_on_screen(
 
 
 def test_the_page_is_written_beside_the_window(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for run in answered(tmp_path, monkeypatch):
         window.workspace.add_run(run, look=run.teacher is None)
@@ -86,10 +80,7 @@ def test_the_page_is_written_beside_the_window(
 
 
 def test_stop_leaves_no_page(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
@@ -104,10 +95,7 @@ def test_stop_leaves_no_page(
 
 
 def test_closing_the_window_stops_the_page(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
@@ -117,7 +105,7 @@ def test_closing_the_window_stops_the_page(
     qtbot.waitUntil(lambda: not window.takeaway.busy)
 
 
-def test_the_palette_has_them(window: MainWindow) -> None:  # noqa: F811
+def test_the_palette_has_them(window: MainWindow) -> None:
     assert isinstance(window.takeaway, Takeaway)
     titles = [command.text for command in commands(window)]
     for action in window.takeaway.actions:

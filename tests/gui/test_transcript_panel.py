@@ -12,7 +12,7 @@ from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.answers import PART, answered
-from tests.gui.fixtures import click_word, window, words  # noqa: F401
+from tests.gui.fixtures import click_word, words
 from tests.gui.panel_stage import settle
 from tests.gui.transcript_stage import shown
 from tests.synthetic import make_layout, make_run
@@ -281,9 +281,7 @@ def test_empty_state_is_a_sentence(qtbot: QtBot) -> None:
 
 
 def test_keys_of_the_window_search_and_other_letters_too(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    answers: tuple[Recording, ...],
+    window: MainWindow, qtbot: QtBot, answers: tuple[Recording, ...]
 ) -> None:
     workspace, transcript = window.workspace, window.transcript
     workspace.add_run(answers[0])
@@ -318,9 +316,7 @@ def test_keys_of_the_window_search_and_other_letters_too(
 
 
 def test_a_click_on_the_image_goes_to_its_map(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    answers: tuple[Recording, ...],
+    window: MainWindow, qtbot: QtBot, answers: tuple[Recording, ...]
 ) -> None:
     window.workspace.add_run(answers[0])
     settle()

@@ -10,15 +10,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (
-    IGNORE_QT,
-    demo,  # noqa: F401
-    notices,
-    press,
-    settle,
-    wait_idle,
-    window,  # noqa: F401
-)
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle, wait_idle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.history import MERGE_WITHIN
@@ -288,10 +280,7 @@ def test_painting_makes_the_session_unsaved(workspace: Workspace) -> None:
 
 # ----------------------------------------------------------------------------- in the window
 @IGNORE_QT
-def test_words_that_come_by_themselves_are_no_steps(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_words_that_come_by_themselves_are_no_steps(demo: MainWindow, qtbot: QtBot) -> None:
     stack = demo.workspace.undo_stack
     before = stack.count()
     press(qtbot, demo.setup.run_button)
@@ -303,9 +292,7 @@ def test_words_that_come_by_themselves_are_no_steps(
 
 @IGNORE_QT
 def test_regions_and_cells_come_back_with_the_session(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     workspace = window.workspace
     workspace.add_run(make_run(tmp_path / "run"))

@@ -14,17 +14,14 @@ import pytest
 from PySide6 import QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import (  # noqa: F401
+from tests.gui.fixtures import (
     IGNORE_QT,
     PATIENCE,
     Gate,
-    demo,
-    gate,
     notices,
     press,
     settle,
     wait_idle,
-    window,
 )
 from tests.synthetic import make_run
 from var_studio.assets import user_folder
@@ -84,9 +81,7 @@ def saved(qtbot: QtBot, shown: MainWindow) -> None:
 
 # ------------------------------------------------------------------------------------- autosave
 def test_the_session_is_kept_while_it_is_modified_and_no_longer(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     workspace, autosave = window.workspace, window.files.autosave
     workspace.add_run(make_run(autosave.new_run(), queries=16))
@@ -117,9 +112,7 @@ def test_the_session_is_kept_while_it_is_modified_and_no_longer(
 
 
 def test_a_full_disk_under_the_autosave_is_said_once(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from var_studio.recording import unsaved
 
@@ -147,10 +140,7 @@ def test_a_full_disk_under_the_autosave_is_said_once(
 
 # ------------------------------------------------------------------------------------- recovery
 def test_a_killed_window_s_session_comes_back_whole(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    answers: Callable[[Answer], list[str]],
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, answers: Callable[[Answer], list[str]]
 ) -> None:
     """Runs of a file, new ones, one opened from elsewhere, regions, notes, what was looked at."""
     workspace, autosave = window.workspace, window.files.autosave
@@ -200,9 +190,7 @@ def test_a_killed_window_s_session_comes_back_whole(
 
 
 def test_several_killed_windows_make_a_list(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    answers: Callable[[Answer], list[str]],
+    window: MainWindow, qtbot: QtBot, answers: Callable[[Answer], list[str]]
 ) -> None:
     first, second, third = (left_by_a_killed_window(n) for n in (1, 2, 3))
     window.start(model=None)
@@ -241,9 +229,7 @@ def test_several_killed_windows_make_a_list(
 
 
 def test_what_another_window_has_is_neither_offered_nor_deleted(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    answers: Callable[[Answer], list[str]],
+    window: MainWindow, qtbot: QtBot, answers: Callable[[Answer], list[str]]
 ) -> None:
     theirs = left_by_a_killed_window()
     window.start(model=None)
@@ -272,10 +258,7 @@ def test_a_damaged_document_loses_the_order_and_no_run(private_home: Path) -> No
 
 # ----------------------------------------------------------------------------------- clean exit
 def test_recordings_of_scripts_stay_whatever_the_window_does(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    answers: Callable[[Answer], list[str]],
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, answers: Callable[[Answer], list[str]]
 ) -> None:
     kept = [runs_folder() / "20260101-000000-script", tmp_path / "mine"]
     for number, folder in enumerate(kept):
@@ -292,7 +275,7 @@ def test_recordings_of_scripts_stay_whatever_the_window_does(
 
 
 def test_what_a_part_left_out_is_not_deleted_unasked(
-    window: MainWindow,  # noqa: F811
+    window: MainWindow,
     qtbot: QtBot,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -398,9 +381,7 @@ def test_the_program_leaves_nothing_behind(how: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no signal that kills")
 def test_a_killed_program_s_runs_are_offered_as_one_session(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     program = start_program("kill", tmp_path / "a.vars")
     assert program.stdout is not None
@@ -433,7 +414,7 @@ def open_elsewhere(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
 
 
 def test_a_file_open_elsewhere_is_shown_and_saved_under_another_name(
-    window: MainWindow,  # noqa: F811
+    window: MainWindow,
     qtbot: QtBot,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -473,9 +454,7 @@ def test_a_file_open_elsewhere_is_shown_and_saved_under_another_name(
 
 
 def test_a_file_that_was_closed_elsewhere_can_be_saved(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    open_elsewhere: tuple[Path, Callable[[], None]],
+    window: MainWindow, qtbot: QtBot, open_elsewhere: tuple[Path, Callable[[], None]]
 ) -> None:
     path, close_there = open_elsewhere
     assert window.files.open(path)
@@ -487,9 +466,7 @@ def test_a_file_that_was_closed_elsewhere_can_be_saved(
 
 
 def test_the_lock_follows_the_file_on_screen_and_goes_with_the_window(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     one, two = (
         save_session(tmp_path / name, [make_run(tmp_path / name[0], queries=16)])
@@ -516,7 +493,7 @@ def test_the_lock_follows_the_file_on_screen_and_goes_with_the_window(
 
 
 def test_a_file_that_another_program_changed_is_not_overwritten_unasked(
-    window: MainWindow,  # noqa: F811
+    window: MainWindow,
     qtbot: QtBot,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -549,10 +526,7 @@ def test_a_file_that_another_program_changed_is_not_overwritten_unasked(
 
 # ---------------------------------------------------------------------- saving while a run is on
 def test_saving_while_a_run_is_under_way(
-    demo: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    gate: Gate,  # noqa: F811
-    tmp_path: Path,
+    demo: MainWindow, qtbot: QtBot, gate: Gate, tmp_path: Path
 ) -> None:
     """A pair: the baseline is under way, what waits needs its answer later."""
     demo.setup.run_pair_button.click()

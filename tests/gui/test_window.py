@@ -10,7 +10,7 @@ from PIL import Image
 from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, notices, press, settle, window  # noqa: F401
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle
 from tests.synthetic import make_run
 from var_studio.gui import theme
 from var_studio.gui.appearance import Appearance
@@ -25,7 +25,7 @@ FLOATS = pytest.mark.qt_log_ignore("propagateSizeHints", "does not support raise
 
 
 # -------------------------------------------------------------------------------------- notices
-def test_notices_move_nothing(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_notices_move_nothing(window: MainWindow, qtbot: QtBot) -> None:
     places = [panel.geometry() for panel in window.panels()]
     area = window.area.geometry()
     words = "A sentence that is long enough to need more than one line of the notice. " * 3
@@ -81,9 +81,7 @@ def mime_of(path: Path) -> QtCore.QMimeData:
 
 
 def test_a_file_can_be_dropped_on_every_widget(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.start(model=None)
     window.workspace.add_run(make_run(tmp_path / "run"))
@@ -104,7 +102,7 @@ def test_a_file_can_be_dropped_on_every_widget(
     assert not any("file:" in field.text() for field in window.findChildren(QtWidgets.QLineEdit))
 
 
-def _visible(window: MainWindow) -> Iterator[tuple[str, QtWidgets.QWidget]]:  # noqa: F811
+def _visible(window: MainWindow) -> Iterator[tuple[str, QtWidgets.QWidget]]:
     for panel in window.panels():
         if panel.isVisible():
             for widget in (panel, panel.header, *panel.findChildren(QtWidgets.QWidget)):
@@ -114,10 +112,7 @@ def _visible(window: MainWindow) -> Iterator[tuple[str, QtWidgets.QWidget]]:  # 
 
 @FLOATS
 def test_drops_on_a_floating_panel(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dock = window.area.docks["heads"]
     dock.setFloating(True)
@@ -160,10 +155,7 @@ def reopened(qtbot: QtBot) -> MainWindow:
 
 
 @FLOATS
-def test_the_layout_is_remembered_and_restorable(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_the_layout_is_remembered_and_restorable(window: MainWindow, qtbot: QtBot) -> None:
     docks = window.area.docks
     first = places(window)
     docks["heads"].hide()
@@ -191,9 +183,7 @@ def test_the_layout_is_remembered_and_restorable(
 
 
 def test_a_layout_of_other_panels_is_left_alone(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from var_studio.gui import docks
 
@@ -211,9 +201,7 @@ def test_a_layout_of_other_panels_is_left_alone(
 
 
 def test_the_theme_is_switched_and_remembered(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
+    window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lightness() -> int:
         return QtGui.QGuiApplication.palette().color(QtGui.QPalette.ColorRole.Window).lightness()
@@ -233,7 +221,7 @@ def test_the_theme_is_switched_and_remembered(
 
 
 # ---------------------------------------------------------------------------------------- sizes
-def test_names_of_tabs_are_written_out(window: MainWindow, qtbot: QtBot) -> None:  # noqa: F811
+def test_names_of_tabs_are_written_out(window: MainWindow, qtbot: QtBot) -> None:
     window.resize(1000, 700)
     settle(qtbot)
     bars = [bar for bar in window.area.findChildren(QtWidgets.QTabBar) if bar.count()]
@@ -272,8 +260,7 @@ def drag(widget: QtWidgets.QWidget, start: QtCore.QPoint, end: QtCore.QPoint) ->
 
 
 def test_sizes_come_back_with_the_window_and_stay_where_they_are_dragged(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
+    window: MainWindow, qtbot: QtBot
 ) -> None:
     docks = window.area.docks
     window.resize(1400, 900)
@@ -331,9 +318,7 @@ def overlaps(shown: MainWindow) -> list[str]:
 
 
 def test_at_its_smallest_nothing_overlaps_and_it_fits_a_small_screen(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-    tmp_path: Path,
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window.start(model=None)
     for seed in (0, 1):
@@ -353,10 +338,7 @@ def test_at_its_smallest_nothing_overlaps_and_it_fits_a_small_screen(
     assert overlaps(window) != []
 
 
-def test_the_room_of_a_hidden_panel_goes_to_the_maps(
-    window: MainWindow,  # noqa: F811
-    qtbot: QtBot,
-) -> None:
+def test_the_room_of_a_hidden_panel_goes_to_the_maps(window: MainWindow, qtbot: QtBot) -> None:
     window.start(model=None)
     qtbot.waitUntil(lambda: all(dock.has_panel for dock in window.area.docks.values()))
     settle(qtbot)
