@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from var_studio.cli.doctor import plain_doctor
 from var_studio.cli.stopping import STOPPED, begun, say, starting
 from var_studio.errors import VarStudioError, missing_library
 
@@ -37,6 +36,8 @@ def _main(given: list[str]) -> int:
         if window is not None:
             begun()
             return open_window(*window)
+        from var_studio.cli.doctor import plain_doctor
+
         looked = plain_doctor(given)
         if looked is not None:
             _flush()

@@ -112,7 +112,6 @@ class DockArea(QMainWindow):
         for entry in PANELS:
             dock = PanelDock(entry)
             dock.made.connect(self.panel_made)
-            dock.made.connect(self._guard)
             dock.topLevelChanged.connect(self._moved)
             self.docks[entry.name] = dock
             self._entries[entry.name] = entry
@@ -147,14 +146,10 @@ class DockArea(QMainWindow):
             self._finish(self._unfinished.pop(0))
             self._finish_later()
 
-    @Slot(object)
-    def _guard(self, panel: Panel) -> None:
-        self.wheel_guard.watch(panel)
-        self.wheel_guard.watch(panel.header)
-
     def _finish(self, dock: PanelDock) -> None:
         dock.panel.prepare()
-        self._guard(dock.panel)
+        self.wheel_guard.watch(dock.panel)
+        self.wheel_guard.watch(dock.panel.header)
         # Text fields and plots would swallow a dropped file: leave it to the window.
         for widget in dock.findChildren(QWidget):
             if widget.acceptDrops() and not isinstance(widget, ImageWell):
@@ -255,8 +250,8 @@ class DockArea(QMainWindow):
     def childEvent(self, event: QChildEvent) -> None:
         """Name the bars of tabs, which Qt makes as docks are put together."""
         super().childEvent(event)
-        bar = event.child()
-        if event.polished() and isinstance(bar, QTabBar):
+        # Only then: whoever asks for a child that is being built gets it as a plain QObject.
+        if event.polished() and isinstance(bar := event.child(), QTabBar):
             bar.setAccessibleName("Panels in this place")
 
     # ------------------------------------------------------------------------------- sizes

@@ -38,7 +38,6 @@ from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.setup import SetupPanel
 from var_studio.gui.panels.transcript import TranscriptPanel
 from var_studio.gui.question_intake import QuestionIntake, What
-from var_studio.gui.recovery import Recovery
 from var_studio.gui.session_files import SessionFiles
 from var_studio.gui.status import StatusBar
 from var_studio.gui.takeaway import Takeaway
@@ -48,6 +47,7 @@ from var_studio.gui.widgets.key_guard import KeyGuard
 from var_studio.gui.widgets.notices import NoticeBar
 
 if TYPE_CHECKING:
+    from var_studio.gui.recovery import Recovery
     from var_studio.gui.widgets.palette import CommandPalette
 
 
@@ -77,7 +77,6 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(centre)
         self.notices = NoticeBar(centre)
         self.files = SessionFiles(self, self.workspace)
-        self.recovery = Recovery(self)
         self.intake = QuestionIntake(self, self.workspace)
         self.desk = ModelDesk(self, self.workspace, self.controller)
         self.actions_by_name, self.menus = actions.build(self)
@@ -109,6 +108,12 @@ class MainWindow(QMainWindow):
         from var_studio.gui.widgets.palette import CommandPalette
 
         return CommandPalette(self)
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        from var_studio.gui.recovery import Recovery
+
+        return Recovery(self)
 
     def panels(self) -> list[Panel]:
         """All panels, in the order of the list of panels."""

@@ -18,14 +18,13 @@ from var_studio.gui.models.problems import BusyError
 from var_studio.gui.models.session_view import chosen_words, restore_view, session_of
 from var_studio.gui.models.task import Task
 from var_studio.gui.models.workspace import Workspace
-from var_studio.gui.unsaved_question import ask_overwrite, ask_unsaved
-from var_studio.recording.content import FULL, Content, size_in_words
 from var_studio.recording.failures import LeftOutError, StoppedError
 from var_studio.recording.locks import in_use
 
 if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow
     from var_studio.gui.save_choice import SaveChoice
+    from var_studio.recording.content import Content
     from var_studio.recording.session import Session
     from var_studio.recording.unsaved import UnsavedFolder
 
@@ -169,6 +168,8 @@ class SessionFiles(QObject):
         if path is None or not self._mine_by_now():
             return self.save_as()
         if self._file.changed():
+            from var_studio.gui.unsaved_question import ask_overwrite
+
             answer = ask_overwrite(self._window, path)
             if answer != "overwrite":
                 return answer == "save as" and self.save_as()
@@ -276,6 +277,8 @@ class SessionFiles(QObject):
 
     @Slot(float, float)
     def _show_progress(self, done: float, total: float) -> None:
+        from var_studio.recording.content import size_in_words
+
         status, name = self._window.status, self._saving_to.path
         status.show_progress(done, total)
         amount = f"{size_in_words(done)} of {size_in_words(total)}"
@@ -354,6 +357,8 @@ class SessionFiles(QObject):
     # ------------------------------------------------------------------- before it is replaced
     def may_discard(self, note: str = "") -> bool:
         """Ask what to do with what is in no session file. False: do nothing after all."""
+        from var_studio.gui.unsaved_question import ask_unsaved
+
         workspace = self._workspace
         if not (workspace.modified and workspace.runs):
             return True
@@ -368,6 +373,8 @@ class SessionFiles(QObject):
         return answer == "discard"
 
     def _save_and_wait(self, all_of_it: bool) -> bool:
+        from var_studio.recording.content import FULL
+
         controller = self._window.controller
         if controller.state in ("running", "stopping"):
             controller.stop()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
-from var_studio.figures.words import interventions_line
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.ticks import setting_text
 from var_studio.recording.settings import Redistribution
@@ -47,6 +46,8 @@ def settings_text(settings: Redistribution, tau_default: float) -> str:
 
 def interventions_text(run: Recording) -> str:
     """What a run was made with, in words; a redistribution by its settings alone."""
+    from var_studio.figures.words import interventions_line
+
     words = [
         settings_text(each, run.tau_default)
         if isinstance(each, Redistribution)
