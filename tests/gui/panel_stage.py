@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests import synthetic
@@ -84,20 +84,6 @@ def settle() -> None:
     """Let timers of zero, layout and paint events happen."""
     for _ in range(4):
         QtCore.QCoreApplication.processEvents()
-
-
-def move_mouse(widget: QtWidgets.QWidget, point: QtCore.QPointF, buttons: bool = False) -> None:
-    """A mouse move to a point of the widget, with the left button down or not."""
-    button = QtCore.Qt.MouseButton.LeftButton if buttons else QtCore.Qt.MouseButton.NoButton
-    event = QtGui.QMouseEvent(
-        QtCore.QEvent.Type.MouseMove,
-        point,
-        widget.mapToGlobal(point),
-        QtCore.Qt.MouseButton.NoButton,
-        button,
-        QtCore.Qt.KeyboardModifier.NoModifier,
-    )
-    QtWidgets.QApplication.sendEvent(widget, event)
 
 
 def on_widget(view: QtWidgets.QWidget, x: float, y: float) -> QtCore.QPointF:

@@ -12,7 +12,7 @@ from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import settle
-from tests.gui.panel_stage import move_mouse
+from tests.gui.pointer import drag
 from tests.gui.test_hidden_tabs import tab_of
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels.image import ImagePanel
@@ -119,11 +119,7 @@ class Hands:
 
     def stroke(self, widget: QtWidgets.QWidget, *points: QtCore.QPointF) -> None:
         """Press at the first point, draw through the others, let go."""
-        self.qtbot.mousePress(widget, LEFT, pos=points[0].toPoint())
-        for point in points[1:]:
-            move_mouse(widget, point, buttons=True)
-            settle(self.qtbot)
-        self.qtbot.mouseRelease(widget, LEFT, pos=points[-1].toPoint())
+        drag(self.qtbot, widget, *points)
         settle(self.qtbot)
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import IGNORE_QT, PATIENCE, Gate, press, settle, wait_idle
 from tests.gui.panel_stage import settle as pause
+from tests.gui.pointer import turn_wheel
 from tests.gui.transcript_stage import shown
 from tests.synthetic import make_run
 from var_studio.figures.words import token_line
@@ -31,22 +31,6 @@ def _last_in_view(panel: TranscriptPanel) -> bool:
     return bool(area.rect().contains(strip.viewport().mapTo(area, place)))
 
 
-def _wheel(panel: TranscriptPanel, step: int) -> None:
-    area = panel.scroller.viewport()
-    middle = QtCore.QPointF(area.rect().center())
-    turn = QtGui.QWheelEvent(
-        middle,
-        area.mapToGlobal(middle),
-        QtCore.QPoint(),
-        QtCore.QPoint(0, step),
-        QtCore.Qt.MouseButton.NoButton,
-        QtCore.Qt.KeyboardModifier.NoModifier,
-        QtCore.Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    QtWidgets.QApplication.sendEvent(area, turn)
-
-
 def test_the_newest_word_stays_in_view_until_the_user_scrolls(qtbot: QtBot, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", queries=140, layers=1, heads=1, finish=False)
     panel, workspace = shown(qtbot, run, size=(420, 150))
@@ -57,7 +41,7 @@ def test_the_newest_word_stays_in_view_until_the_user_scrolls(qtbot: QtBot, tmp_
     workspace.tokens_appended.emit()
     pause()
     assert _last_in_view(panel), "also from the top, where a question fills the panel"
-    _wheel(panel, 480)
+    turn_wheel(panel.scroller.viewport(), 480)
     pause()
     away = bar.value()
     assert away < bar.maximum() - 20

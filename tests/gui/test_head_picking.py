@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import move_mouse, settle, stage
+from tests.gui.panel_stage import settle, stage
+from tests.gui.pointer import drag, move_mouse, turn_wheel
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.workspace import Workspace
@@ -31,21 +32,6 @@ CONTROL = QtCore.Qt.KeyboardModifier.ControlModifier
 def run(tmp_path: Path) -> Recording:
     """5 layers × 7 heads: rows taken for columns would be seen."""
     return make_run(tmp_path / "run", layers=5, heads=7, precision="float32")
-
-
-def drag(
-    qtbot: QtBot,
-    widget: QtWidgets.QWidget,
-    start: QtCore.QPointF,
-    end: QtCore.QPointF,
-    held: QtCore.Qt.KeyboardModifier = NONE,
-) -> None:
-    """Press, move in two steps, release."""
-    qtbot.mousePress(widget, LEFT, held, start.toPoint())
-    for share in (0.5, 1.0):
-        move_mouse(widget, start + (end - start) * share, buttons=True)
-        settle()
-    qtbot.mouseRelease(widget, LEFT, held, end.toPoint())
 
 
 def sorted_panel(qtbot: QtBot, run: Recording, **view: object) -> tuple[HeadsPanel, Workspace]:
@@ -84,7 +70,7 @@ def test_a_drag_takes_the_rectangle_and_follows_live(qtbot: QtBot, run: Recordin
     assert selection.heads == {(la, h) for la in (1, 2, 3) for h in (2, 3, 4, 5)}
     assert selection.layer == 3, "the layer where the drag began"
     assert len(set(seen)) > 1, "the selection grows while the mouse moves"
-    drag(qtbot, atlas, atlas.cell_rect(0, 0).center(), atlas.cell_rect(1, 2).center(), SHIFT)
+    drag(qtbot, atlas, atlas.cell_rect(0, 0).center(), atlas.cell_rect(1, 2).center(), held=SHIFT)
     assert selection.heads >= {(0, 0), (1, 2), (3, 5)} and len(selection.heads) == 17
     before = selection.heads
     # Back to where it began: what was passed over on the way is given back.
@@ -218,18 +204,7 @@ def test_thumbnails_of_the_line_are_the_maps_of_their_ranks(qtbot: QtBot, run: R
     assert workspace.selection.heads == {expected[4 + len(page)]}
     assert 4 + len(page) in strip.page()
     first = strip.page().start
-    at, down = QtCore.QPointF(strip.rect().center()), QtCore.QPoint(0, 120)
-    wheel = QtGui.QWheelEvent(
-        at,
-        strip.mapToGlobal(at),
-        QtCore.QPoint(),
-        down,
-        QtCore.Qt.MouseButton.NoButton,
-        NONE,
-        QtCore.Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    QtWidgets.QApplication.sendEvent(strip, wheel)
+    turn_wheel(strip, 120)
     assert strip.page().start < first
 
 

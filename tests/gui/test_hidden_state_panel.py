@@ -9,7 +9,8 @@ import pytest
 from PySide6 import QtCore, QtGui
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import move_mouse, settle, stage
+from tests.gui.panel_stage import settle, stage
+from tests.gui.pointer import move_mouse
 from tests.synthetic import make_run
 from var_studio.gui.panels.hidden_state import HiddenStatePanel
 from var_studio.gui.widgets.profile_chart import ProfileChart

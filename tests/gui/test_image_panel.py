@@ -9,7 +9,8 @@ import pytest
 from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import cropped_run, move_mouse, settle, stage
+from tests.gui.panel_stage import cropped_run, settle, stage
+from tests.gui.pointer import move_mouse
 from tests.synthetic import make_run
 from var_studio.gui.panels.cell_words import change_text
 from var_studio.gui.panels.image import BEFORE_NOTE, MOMENTS, ImagePanel

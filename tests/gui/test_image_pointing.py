@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6 import QtCore, QtGui
+from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import (
@@ -14,12 +14,12 @@ from tests.gui.panel_stage import (
     CROP,
     cropped_run,
     mean_row,
-    move_mouse,
     on_widget,
     picked,
     settle,
     stage,
 )
+from tests.gui.pointer import move_mouse, turn_wheel
 from var_studio.errors import VarStudioError
 from var_studio.gui.panels.image import ImagePanel
 from var_studio.recording.recording import Recording
@@ -115,17 +115,7 @@ def test_zoom_keeps_the_point_under_the_pointer_and_links_all_maps(
     ]
     view, other = panel.views["before"], panel.views["after"]
     point = on_widget(view, 430.0, 150.0)
-    wheel = QtGui.QWheelEvent(
-        point,
-        view.mapToGlobal(point),
-        QtCore.QPoint(),
-        QtCore.QPoint(0, 480),
-        QtCore.Qt.MouseButton.NoButton,
-        QtCore.Qt.KeyboardModifier.NoModifier,
-        QtCore.Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    view.wheelEvent(wheel)
+    turn_wheel(view, 480, point)
     assert panel.zoom.factor == pytest.approx(1.2**4)
     place = view.to_scene(point)
     assert (place.x(), place.y()) == pytest.approx((430.0, 150.0), abs=0.6)

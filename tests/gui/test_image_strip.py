@@ -7,7 +7,7 @@ from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import IGNORE_QT, settle
-from tests.gui.panel_stage import move_mouse
+from tests.gui.pointer import move_mouse
 from tests.synthetic import make_image
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.widgets.image_strip import ImageStrip

@@ -10,7 +10,8 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests import synthetic
-from tests.gui.panel_stage import COLS, cropped_run, move_mouse, on_widget, picked, settle, stage
+from tests.gui.panel_stage import COLS, cropped_run, on_widget, picked, settle, stage
+from tests.gui.pointer import drag, move_mouse, turn_wheel
 from tests.gui.test_heat_scene import tiled_layout
 from var_studio.gui.panels.heads import HeadsPanel
 from var_studio.gui.panels.image import UNSEEN, ImagePanel
@@ -42,18 +43,6 @@ def middle(view: HeatView, row: int, col: int) -> QtCore.QPointF:
     return on_widget(view, 120 + (col + 0.5) * 50, (row + 0.5) * 40)
 
 
-def drag(
-    qtbot: QtBot,
-    view: HeatView,
-    *points: QtCore.QPointF,
-    modifier: QtCore.Qt.KeyboardModifier = PLAIN,
-) -> None:
-    qtbot.mousePress(view, LEFT, modifier, points[0].toPoint())
-    for point in points[1:]:
-        move_mouse(view, point, buttons=True)
-    qtbot.mouseRelease(view, LEFT, modifier, points[-1].toPoint())
-
-
 def cells(*places: tuple[int, int]) -> set[int]:
     return {row * COLS + col for row, col in places}
 
@@ -75,7 +64,7 @@ def test_clicks_pick_add_and_let_go_and_the_words_follow(qtbot: QtBot, run: Reco
 
     click(2, 3)
     assert picked(panel) == cells((2, 3)) and workspace.view.current.colour_by == "reverse"
-    click(5, 1, modifier=CONTROL)
+    click(5, 1, held=CONTROL)
     assert picked(panel) == cells((2, 3), (5, 1))
     query = workspace.query
     assert query is not None
@@ -87,7 +76,7 @@ def test_clicks_pick_add_and_let_go_and_the_words_follow(qtbot: QtBot, run: Reco
         assert text.startswith("2 cells picked · α ")
         best = np.unravel_index(np.argmax(alpha), alpha.shape)
         assert f"most α from layer {best[0]} head {best[1]}" in text
-    click(5, 1, modifier=CONTROL)
+    click(5, 1, held=CONTROL)
     click(2, 3)
     assert picked(panel) == set()
     assert workspace.view.current.colour_by == "visual_mass", "the words have their colours back"
@@ -233,7 +222,7 @@ def test_a_rectangle_takes_cells_half_inside_and_control_takes_them_away(
     # inside) to 130 (0.25 of row 3): columns 2 and 3, rows 1 and 2.
     drag(qtbot, view, on_widget(view, 200, 45), on_widget(view, 300, 130))
     assert region_tokens(panel) == cells((1, 2), (1, 3), (2, 2), (2, 3))
-    drag(qtbot, view, on_widget(view, 230, 10), on_widget(view, 262, 400), modifier=CONTROL)
+    drag(qtbot, view, on_widget(view, 230, 10), on_widget(view, 262, 400), held=CONTROL)
     assert region_tokens(panel) == cells((1, 3), (2, 3))
     # A click is the cell under it.
     qtbot.mouseClick(view, LEFT, pos=middle(view, 7, 7).toPoint())
@@ -507,11 +496,7 @@ def test_keys_and_wheel_size_the_brush(qtbot: QtBot, run: Recording) -> None:
     qtbot.keyClick(view, KEY.Key_Comma)
     assert workspace.view.current.brush == 2
     place, zoom = middle(view, 4, 4), panel.zoom.factor
-    wheel = QtGui.QWheelEvent(
-        place, view.mapToGlobal(place), QtCore.QPoint(), QtCore.QPoint(0, 120),
-        QtCore.Qt.MouseButton.NoButton, SHIFT, QtCore.Qt.ScrollPhase.NoScrollPhase, False,
-    )  # fmt: skip
-    QtWidgets.QApplication.sendEvent(view, wheel)
+    turn_wheel(view, 120, place, SHIFT)
     assert workspace.view.current.brush == 3 and panel.zoom.factor == zoom
     for _ in range(30):
         qtbot.keyClick(view, KEY.Key_Comma)

@@ -29,6 +29,7 @@ from tests.gui.fixtures import (
     wait_idle,
     words,
 )
+from tests.gui.pointer import drag
 from tests.gui.story_hands import (
     Hands,
     answer_dialogs,
@@ -41,7 +42,6 @@ from tests.gui.story_hands import (
     visual_of,
 )
 from tests.gui.story_state import state_of
-from tests.gui.test_head_picking import drag
 from var_studio.gui.export import ExportDialog
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels.heads import HeadsPanel

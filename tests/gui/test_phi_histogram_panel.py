@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import move_mouse, settle, stage
+from tests.gui.panel_stage import settle, stage
+from tests.gui.pointer import move_mouse, turn_wheel
 from tests.synthetic import make_run
 from var_studio.gui import theme
 from var_studio.gui.appearance import Appearance
@@ -219,17 +220,7 @@ def test_wheel_and_other_buttons_leave_the_view_alone(qtbot: QtBot, run: Recordi
     view = panel.histogram
     tau, ends = workspace.method.tau, (view.x_of(0.0), view.x_of(3.0))
     place = view.plot_rect().center()
-    wheel = QtGui.QWheelEvent(
-        place,
-        view.viewport().mapToGlobal(place),
-        QtCore.QPoint(),
-        QtCore.QPoint(0, 240),
-        QtCore.Qt.MouseButton.NoButton,
-        QtCore.Qt.KeyboardModifier.NoModifier,
-        QtCore.Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    QtWidgets.QApplication.sendEvent(view.viewport(), wheel)
+    turn_wheel(view.viewport(), 240, place)
     for button in (QtCore.Qt.MouseButton.RightButton, QtCore.Qt.MouseButton.MiddleButton):
         qtbot.mouseClick(view.viewport(), button, pos=place.toPoint())
     qtbot.mouseDClick(view.viewport(), LEFT, pos=place.toPoint())

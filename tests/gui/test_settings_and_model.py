@@ -6,10 +6,11 @@ import math
 from pathlib import Path
 
 import pytest
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import IGNORE_QT, PATIENCE, press, settle, wait_idle
+from tests.gui.pointer import turn_wheel
 from tests.synthetic import make_run
 from var_studio.engine.events import RunStarted, TokenProduced
 from var_studio.gui.main_window import MainWindow
@@ -122,19 +123,7 @@ def _wheel(widget: QtWidgets.QWidget) -> None:
     in, until one accepts."""
     taker: QtWidgets.QWidget | None = widget
     while taker is not None:
-        middle = QtCore.QPointF(taker.rect().center())
-        event = QtGui.QWheelEvent(
-            middle,
-            taker.mapToGlobal(middle),
-            QtCore.QPoint(),
-            QtCore.QPoint(0, -120),
-            QtCore.Qt.MouseButton.NoButton,
-            QtCore.Qt.KeyboardModifier.NoModifier,
-            QtCore.Qt.ScrollPhase.NoScrollPhase,
-            False,
-        )
-        QtWidgets.QApplication.sendEvent(taker, event)
-        if event.isAccepted() or taker.isWindow():
+        if turn_wheel(taker, -120) or taker.isWindow():
             return
         taker = taker.parentWidget()
 

@@ -9,7 +9,8 @@ import pytest
 from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import move_mouse, settle, stage
+from tests.gui.panel_stage import settle, stage
+from tests.gui.pointer import move_mouse
 from tests.gui.test_layers_panel import colour, is_like, middle_of
 from tests.synthetic import make_run
 from var_studio.gui.panels.shares import SharesPanel

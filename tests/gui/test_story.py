@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import (
@@ -22,6 +22,7 @@ from tests.gui.fixtures import (
     wait_idle,
     words,
 )
+from tests.gui.pointer import move_mouse
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels.image import ImagePanel
@@ -254,15 +255,7 @@ def test_slider_drag_is_one_undo_step(window: MainWindow, qtbot: QtBot) -> None:
     seen = []
     for step in range(1, 8):
         place = handle - QtCore.QPoint(6 * step, 0)
-        event = QtGui.QMouseEvent(
-            QtCore.QEvent.Type.MouseMove,
-            QtCore.QPointF(place),
-            QtCore.QPointF(slider.mapToGlobal(place)),
-            button,
-            button,
-            QtCore.Qt.KeyboardModifier.NoModifier,
-        )
-        QtWidgets.QApplication.sendEvent(slider, event)
+        move_mouse(slider, QtCore.QPointF(place), buttons=True)
         seen.append(method.current.rho)
     qtbot.mouseRelease(slider, button, pos=handle - QtCore.QPoint(42, 0))
     assert seen == sorted(seen, reverse=True) and seen[-1] < 0.8

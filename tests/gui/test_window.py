@@ -11,6 +11,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import IGNORE_QT, notices, press, settle
+from tests.gui.pointer import drag
 from tests.synthetic import make_run
 from var_studio.gui import theme
 from var_studio.gui.appearance import Appearance
@@ -236,29 +237,6 @@ def test_names_of_tabs_are_written_out(window: MainWindow, qtbot: QtBot) -> None
             assert bar.rect().contains(bar.tabRect(index)), bar.tabText(index)
 
 
-def drag(widget: QtWidgets.QWidget, start: QtCore.QPoint, end: QtCore.QPoint) -> None:
-    """Press, move with the button held (qtbot's moves hold none), let go."""
-    left, none = QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.MouseButton.NoButton
-    kinds = QtCore.QEvent.Type
-    for kind, at, button, held in (
-        (kinds.MouseButtonPress, start, left, left),
-        (kinds.MouseMove, (start + end) / 2, none, left),
-        (kinds.MouseMove, end, none, left),
-        (kinds.MouseButtonRelease, end, left, none),
-    ):
-        event = QtGui.QMouseEvent(
-            kind,
-            QtCore.QPointF(at),
-            QtCore.QPointF(widget.mapToGlobal(at)),
-            button,
-            held,
-            QtCore.Qt.KeyboardModifier.NoModifier,
-        )
-        QtWidgets.QApplication.sendEvent(widget, event)
-        # Qt moves a separator a moment later.
-        QtWidgets.QApplication.processEvents()
-
-
 def test_sizes_come_back_with_the_window_and_stay_where_they_are_dragged(
     window: MainWindow, qtbot: QtBot
 ) -> None:
@@ -272,8 +250,8 @@ def test_sizes_come_back_with_the_window_and_stay_where_they_are_dragged(
     assert {name: docks[name].size() for name in before} == before, "there and back"
     # A separator that was dragged stays where it is put, in proportion.
     image = docks["image"].geometry()
-    at = QtCore.QPoint(image.right() + 3, image.center().y())
-    drag(window.area, at, at - QtCore.QPoint(120, 0))
+    at = QtCore.QPointF(image.right() + 3, image.center().y())
+    drag(qtbot, window.area, at, at - QtCore.QPointF(60, 0), at - QtCore.QPointF(120, 0))
     settle(qtbot)
     narrow = docks["image"].width()
     assert narrow < before["image"].width() - 60

@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import json
 import os
-import socket
+import platform
 import stat
 import sys
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ class Holder:
     def __str__(self) -> str:
         facts = []
         if self.pid:
-            here = "" if self.host in ("", socket.gethostname()) else f" on {self.host}"
+            here = "" if self.host in ("", platform.node()) else f" on {self.host}"
             facts.append(f"process {self.pid}{here}")
         with contextlib.suppress(ValueError):
             then = datetime.datetime.fromisoformat(self.since).astimezone()
@@ -192,7 +192,7 @@ def _is_at(file: int, path: Path) -> bool:
 
 def _write_holder(file: int, program: str) -> None:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    holder = Holder(program, os.getpid(), socket.gethostname(), now)
+    holder = Holder(program, os.getpid(), platform.node(), now)
     # Who it is makes a message clearer, no more: a full disk is no reason to refuse.
     with contextlib.suppress(OSError):
         os.ftruncate(file, 0)
@@ -202,7 +202,7 @@ def _write_holder(file: int, program: str) -> None:
 
 def _alive(holder: Holder) -> bool:
     """Whether a holder's process runs on this computer: asked where the disk has no locks."""
-    if os.name == "nt" or holder.pid <= 0 or holder.host != socket.gethostname():
+    if os.name == "nt" or holder.pid <= 0 or holder.host != platform.node():
         return False
     try:
         os.kill(holder.pid, 0)
