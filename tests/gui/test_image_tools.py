@@ -64,7 +64,7 @@ def test_clicks_pick_add_and_let_go_and_the_words_follow(qtbot: QtBot, run: Reco
 
     click(2, 3)
     assert picked(panel) == cells((2, 3)) and workspace.view.current.colour_by == "reverse"
-    click(5, 1, held=CONTROL)
+    click(5, 1, modifier=CONTROL)
     assert picked(panel) == cells((2, 3), (5, 1))
     query = workspace.query
     assert query is not None
@@ -76,7 +76,7 @@ def test_clicks_pick_add_and_let_go_and_the_words_follow(qtbot: QtBot, run: Reco
         assert text.startswith("2 cells picked · α ")
         best = np.unravel_index(np.argmax(alpha), alpha.shape)
         assert f"most α from layer {best[0]} head {best[1]}" in text
-    click(5, 1, held=CONTROL)
+    click(5, 1, modifier=CONTROL)
     click(2, 3)
     assert picked(panel) == set()
     assert workspace.view.current.colour_by == "visual_mass", "the words have their colours back"
