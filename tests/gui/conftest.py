@@ -1,14 +1,23 @@
-"""The window for its tests, and a guard: Qt objects die with the test that made them."""
+"""The window, a run, and a guard: Qt objects die with the test that made them."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PySide6 import QtCore, QtWidgets
 
 from tests.gui.fixtures import demo, gate, window  # noqa: F401  (fixtures, by being here)
+from tests.gui.panel_stage import cropped_run
+from var_studio.recording.recording import Recording
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
+    """A small run whose picture is cropped: see `cropped_run`."""
+    return cropped_run(tmp_path / "run", monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -159,3 +159,13 @@ def choose(qtbot: QtBot, combo: QtWidgets.QComboBox, key: str) -> None:
     for _ in range(abs(steps)):
         qtbot.keyClick(combo, QtCore.Qt.Key.Key_Down if steps > 0 else QtCore.Qt.Key.Key_Up)
     settle(qtbot)
+
+
+def type_line(qtbot: QtBot, line: QtWidgets.QLineEdit, text: str) -> None:
+    """Type another text into a field, and Enter."""
+    line.setFocus()
+    line.selectAll()
+    qtbot.keyClick(line, QtCore.Qt.Key.Key_Delete)
+    qtbot.keyClicks(line, text)
+    qtbot.keyClick(line, QtCore.Qt.Key.Key_Return)
+    settle(qtbot)

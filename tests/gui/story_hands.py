@@ -112,6 +112,14 @@ class Hands:
         self.type(letters)
         self.key(Key.Key_Return)
 
+    def save(self, path: Path) -> None:
+        """Save by the keys, where the dialog is answered with this path."""
+        self.back_to_the_window()
+        self.key(Key.Key_S, CONTROL)
+        files = self.window.files
+        self.qtbot.waitUntil(lambda: not files.saving and path.exists(), timeout=20_000)
+        settle(self.qtbot)
+
     def click_tab(self, title: str) -> None:
         bar, index = tab_of(self.window, title)
         self.qtbot.mouseClick(bar, LEFT, pos=bar.tabRect(index).center())

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import cropped_run, settle, stage
+from tests.gui.panel_stage import settle, stage
 from var_studio.figures.build import build_map
 from var_studio.gui.panels.image import ImagePanel
 from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
-    return cropped_run(tmp_path / "run", monkeypatch)
 
 
 @pytest.mark.parametrize("heads", [((2, 1),), ((1, 0), (3, 2))])

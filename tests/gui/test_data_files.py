@@ -29,11 +29,6 @@ from var_studio.recording.recording import Recording
 pytestmark = IGNORE_QT
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
-    return cropped_run(tmp_path / "run", monkeypatch)
-
-
 def rows_of(panel: Panel) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(panel.data_text())))
 

@@ -30,11 +30,6 @@ pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
 LEFT = QtCore.Qt.MouseButton.LeftButton
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
-    return cropped_run(tmp_path / "run", monkeypatch)
-
-
 def test_local_after_is_the_redistributed_row_of_the_heads_shown(
     qtbot: QtBot, run: Recording
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PySide6 import QtCore
@@ -12,7 +10,6 @@ from pytestqt.qtbot import QtBot
 from tests.gui.panel_stage import (
     COLS,
     CROP,
-    cropped_run,
     mean_row,
     on_widget,
     picked,
@@ -26,11 +23,6 @@ from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
 LEFT = QtCore.Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
-    return cropped_run(tmp_path / "run", monkeypatch)
 
 
 def test_hover_reads_token_cell_pixels_and_numbers(qtbot: QtBot, run: Recording) -> None:

@@ -10,7 +10,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests import synthetic
-from tests.gui.panel_stage import COLS, cropped_run, on_widget, picked, settle, stage
+from tests.gui.panel_stage import COLS, on_widget, picked, settle, stage
 from tests.gui.pointer import drag, move_mouse, turn_wheel
 from tests.gui.test_heat_scene import tiled_layout
 from var_studio.gui.panels.heads import HeadsPanel
@@ -31,11 +31,6 @@ PLAIN = QtCore.Qt.KeyboardModifier.NoModifier
 CONTROL = QtCore.Qt.KeyboardModifier.ControlModifier
 SHIFT = QtCore.Qt.KeyboardModifier.ShiftModifier
 KEY = QtCore.Qt.Key
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
-    return cropped_run(tmp_path / "run", monkeypatch)
 
 
 def middle(view: HeatView, row: int, col: int) -> QtCore.QPointF:

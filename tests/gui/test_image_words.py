@@ -23,11 +23,6 @@ pytestmark = pytest.mark.qt_log_ignore("This plugin does not support", extend=Tr
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
-    return cropped_run(tmp_path / "run", monkeypatch)
-
-
-@pytest.fixture
 def steered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
     how = Redistribution(tau=20.0, rho=0.3, target="region", region=(3, 4, 5))
     return cropped_run(tmp_path / "steered", monkeypatch, name="VAR", intervention=how)

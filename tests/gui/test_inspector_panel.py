@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PySide6 import QtCore, QtGui
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import COLS, cropped_run, mean_row, settle, stage
+from tests.gui.panel_stage import COLS, mean_row, settle, stage
 from tests.gui.test_image_tools import two_pictures
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.inspector import InspectorPanel
@@ -18,11 +16,6 @@ from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
 LEFT = QtCore.Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
-    return cropped_run(tmp_path / "run", monkeypatch)
 
 
 def staged(qtbot: QtBot, *runs: Recording) -> tuple[InspectorPanel, Workspace]:

@@ -33,15 +33,20 @@ def accessible_name(widget: QtWidgets.QWidget) -> str:
     return interface.text(QtGui.QAccessible.Text.Name).strip() if interface is not None else ""
 
 
-def test_everything_the_keyboard_reaches_has_a_name(
-    window: MainWindow, qtbot: QtBot, tmp_path: Path
-) -> None:
+def show_everything(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    """Every panel was on screen with a run, and there is a notice."""
     window.start(model=None)
     window.workspace.add_run(make_run(tmp_path / "run"))
     for name in window.area.docks:
         window.area.reveal(name)
         settle(qtbot)
     window.notices.show_notice("note", "Something", more="why")
+
+
+def test_everything_the_keyboard_reaches_has_a_name(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    show_everything(window, qtbot, tmp_path)
     reached = list(focusable(window))
     assert len(reached) > 60
     nameless = [
@@ -68,12 +73,7 @@ POINTED_AT = {
 def test_everything_the_keyboard_reaches_has_a_tooltip(
     window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
-    window.start(model=None)
-    window.workspace.add_run(make_run(tmp_path / "run"))
-    for name in window.area.docks:
-        window.area.reveal(name)
-        settle(qtbot)
-    window.notices.show_notice("note", "Something", more="why")
+    show_everything(window, qtbot, tmp_path)
     without = [
         f"{type(widget).__name__} {accessible_name(widget)!r} in {_panel_of(widget)}"
         for widget in focusable(window)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 from PySide6 import QtCore, QtWidgets
@@ -31,7 +30,11 @@ from tests.gui.fixtures import (
 )
 from tests.gui.pointer import drag
 from tests.gui.story_hands import (
+    CONTROL,
+    LEFT,
+    SHIFT,
     Hands,
+    Key,
     answer_dialogs,
     cell_middle,
     image_of,
@@ -49,12 +52,6 @@ from var_studio.gui.panels.phi_histogram import PhiHistogramPanel
 from var_studio.gui.panels.regions import RegionsPanel
 
 pytestmark = IGNORE_QT
-Key = QtCore.Qt.Key
-LEFT = QtCore.Qt.MouseButton.LeftButton
-CONTROL = QtCore.Qt.KeyboardModifier.ControlModifier
-SHIFT = QtCore.Qt.KeyboardModifier.ShiftModifier
-NONE = QtCore.Qt.KeyboardModifier.NoModifier
-Floats = npt.NDArray[np.floating[Any]]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -223,10 +220,7 @@ def test_an_afternoon_with_the_mouse(
     # Save, close, open again in another window, and where no model can be loaded.
     saved = tmp_path / "afternoon.vars"
     answer_dialogs(monkeypatch, saved)
-    hands.back_to_the_window()
-    hands.key(Key.Key_S, CONTROL)
-    qtbot.waitUntil(lambda: not window.files.saving and saved.exists(), timeout=20_000)
-    settle(qtbot)
+    hands.save(saved)
     state = state_of(window)
     hands.key(Key.Key_Q, CONTROL)
     assert not window.isVisible()
@@ -377,10 +371,7 @@ def test_an_afternoon_without_a_mouse(
     assert (tmp_path / "fig.pdf").exists()
     saved = tmp_path / "keys.vars"
     answer_dialogs(monkeypatch, saved)
-    hands.back_to_the_window()
-    hands.key(Key.Key_S, CONTROL)
-    qtbot.waitUntil(lambda: not window.files.saving and saved.exists(), timeout=20_000)
-    settle(qtbot)
+    hands.save(saved)
     hands.key(Key.Key_Q, CONTROL)
     assert not window.isVisible()
 
@@ -453,9 +444,7 @@ def test_several_images_and_a_follow_up(
     click_word(qtbot, transcript.answer, 0)
     saved = tmp_path / "several.vars"
     answer_dialogs(monkeypatch, saved)
-    qtbot.keyClick(window, Key.Key_S, CONTROL)
-    qtbot.waitUntil(lambda: not window.files.saving and saved.exists(), timeout=20_000)
-    settle(qtbot)
+    hands.save(saved)
     state = state_of(window)
     assert len(state["earlier"]) == 1 and len(state["pictures"]) == 2
     qtbot.keyClick(window, Key.Key_Right)

@@ -20,11 +20,6 @@ pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
 LEFT = QtCore.Qt.MouseButton.LeftButton
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
-    return cropped_run(tmp_path / "run", monkeypatch)
-
-
 def staged(qtbot: QtBot, *runs: Recording) -> tuple[RegionsPanel, Workspace]:
     panel = RegionsPanel()
     return panel, stage(qtbot, panel, *runs, size=(760, 260))

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, press, settle, wait_idle
+from tests.gui.fixtures import IGNORE_QT, press, settle, type_line, wait_idle
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.method_settings import (
@@ -27,22 +27,13 @@ ONE = ModelFacts(5.0, 192, 6, (37, 141), key="one", name="One", origin="reported
 OTHER = ModelFacts(20.0, 4096, 32, (1415, 2533), key="other", name="Other", origin="reported")
 
 
-def _type(qtbot: QtBot, line: QtWidgets.QLineEdit, text: str) -> None:
-    line.setFocus()
-    line.selectAll()
-    qtbot.keyClick(line, Key.Key_Delete)
-    qtbot.keyClicks(line, text)
-    qtbot.keyClick(line, Key.Key_Return)
-    settle(qtbot)
-
-
 def test_sink_dimensions_stay_with_their_model(window: MainWindow, qtbot: QtBot) -> None:
     method, section = window.workspace.method, window.setup.method
     method.set_loaded(ONE)
     settle(qtbot)
     press(qtbot, section.unfold)
     assert section.dims.line.placeholderText() == "37, 141 (own)"
-    _type(qtbot, section.dims.line, "5, 17")
+    type_line(qtbot, section.dims.line, "5, 17")
     assert method.for_a_run.sink_dims == (5, 17)
     press(qtbot, section.unfold)
     said = section.dims_note

@@ -9,7 +9,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, notices, press, settle
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle, type_line
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.widgets.dims_edit import parse_dims
@@ -34,15 +34,6 @@ def test_what_is_no_dimension_is_said(text: str, what: str) -> None:
         parse_dims(text, 192)
 
 
-def _type(qtbot: QtBot, line: QtWidgets.QLineEdit, text: str) -> None:
-    line.setFocus()
-    line.selectAll()
-    qtbot.keyClick(line, Key.Key_Delete)
-    qtbot.keyClicks(line, text)
-    qtbot.keyClick(line, Key.Key_Return)
-    settle(qtbot)
-
-
 def test_sink_dimensions_can_be_typed_and_undone(
     window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
@@ -57,13 +48,13 @@ def test_sink_dimensions_can_be_typed_and_undone(
     before = workspace.reading
     assert before is not None
 
-    _type(qtbot, dims.line, str(own[0]))
+    type_line(qtbot, dims.line, str(own[0]))
     assert workspace.method.current.sink_dims == own[:1]
     assert workspace.reading is not None
     np.testing.assert_array_equal(workspace.reading.phi, run.phi(sink_dims=own[:1]))
 
     # What is no dimension changes nothing, and is said beside the line.
-    _type(qtbot, dims.line, f"{own[0]}, x")
+    type_line(qtbot, dims.line, f"{own[0]}, x")
     assert workspace.method.current.sink_dims == own[:1]
     assert dims.wrong.isVisible() and "“x”" in dims.wrong.text()
     assert notices(window) == []
@@ -74,7 +65,7 @@ def test_sink_dimensions_can_be_typed_and_undone(
     assert dims.line.text() == "" and not dims.wrong.isVisible()
     workspace.undo_stack.redo()
     assert dims.line.text() == str(own[0])
-    _type(qtbot, dims.line, "")
+    type_line(qtbot, dims.line, "")
     assert workspace.method.current.sink_dims is None
 
 

@@ -11,18 +11,13 @@ import pytest
 from PySide6 import QtCore, QtGui
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import cropped_run, settle, stage
+from tests.gui.panel_stage import settle, stage
 from var_studio.gui.panels.image import ImagePanel
 from var_studio.gui.widgets import inks
 from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support", extend=True)
 LEFT = QtCore.Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
-    return cropped_run(tmp_path / "run", monkeypatch)
 
 
 def test_a_low_panel_gives_its_room_to_the_picture(qtbot: QtBot, run: Recording) -> None:

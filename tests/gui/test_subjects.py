@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from PySide6 import QtCore, QtGui
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import cropped_run, settle, stage
+from tests.gui.panel_stage import settle, stage
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.contribution import ContributionPanel
 from var_studio.gui.panels.head_scatter import HeadScatterPanel
@@ -27,11 +25,6 @@ from var_studio.gui.widgets.scatter_view import ScatterView
 from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
-    return cropped_run(tmp_path / "run", monkeypatch)
 
 
 def said(panel: Panel) -> str:
