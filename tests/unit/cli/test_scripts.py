@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,16 @@ from typing import Any
 import pytest
 
 from tests.synthetic import make_run
+from tests.unit.cli.processes import COMMAND, ROOT, started
 from var_studio.recording.session import save_session
 from var_studio.recording.settings import Redistribution
 
-ROOT = Path(__file__).resolve().parents[3]
 DOCUMENT = (ROOT / "resources" / "json-output.md").read_text(encoding="utf-8")
 
 
 def command(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "var_studio", *map(str, arguments)],
+        [*COMMAND, *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **variables},
         capture_output=True,
@@ -129,13 +128,7 @@ def test_what_cannot_be_done_is_one_line_and_code_2(arguments: Any, said: str) -
 def test_whoever_reads_the_doctor_may_go_away(tmp_path: Path) -> None:
     for module in ("torch", "PySide6", "matplotlib"):
         (tmp_path / f"{module}.py").write_text("raise ImportError('broken')")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "var_studio", "doctor"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = started(tmp_path, "doctor", stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait(60) == 0
@@ -150,15 +143,7 @@ def test_ctrl_c_is_code_130_and_leaves_no_process(tmp_path: Path) -> None:
             f"open({str(tmp_path / module)!r} + '.pid', 'w').write(str(os.getpid()))\n"
             "time.sleep(600)\n"
         )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "var_studio", "doctor"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A process started in the background may ignore SIGINT, and hands that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
-    )
+    process = started(tmp_path, "doctor", stdout=subprocess.PIPE)
     until = time.monotonic() + 60
     while len(list(tmp_path.glob("*.pid"))) < 3 and time.monotonic() < until:
         time.sleep(0.05)

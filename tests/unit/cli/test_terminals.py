@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
-COMMAND = [sys.executable, "-m", "var_studio"]
+from tests.unit.cli.processes import COMMAND, ROOT, started
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,10 @@ def test_a_closed_stdout_is_no_bug(session: Path) -> None:
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Path:
-    """Libraries whose import takes for ever, in one call that minds no interrupt, and tells."""
+    """Libraries whose import takes for ever, minds no interrupt, and tells that it goes on.
+
+    In short sleeps: a signal that comes just before a sleep is seen only after it.
+    """
     for module in ("typer", "torch"):
         (tmp_path / f"{module}.py").write_text(
             "import time\n"
@@ -90,7 +92,7 @@ def slow(tmp_path: Path) -> Path:
             "until = time.monotonic() + 60\n"
             "while time.monotonic() < until:\n"
             "    try:\n"
-            "        time.sleep(60)\n"
+            "        time.sleep(0.05)\n"
             "    except BaseException:\n"
             "        pass\n"
         )
@@ -98,14 +100,7 @@ def slow(tmp_path: Path) -> Path:
 
 
 def _interrupted(slow: Path, module: str, *arguments: object) -> tuple[int, str, float]:
-    process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(slow), str(ROOT)))},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
-    )
+    process = started(slow, *arguments, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while not (slow / f"{module}.there").exists() and time.monotonic() < until:
         time.sleep(0.02)
