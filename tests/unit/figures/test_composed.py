@@ -6,12 +6,9 @@ import csv
 import dataclasses
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +16,7 @@ import pytest
 from tests.answers import answered
 from tests.synthetic import make_run
 from tests.unit.figures.test_render import assert_nothing_is_cut_off_or_overlaps, pixels_of
+from tests.unit.figures.two_processes import drawn_alike
 from var_studio.analysis.choice import read
 from var_studio.errors import VarStudioError
 from var_studio.figures.build import COMPOSED, FIGURES, MapOptions, build
@@ -37,7 +35,6 @@ from var_studio.figures.spec import (
 from var_studio.figures.two_answers import build_answers
 from var_studio.recording.settings import Knockout, Redistribution
 
-ROOT = Path(__file__).resolve().parents[3]
 SHAPE = {"layers": 4, "heads": 4, "rows": 4, "cols": 5, "image_size": (100, 80), "queries": 20}
 
 
@@ -411,21 +408,8 @@ def test_composed_figures_are_the_same_bytes_in_another_process(runs, tmp_path):
         "        export_figure(runs[0], name, f'{sys.argv[1]}/{name}.{suffix}', layer=2,\n"
         "            others=runs[1:])\n"
     )
-    folders = [tmp_path / "a", tmp_path / "b"]
-    for seed, folder in enumerate(folders, start=1):
-        folder.mkdir()
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(folder), *(str(run.path) for run in runs)],
-            env={**os.environ, "PYTHONHASHSEED": str(seed)},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-    names = sorted(path.name for path in folders[0].iterdir())
-    assert len(names) == 12
-    for name in names:
-        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
+    drawn = drawn_alike(script, tmp_path, *(run.path for run in runs))
+    assert len(drawn) == 12
 
 
 @pytest.mark.slow

@@ -49,6 +49,21 @@ def redraw(written: list[Path]) -> None:
     assert again.read_bytes() == figure.read_bytes()
 
 
+def redraw_all(written: list[list[Path]]) -> None:
+    """The same of many, in one program, to pay for imports once."""
+    body = "import runpy, sys\nfor path in sys.argv[1:]: runpy.run_path(path)"
+    done = subprocess.run(
+        [sys.executable, "-c", body, *(str(files[-1]) for files in written)],
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for files in written:
+        again = files[0].with_name(f"{files[0].stem}-redrawn{files[0].suffix}")
+        assert again.read_bytes() == files[0].read_bytes(), files[0].name
+
+
 def named(run: Recording) -> dict[str, dict]:
     """A choice of arguments for each figure, so that each kind of argument occurs."""
     pairs = [(1, 2), (2, 0), (4, 5)]
@@ -75,23 +90,12 @@ def named(run: Recording) -> dict[str, dict]:
 
 @pytest.mark.slow
 def test_every_figure_is_drawn_again_byte_by_byte(session, tmp_path):
-    """In one program, to pay for imports once; each script is what a subprocess would run."""
     run = session.runs["baseline"]
     written = [
         export_figure(run, name, tmp_path / f"{name}.svg", with_data=True, **choice)
         for name, choice in named(run).items()
     ]
-    body = "import runpy, sys\nfor path in sys.argv[1:]: runpy.run_path(path)"
-    done = subprocess.run(
-        [sys.executable, "-c", body, *(str(files[-1]) for files in written)],
-        cwd="/",
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    for files in written:
-        again = files[0].with_name(f"{files[0].stem}-redrawn.svg")
-        assert again.read_bytes() == files[0].read_bytes(), files[0].name
+    redraw_all(written)
 
 
 @pytest.mark.slow
@@ -230,14 +234,4 @@ def test_composed_figures_are_drawn_again(tmp_path, monkeypatch):
             except VarStudioError:
                 refused.append(name.key)
     assert set(refused) <= {"knockout"}, "that one needs a run with a knockout"
-    body = "import runpy, sys\nfor path in sys.argv[1:]: runpy.run_path(path)"
-    done = subprocess.run(
-        [sys.executable, "-c", body, *(str(files[-1]) for files in written)],
-        cwd="/",
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    for files in written:
-        again = files[0].with_name(f"{files[0].stem}-redrawn.svg")
-        assert again.read_bytes() == files[0].read_bytes(), files[0].name
+    redraw_all(written)
