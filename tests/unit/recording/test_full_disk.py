@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.synthetic import make_run
+from tests.unit.recording.failing_disk import refusing
 from tests.unit.recording.session_runs import SMALL, same, two_runs
 from var_studio.recording import packing
 from var_studio.recording import session as session_module
@@ -129,39 +130,6 @@ def test_no_file_may_grow_beyond_a_limit(tmp_path, most):
     assert "File too large" in done.stdout and "unchanged" in done.stdout
     assert path.read_bytes() == before
     assert left(tmp_path) == ["a", "b", "large", "s.vars"]
-
-
-class Refusing:
-    """A file that takes `room` bytes, the last write in part, and then fails as a disk does."""
-
-    def __init__(self, file, room, number):
-        self.file, self.room, self.number = file, room, number
-
-    def write(self, content):
-        taken = bytes(content)[: self.room]
-        self.file.write(taken)
-        self.room -= len(taken)
-        if len(taken) < len(content):
-            raise OSError(self.number, os.strerror(self.number))
-        return len(content)
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.file.close()
-
-
-def refusing(room, number):
-    """In place of `open`."""
-
-    def open_it(*given):
-        return Refusing(open(*given), room, number)
-
-    return open_it
 
 
 def test_a_write_that_fails_at_any_byte(tmp_path, monkeypatch):

@@ -11,33 +11,12 @@ import numpy as np
 import pytest
 
 from tests.synthetic import make_run
+from tests.unit.recording.failing_disk import refusing
 from tests.unit.recording.session_runs import SMALL, same, two_runs
 from var_studio.recording import files, packing
 from var_studio.recording import session as session_module
 from var_studio.recording.failures import SessionError, StoppedError, StorageError
 from var_studio.recording.session import open_session, save_session
-
-
-class FullDisk:
-    """A file that takes so many bytes, then no more."""
-
-    def __init__(self, file, room):
-        self.file, self.room = file, room
-
-    def write(self, content):
-        self.room -= len(content)
-        if self.room < 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return self.file.write(content)
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.file.close()
 
 
 @pytest.mark.parametrize("room", [0, 100, 5_000, 30_000])
@@ -48,11 +27,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, room):
     assert len(before) > 30_000
     session.notes = "new"
 
-    def almost_full(*arguments):
-        return FullDisk(open(*arguments), room)
-
     with monkeypatch.context() as patch:
-        patch.setattr(session_module, "open", almost_full, raising=False)
+        patch.setattr(session_module, "open", refusing(room, errno.ENOSPC), raising=False)
         with pytest.raises(StorageError, match="disk is full") as caught:
             save_session(path, session)
     assert "unchanged" in str(caught.value) and "Free some space" in str(caught.value)
