@@ -23,7 +23,6 @@ from var_studio.recording.recording import Recording
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
 LEFT = QtCore.Qt.MouseButton.LeftButton
 KEY = QtCore.Qt.Key
-NONE = QtCore.Qt.KeyboardModifier.NoModifier
 SHIFT = QtCore.Qt.KeyboardModifier.ShiftModifier
 CONTROL = QtCore.Qt.KeyboardModifier.ControlModifier
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import IGNORE_QT, press, settle, type_line, wait_idle
@@ -22,7 +21,6 @@ from var_studio.gui.models.session_view import restore_view, view_of
 from var_studio.gui.models.workspace import Workspace, facts_of
 
 pytestmark = IGNORE_QT
-Key = QtCore.Qt.Key
 ONE = ModelFacts(5.0, 192, 6, (37, 141), key="one", name="One", origin="reported")
 OTHER = ModelFacts(20.0, 4096, 32, (1415, 2533), key="other", name="Other", origin="reported")
 

@@ -20,7 +20,6 @@ from var_studio.gui.panels import PANELS
 from var_studio.recording.session import save_session
 
 pytestmark = IGNORE_QT
-Key = QtCore.Qt.Key
 # The offscreen plugin warns where a panel floats.
 FLOATS = pytest.mark.qt_log_ignore("propagateSizeHints", "does not support raise")
 
