@@ -232,6 +232,8 @@ def test_main_opens_a_file_and_leaves_nothing_behind(
     ((runs, said),) = seen
     assert (runs, len(said)) == ((0, 1) if damaged else (1, 0))
     assert sys.excepthook is hooks and gc.collect is collect and gc.isenabled()
+    kinds = {type(widget) for widget in QtWidgets.QApplication.allWidgets()}
+    assert MainWindow not in kinds
 
 
 def test_a_note_takes_the_place_of_the_last_note_but_of_no_problem(window: MainWindow) -> None:

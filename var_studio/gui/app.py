@@ -84,6 +84,8 @@ def main(
         if not window.controller.shutdown(timeout_ms=1000):
             # A call into a library that does not return: what was recorded is on disk.
             os._exit(0)
+        window.deleteLater()
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 
 
 def application() -> QApplication:
