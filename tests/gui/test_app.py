@@ -249,8 +249,8 @@ def test_a_note_takes_the_place_of_the_last_note_but_of_no_problem(window: MainW
 
 
 _KILLED = """
-import sys, time
-from PySide6 import QtTest, QtWidgets
+import time
+from PySide6 import QtCore, QtWidgets
 from var_studio.engine import generation
 from var_studio.gui.main_window import MainWindow
 
@@ -271,9 +271,8 @@ app = QtWidgets.QApplication([])
 window = MainWindow()
 window.show()
 window.start()
-while window.controller.model is None:
-    QtTest.QTest.qWait(10)
-window.setup.run_button.click()
+run = lambda *_: QtCore.QTimer.singleShot(0, window.setup.run_button.click)
+window.controller.model_loaded.connect(run)
 app.exec()
 """
 
