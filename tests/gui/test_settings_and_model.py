@@ -22,6 +22,7 @@ pytestmark = IGNORE_QT
 Key = QtCore.Qt.Key
 
 
+@pytest.mark.torch
 def test_a_pair_asked_for_while_the_model_loads_has_the_models_own_tau(
     window: MainWindow, qtbot: QtBot
 ) -> None:

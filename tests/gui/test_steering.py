@@ -114,6 +114,7 @@ def worker() -> ModelWorker:
     return worker
 
 
+@pytest.mark.torch
 def test_a_region_in_other_cells_is_carried_over_by_its_pixels(worker: ModelWorker) -> None:
     """The same picture, painted on the map of a model that cuts it into 5 × 5 cells and lays them
     elsewhere in the prompt; the demo model makes 10 × 10."""

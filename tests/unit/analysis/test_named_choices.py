@@ -154,6 +154,8 @@ def _choices() -> Iterator[tuple[str, str]]:
 
 
 CHOICES = list(_choices())
+WITH_TORCH = ("forecast", "load_model")
+"""They say first which library is missing."""
 
 
 def test_words_are_found_at_all() -> None:
@@ -167,7 +169,13 @@ def test_words_are_found_at_all() -> None:
     } <= set(CHOICES)  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "parameter"), CHOICES)
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        pytest.param(*choice, marks=pytest.mark.torch if choice[0] in WITH_TORCH else ())
+        for choice in CHOICES
+    ],
+)
 def test_a_misspelt_word_is_refused(run: Any, tmp_path: Path, name: str, parameter: str) -> None:
     kind = _hints(_function(run, name))[parameter]
     words = [word for found in _words(kind) for word in get_args(found)]

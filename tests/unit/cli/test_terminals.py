@@ -115,6 +115,7 @@ def test_ctrl_c_while_a_command_starts(slow: Path, session: Path) -> None:
     assert (code, err) == (130, "var-studio: Stopped.\n") and seconds < 20
 
 
+@pytest.mark.torch
 def test_ctrl_c_while_the_libraries_of_a_model_load(slow: Path) -> None:
     (slow / "typer.py").unlink()
     picture = ROOT / "resources" / "samples" / "house.png"
