@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,7 +95,8 @@ def write_whole(path: Path, content: bytes) -> Path:
         beside.write_bytes(content)
         os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True) if path.parent.is_dir() else None
+        with suppress(OSError):  # a read-only disk refuses this too
+            beside.unlink(missing_ok=True)
         raise FigureError(
             f"{path} cannot be written: {error.strerror or error}.", "Choose another place."
         ) from error

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
+import os
 import re
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -408,3 +411,13 @@ def test_what_cannot_be_drawn_or_written_is_said(run, tmp_path, make, said):
     with pytest.raises(FigureError, match=said):
         make(build("histogram", read(run)), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_disk_is_said(run, tmp_path, monkeypatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for call in ("write_bytes", "unlink"):
+        monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(FigureError, match="Read-only file system"):
+        save(build("histogram", read(run)), tmp_path / "f.pdf")
