@@ -15,35 +15,21 @@ Who owns what: a session reads its runs where they are, in run directories or se
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import os
-import shutil
-import stat
 import threading
-import time
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from var_studio.recording.arrays import FormatError, dump, nested_within, parse
+from var_studio.recording.arrays import dump, nested_within
 from var_studio.recording.content import FULL, Content, check_tokens
-from var_studio.recording.document import MAX_NESTED, ImageEntry, PlainValues, RunId
-from var_studio.recording.failures import (
-    LeftOutError,
-    SessionError,
-    StorageError,
-    clipped,
-    storage_error,
-)
-from var_studio.recording.files import Files, FilesBelow, ZipFiles
+from var_studio.recording.document import MAX_NESTED, ImageEntry
+from var_studio.recording.failures import LeftOutError, SessionError
+from var_studio.recording.files import FilesBelow, ZipFiles
 from var_studio.recording.images import StoredImage
 from var_studio.recording.locks import ProgramLock, locked_for_saving
-from var_studio.recording.migrations import SESSION_SCHEMA, NewerSchemaError, migrate_session
+from var_studio.recording.migrations import SESSION_SCHEMA
 from var_studio.recording.packing import (
     Piece,
     Progress,
@@ -55,32 +41,18 @@ from var_studio.recording.packing import (
 )
 from var_studio.recording.recording import Recording
 from var_studio.recording.regions import Region
+from var_studio.recording.replacing import file_to_write, replace_file
 from var_studio.recording.runs import Runs
+from var_studio.recording.session_document import (
+    ImageFinder,
+    SavedImage,
+    SessionDocument,
+    read_document,
+)
 from var_studio.recording.settings import settled
 from var_studio.recording.store import GROUP, group_metadata, image_files
 
 SUFFIX: Final = ".vars"
-
-
-class SavedImage(ImageEntry):
-    """An image of a session; where it is left out, there are no bytes of it in the file."""
-
-    left_out: bool = False
-
-
-class SessionDocument(BaseModel):
-    """The attributes of a session's root group. Fields that a later version adds are ignored."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: Literal["var-studio-session"] = "var-studio-session"
-    schema_version: int = Field(SESSION_SCHEMA, alias="schema")
-    notes: str = ""
-    view: PlainValues = {}
-    content: Content = FULL
-    images: tuple[SavedImage, ...] = ()
-    runs: tuple[RunId, ...] = ()
-    regions: dict[str, tuple[Region, ...]] = {}
 
 
 class Session:
@@ -121,7 +93,7 @@ class Session:
     @property
     def image_entries(self) -> list[SavedImage]:
         """What is known of the images of all runs, each once, whether or not they are there."""
-        return [_entry(image) for image in _images(self.runs).values()]
+        return [SavedImage.of(image) for image in _images(self.runs).values()]
 
     def close(self) -> None:
         """Let go of memory and open files; everything on disk stays."""
@@ -173,8 +145,8 @@ def open_session(path: str | os.PathLike[str], kind: type[Recording] = Recording
         return Session([kind.open(place)])
     files = ZipFiles(place)
     try:
-        document = _read_document(files)
-        find = _ImageFinder(files, document.images)
+        document = read_document(files)
+        find = ImageFinder(files, document.images)
         runs = [kind(FilesBelow(files, f"runs/{name}"), find) for name in document.runs]
         for run in runs:
             for entry in run.image_entries:
@@ -237,7 +209,7 @@ def save_session(
             f"The path comes first, and is text, not {type(path).__name__}.",
             f'Write save_session("name{SUFFIX}", runs).',
         )
-    target = _target(path)
+    target = file_to_write(path)
     keeps = runs is None and isinstance(session, Session)
     saved = _as_session(session, runs, notes, view)
     content = _settled(content, saved)
@@ -247,34 +219,23 @@ def save_session(
     pieces, images = _pieces(saved, names, content)
     check_directory(pieces)
 
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    def write(file: BinaryIO) -> None:
+        write_file(file, pieces, progress, cancel)
+
+    def hold() -> None:
+        for run in saved.runs:
+            if run.reads_from(target):
+                run.hold()
+
     with locked_for_saving(target, held):
-        _remove_cut_off(target)
-        try:
-            try:
-                with open(temporary, "xb") as file:
-                    write_file(file, pieces, progress, cancel)
-                if target.exists():
-                    # Whoever could read the old file can read the new one.
-                    shutil.copymode(target, temporary)
-                for run in saved.runs:
-                    if run.reads_from(target):
-                        run.hold()
-                os.replace(temporary, target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            _sync_folder(target.parent)
-        except OSError as error:
-            kept = "The file that was there is unchanged." if target.exists() else ""
-            raise storage_error(f"Saving {target}", error, kept) from error
+        replace_file(target, write, hold)
 
     whole = content.full
     moving = complete if keeps and whole else []
     moving += [run for run in saved.runs if run.reads_from(target) and run not in moving]
     if moving:
         files = ZipFiles(target)
-        find = _ImageFinder(files, images)
+        find = ImageFinder(files, images)
         # Before any run takes its name in the file, which changes what the others would be called.
         called = dict(zip(saved.runs, saved.runs.names, strict=True))
         for run in moving:
@@ -325,35 +286,6 @@ def _settled(content: Content | Mapping[str, Any] | None, session: Session) -> C
     return chosen
 
 
-def _target(path: str | os.PathLike[str]) -> Path:
-    """The file to write: what a link points to. Raises StorageError where none may be."""
-    try:
-        target = Path(os.path.expanduser(path))
-        target = target.resolve() if target.is_symlink() else target.absolute()
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        return target
-    except OSError as error:
-        raise storage_error(f"Saving {clipped(str(path))}", error) from error
-    except (RuntimeError, ValueError) as error:
-        # A link to itself, in older versions of Python; a name with a zero byte.
-        raise StorageError(
-            f"{clipped(str(path))!r} can be no file.", "Choose another name."
-        ) from error
-    if stat.S_ISDIR(mode):
-        raise StorageError(f"{target} is a folder.", "Give the file a name.")
-    if not stat.S_ISREG(mode):
-        raise StorageError(f"{target} is no plain file.", "Choose another name.")
-    # By its mode too: who runs as administrator may write anything. Where the folder cannot be
-    # written either, the saving itself finds out why.
-    protected = not os.access(target, os.W_OK) and os.access(target.parent, os.W_OK)
-    if protected or not mode & 0o222:
-        raise StorageError(
-            f"{target} is write-protected.", "Allow writing to it, or save under another name."
-        )
-    return target
-
-
 def _all_is_read(run: Recording) -> bool:
     """Whether a run will get no more tokens, and those that there are were read."""
     if not run.growing:
@@ -363,14 +295,6 @@ def _all_is_read(run: Recording) -> bool:
     with Recording.open(run.path) as now:
         there = (now.length, len(now.query_positions), now.finished)
     return there == (run.length, len(run.query_positions), run.finished)
-
-
-def _remove_cut_off(target: Path) -> None:
-    """Remove what savings to this file left that were killed more than an hour ago."""
-    for part in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > 3600:
-                part.unlink()
 
 
 def _listed(runs: Any) -> list[Recording]:
@@ -412,8 +336,8 @@ def _pieces(
     # Those that are there first: an image's number is that of its array.
     others = [image for image in found.values() if image not in stored]
     saved = (
-        *(_entry(image) for image in stored),
-        *(_entry(image).model_copy(update={"left_out": True}) for image in others),
+        *(SavedImage.of(image) for image in stored),
+        *(SavedImage.of(image).model_copy(update={"left_out": True}) for image in others),
     )
     document = SessionDocument(
         schema=SESSION_SCHEMA,
@@ -431,61 +355,6 @@ def _pieces(
     for run, called in zip(session.runs, session.runs.names, strict=True):
         pieces += run_pieces(run, f"runs/{names[run]}", called, content)
     return pieces, saved
-
-
-def _read_document(files: ZipFiles) -> SessionDocument:
-    encoded = files.read(GROUP)
-    if encoded is None:
-        raise SessionError(
-            f"{files.place} is not a session of VAR Studio.", f"Choose a {SUFFIX} file."
-        )
-    try:
-        attributes = parse(encoded).get("attributes")
-        if not isinstance(attributes, dict) or attributes.get("kind") != "var-studio-session":
-            raise SessionError(
-                f"{files.place} is not a session of VAR Studio.", f"Choose a {SUFFIX} file."
-            )
-        document = SessionDocument.model_validate(migrate_session(attributes))
-    except NewerSchemaError as error:
-        raise files.too_new(str(error)) from error
-    except FormatError as error:
-        raise files.damaged(str(error)) from error
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise files.damaged(f"its description is wrong at {where or 'its start'}") from error
-    if len(set(document.runs)) != len(document.runs):
-        raise files.damaged("it lists a run twice")
-    return document
-
-
-class _ImageFinder:
-    """Finds the bytes of a run's image among the images of the session, by hash."""
-
-    def __init__(self, files: Files, images: Sequence[SavedImage]) -> None:
-        self._files = files
-        self._images = {image.sha256: (number, image) for number, image in enumerate(images)}
-
-    def knows(self, entry: ImageEntry) -> bool:
-        return entry.sha256 in self._images
-
-    def __call__(self, index: int, entry: ImageEntry) -> bytes | None:
-        number, image = self._images.get(entry.sha256, (-1, None))
-        if image is not None and image.left_out:
-            raise LeftOutError(
-                f"The picture {entry.name} was left out when this session was saved.",
-                f"What the run saw has the SHA-256 {entry.sha256}.",
-            )
-        return self._files.read(f"images/{number}/c.0")
-
-
-def _entry(image: StoredImage | ImageEntry) -> SavedImage:
-    return SavedImage(
-        sha256=image.sha256,
-        media_type=image.media_type,
-        name=image.name,
-        note=image.note,
-        left_out=isinstance(image, ImageEntry),
-    )
 
 
 def _images(runs: Iterable[Recording]) -> dict[str, StoredImage | ImageEntry]:
@@ -515,16 +384,3 @@ def _group_names(runs: Iterable[Recording]) -> dict[Recording, str]:
         taken.add(name)
         names[run] = name
     return names
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name last through a power cut, where the system can."""
-    if os.name == "nt":
-        return
-    # The file is in place: a folder that cannot be opened is no reason to say that it is not.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -15,7 +15,8 @@ from zarr.storage import ZipStore
 from tests.fuzzing.seeds import make_seeds
 from var_studio.recording.document import TOP_DIMS, RunDocument, array_specs
 from var_studio.recording.migrations import RUN_SCHEMA, SESSION_SCHEMA
-from var_studio.recording.session import SessionDocument, open_session
+from var_studio.recording.session import open_session
+from var_studio.recording.session_document import SessionDocument
 from var_studio.recording.settings import Generation
 from var_studio.recording.store import JOURNAL, image_spec
 

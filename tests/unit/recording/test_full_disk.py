@@ -16,8 +16,7 @@ import pytest
 from tests.synthetic import make_run
 from tests.unit.recording.failing_disk import refusing
 from tests.unit.recording.session_runs import SMALL, same, two_runs
-from var_studio.recording import packing
-from var_studio.recording import session as session_module
+from var_studio.recording import packing, replacing
 from var_studio.recording.content import Content
 from var_studio.recording.failures import StoppedError, StorageError
 from var_studio.recording.session import Session, open_session, save_session, session_size
@@ -141,14 +140,14 @@ def test_a_write_that_fails_at_any_byte(tmp_path, monkeypatch):
     for number, room in enumerate(places):
         code = (errno.ENOSPC, errno.EDQUOT, errno.EIO)[number % 3]
         with monkeypatch.context() as patch:
-            patch.setattr(session_module, "open", refusing(room, code), raising=False)
+            patch.setattr(replacing, "open", refusing(room, code), raising=False)
             with pytest.raises(StorageError, match="unchanged"):
                 save_session(path, session)
         assert path.read_bytes() == before, room
         assert left(tmp_path) == ["a", "b", "s.vars"]
     assert same(session.runs[0], originals[0])
     # A control: with room for all of it nothing fails.
-    monkeypatch.setattr(session_module, "open", refusing(2 * len(before), 5), raising=False)
+    monkeypatch.setattr(replacing, "open", refusing(2 * len(before), 5), raising=False)
     save_session(path, session)
     assert path.read_bytes() == before
 

@@ -13,7 +13,7 @@ import pytest
 from tests.synthetic import make_run
 from tests.unit.recording.failing_disk import refusing
 from tests.unit.recording.session_runs import SMALL, same, two_runs
-from var_studio.recording import files, packing
+from var_studio.recording import files, packing, replacing
 from var_studio.recording import session as session_module
 from var_studio.recording.failures import SessionError, StoppedError, StorageError
 from var_studio.recording.session import open_session, save_session
@@ -28,7 +28,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, room):
     session.notes = "new"
 
     with monkeypatch.context() as patch:
-        patch.setattr(session_module, "open", refusing(room, errno.ENOSPC), raising=False)
+        patch.setattr(replacing, "open", refusing(room, errno.ENOSPC), raising=False)
         with pytest.raises(StorageError, match="disk is full") as caught:
             save_session(path, session)
     assert "unchanged" in str(caught.value) and "Free some space" in str(caught.value)
@@ -65,7 +65,7 @@ def test_a_read_only_folder(tmp_path, monkeypatch):
         # The mode bits of a folder do not stop the administrator, as whom tests may run.
         raise PermissionError(errno.EACCES, "Permission denied", name)
 
-    monkeypatch.setattr(session_module, "open", refuse, raising=False)
+    monkeypatch.setattr(replacing, "open", refuse, raising=False)
     with pytest.raises(StorageError, match=r"may not be written.*unchanged.*another folder"):
         save_session(path, session)
     assert path.read_bytes() == before
