@@ -1,4 +1,4 @@
-"""Which of several second answers is shown, told apart by their settings."""
+"""Which of several second answers is shown, told apart by their settings; how it differs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
 from var_studio.gui.widgets.hover_line import HoverLine
 from var_studio.gui.widgets.ticks import setting_text
+from var_studio.recording.interventions import NAMES, without_effect
 from var_studio.recording.settings import Redistribution
 
 if TYPE_CHECKING:
+    from var_studio.analysis.compare import Comparison
     from var_studio.recording.recording import Recording
 
 _TIP = "The second answers to this question, by their settings."
@@ -55,6 +57,34 @@ def interventions_text(run: Recording) -> str:
         for each in run.interventions
     ]
     return "; ".join([*words, "teacher-forced"] if run.teacher is not None else words)
+
+
+def how_they_differ(compared: Comparison, baseline: Recording, other: Recording) -> str:
+    """Where the two answers part, or why they cannot; the scores of a forced one."""
+    from var_studio.analysis.scores import score
+
+    first = compared.first_divergence
+    same_as_far = first is None and compared.n_other <= compared.n_baseline
+    idle = bool(other.provenance.get("without_effect"))
+    if idle and first is None and baseline.finished and other.finished:
+        named = [NAMES[each.kind] for each in other.interventions if without_effect([each])]
+        return (
+            f"Nothing was changed by {' and '.join(named)}: no sink dimension of the model is "
+            "known. Both answers are the same."
+        )
+    if other.teacher == baseline.id and same_as_far:
+        scores = score(baseline.tokens, other.tokens)
+        return (
+            "The baseline's own answer, scored: its log-probability changes by "
+            f"{scores.total_change:+.3g}, {scores.mean_change:+.2g} a token (nats)."
+        )
+    if not (baseline.finished and other.finished):
+        return "The second answer is being written."
+    if compared.undecided and not compared.identical:
+        return "One answer was cut short; up to there both are the same."
+    if first is None:
+        return "Both answers are the same, token by token."
+    return f"The answers part at token {first + 1} of the answer."
 
 
 class AnswerVariants(QWidget):

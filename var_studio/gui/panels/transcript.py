@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 
 from var_studio.gui.models.token_list import TokenListModel
 from var_studio.gui.models.word_colours import COLOURINGS, WordColours
-from var_studio.gui.panels.answer_variants import AnswerVariants
+from var_studio.gui.panels.answer_variants import AnswerVariants, how_they_differ
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.question_names import clipped, told_apart
 from var_studio.gui.panels.transcript_search import TranscriptSearch
@@ -33,7 +33,7 @@ from var_studio.gui.widgets.icons import icon
 from var_studio.gui.widgets.let_go import LetGo
 from var_studio.gui.widgets.tints import Hues, TintBar
 from var_studio.gui.widgets.token_strip import TokenStrip
-from var_studio.recording.interventions import NAMES, run_name_for, without_effect
+from var_studio.recording.interventions import run_name_for
 
 if TYPE_CHECKING:
     from var_studio.analysis.compare import Comparison
@@ -304,36 +304,7 @@ class TranscriptPanel(Panel):
         for strip, token in zip((self.answer, self.second), tokens, strict=True):
             strip.tokens.set_divergence(None if token is None else token.position)
         self.parting.show_runs(workspace.answers_with_var(baseline), other)
-        self._say_how_they_differ(compared, baseline, other)
-
-    def _say_how_they_differ(
-        self, compared: Comparison, baseline: Recording, other: Recording
-    ) -> None:
-        from var_studio.analysis.scores import score
-
-        first = compared.first_divergence
-        same_as_far = first is None and compared.n_other <= compared.n_baseline
-        idle = bool(other.provenance.get("without_effect"))
-        if idle and first is None and baseline.finished and other.finished:
-            named = [NAMES[each.kind] for each in other.interventions if without_effect([each])]
-            self.parting.say(
-                f"Nothing was changed by {' and '.join(named)}: no sink dimension of the model is "
-                "known. Both answers are the same."
-            )
-        elif other.teacher == baseline.id and same_as_far:
-            scores = score(baseline.tokens, other.tokens)
-            self.parting.say(
-                "The baseline's own answer, scored: its log-probability changes by "
-                f"{scores.total_change:+.3g}, {scores.mean_change:+.2g} a token (nats)."
-            )
-        elif not (baseline.finished and other.finished):
-            self.parting.say("The second answer is being written.")
-        elif compared.undecided and not compared.identical:
-            self.parting.say("One answer was cut short; up to there both are the same.")
-        elif first is None:
-            self.parting.say("Both answers are the same, token by token.")
-        else:
-            self.parting.say(f"The answers part at token {first + 1} of the answer.")
+        self.parting.say(how_they_differ(compared, baseline, other))
 
     def _grow(self) -> None:
         """Show new words; of a long answer a few times a second, since all words move."""
