@@ -24,7 +24,7 @@ from var_studio.analysis.groups import (
     per_key,
     sums_over,
 )
-from var_studio.analysis.head_maps import mean_change, over_heads
+from var_studio.analysis.head_maps import mean_change, on_grid, over_heads, span_of
 from var_studio.analysis.histogram import PhiHistogram, phi_histogram
 from var_studio.analysis.ledger import Ledger, mean_ledger
 from var_studio.analysis.views import joined
@@ -386,15 +386,7 @@ class Reading:
         rows = (self.attention if moment == "before" else self.redistributed)[heads]
         if moment == "difference":
             rows = rows - self.attention[heads]
-        if not len(self.positions):
-            return np.full((*rows.shape[:-1], *tokens.shape), np.nan, np.float32)
-        flat = self.positions[np.maximum(tokens, 0)].ravel()
-        # A slice where the tokens follow each other, as they mostly do: 5 times as fast.
-        follow = bool(flat.size) and bool((np.diff(flat) == 1).all())
-        cut = rows[..., flat[0] : flat[-1] + 1] if follow else rows[..., flat]
-        maps = cut.reshape(*rows.shape[:-1], *tokens.shape)
-        absent = tokens < 0
-        return np.where(absent, np.float32(np.nan), maps) if absent.any() else maps
+        return on_grid(rows, self.positions, tokens)
 
     def token(self, k: int) -> TokenReading:
         """The k-th visual token (index into `positions`). Raises VarStudioError outside 0..V-1."""
@@ -467,13 +459,7 @@ class Reading:
 
     @cached_property
     def _visual_span(self) -> slice | npt.NDArray[np.int64]:
-        # A slice spares a copy of the (L, H, V) block; one contiguous image is the usual case.
-        positions = self.positions
-        if len(positions) and np.array_equal(
-            positions, np.arange(positions[0], positions[0] + len(positions))
-        ):
-            return slice(int(positions[0]), int(positions[0]) + len(positions))
-        return positions
+        return span_of(self.positions)
 
     @property
     def _visual_block(self) -> Floats:
