@@ -20,9 +20,11 @@ from var_studio.gui.panels.image_maps import (
     BEFORE_SHORT,
     Maps,
     MapSource,
+    captions,
     difference_limits,
     missing_text,
     note_text,
+    second_run,
     short_subject,
     subject,
 )
@@ -39,7 +41,6 @@ from var_studio.gui.widgets.segmented import Segmented
 from var_studio.gui.widgets.short_combo import ShortCombo
 from var_studio.gui.widgets.zoom import Zoom
 from var_studio.recording.failures import LeftOutError
-from var_studio.recording.interventions import run_name_for
 from var_studio.recording.regions import tokens_in_box
 
 if TYPE_CHECKING:
@@ -316,33 +317,20 @@ class ImagePanel(Panel):
         view = self.workspace.view.current
         self.shown.set_current(view.shown)
         self.compare.setCurrentIndex(self.compare.findData(view.compare))
-        paired = self.workspace.paired is not None and self.workspace.baseline is not None
-        self.compare.setItemText(self.compare.findData("run"), self._second_run())
-        self.compare.set_short(self.compare.findData("run"), self._second_run(short=True))
-        items = cast(QtGui.QStandardItemModel, self.compare.model())
-        item = items.item(self.compare.findData("run"))
+        second, at = self.workspace.paired, self.compare.findData("run")
+        self.compare.setItemText(at, second_run(second))
+        self.compare.set_short(at, second_run(second, short=True))
+        item = cast(QtGui.QStandardItemModel, self.compare.model()).item(at)
+        paired = second is not None and self.workspace.baseline is not None
         item.setEnabled(paired or view.compare == "run")
         item.setToolTip("" if paired else "Press “Run pair” first.")
 
     def _lay_out(self, shown: tuple[str, ...]) -> None:
         assert self.workspace is not None
         bounds = self._scene.bounds
-        if self.workspace.view.current.compare == "local":
-            captions = dict(
-                zip(MOMENTS, ("Before", "After, local", "Difference, local"), strict=True)
-            )
-        else:
-            names = ("Baseline run", self._second_run(), "Difference of runs")
-            captions = dict(zip(MOMENTS, names, strict=True))
-        self.grid.show_parts(shown, captions, bounds.width() / max(bounds.height(), 1e-9))
-
-    def _second_run(self, short: bool = False) -> str:
-        assert self.workspace is not None
-        paired = self.workspace.paired
-        if paired is None:
-            return "Run 2" if short else "Second run"
-        name = run_name_for(paired.interventions)
-        return name if short else f"Run with {name}"
+        named = captions(self.workspace.view.current.compare, self.workspace.paired)
+        names = dict(zip(MOMENTS, named, strict=True))
+        self.grid.show_parts(shown, names, bounds.width() / max(bounds.height(), 1e-9))
 
     def _note_text(self, shown: tuple[str, ...]) -> str:
         assert self._maps is not None and self._reading is not None

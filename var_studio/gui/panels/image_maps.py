@@ -174,6 +174,21 @@ def _moves(reading: Reading) -> bool:
     return bool(changed.any()) if not heads else any(bool(changed[head]) for head in heads)
 
 
+def second_run(paired: Recording | None, short: bool = False) -> str:
+    """What the run is called that a global map compares with; `short` for little room."""
+    if paired is None:
+        return "Run 2" if short else "Second run"
+    name = run_name_for(paired.interventions)
+    return name if short else f"Run with {name}"
+
+
+def captions(how: Compare, paired: Recording | None) -> tuple[str, str, str]:
+    """What stands over the maps before, after, and of the difference."""
+    if how == "local":
+        return "Before", "After, local", "Difference, local"
+    return "Baseline run", second_run(paired), "Difference of runs"
+
+
 def note_text(maps: Maps, shown: Sequence[str], reading: Reading) -> str:
     """Which run or redistribution the maps shown are of ("before", "after", "difference")."""
     alone = tuple(shown) == ("before",)
