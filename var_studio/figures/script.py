@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from var_studio.analysis.scale import Limits
 from var_studio.figures.drawing import Drawing, changed_options
+from var_studio.figures.page import FigureError
 from var_studio.figures.words import visible
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import open_session
@@ -24,8 +26,10 @@ def script_text(
 
     `runs` by id: those that the drawing names. A run in a session file is opened there, by a path
     relative to the script; one that is in no session file yet in the folder where it lies.
+    Raises FigureError for a script that would be found in place of a module it needs.
     """
     figure = Path(path)
+    _check_name(figure)
     redrawn = f"{figure.stem}-redrawn{figure.suffix}"
     opened, names = _opened(drawing, runs, figure.parent)
     lines = [
@@ -47,6 +51,17 @@ def script_text(
         ")",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _check_name(figure: Path) -> None:
+    """Refuse random.py: each program in that folder, itself too, would import it as `random`."""
+    name = figure.stem
+    if name in sys.stdlib_module_names or name in sys.modules:
+        raise FigureError(
+            f"its script {name}.py would hide the Python module {name} from programs in that "
+            "folder.",
+            f"Choose another name, such as {name}-figure{figure.suffix}.",
+        )
 
 
 def _opened(

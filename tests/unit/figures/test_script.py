@@ -210,6 +210,15 @@ def test_a_name_that_would_break_the_script(session, tmp_path):
     redraw(export_figure(session.runs[0], "histogram", path, with_data=True))
 
 
+@pytest.mark.parametrize("name", ["random", "var_studio", "numpy"])
+def test_a_script_that_would_hide_a_module_is_refused(run, tmp_path, name):
+    with pytest.raises(VarStudioError, match=f"hide the Python module {name}.*{name}-figure.svg"):
+        export_figure(run, "histogram", tmp_path / f"{name}.svg", with_data=True)
+    assert not (tmp_path / f"{name}.py").exists()
+    # Control: without a script the name is free.
+    export_figure(run, "histogram", tmp_path / f"{name}.svg")
+
+
 @pytest.mark.slow
 def test_composed_figures_are_drawn_again(tmp_path, monkeypatch):
     """Those that these runs make; with words, other runs, a length and a look of the maps."""
