@@ -95,7 +95,10 @@ def export(
     ] = None,
     row: Annotated[
         Literal["query", "produced"],
-        typer.Option(help="The token's own row, or the step that produced it."),
+        typer.Option(
+            help="The token's own row, or that of the step that produced it: of the token before, "
+            "which the figure names."
+        ),
     ] = "query",
     with_data: Annotated[
         bool, typer.Option("--with-data", help="Write NPZ, CSV, JSON and a script beside it.")
@@ -129,7 +132,9 @@ def export(
         Path | None,
         typer.Option(metavar="F.mplstyle", help="A matplotlib style file, on top of ours."),
     ] = None,
-    dpi: Annotated[int, typer.Option(help="Dots per inch of a PNG.")] = 300,
+    dpi: Annotated[
+        int, typer.Option(help="Dots per inch of a PNG, and of the picture in a PDF or SVG.")
+    ] = 300,
     scale: Annotated[
         Literal["robust", "full", "non-sinks"],
         typer.Option(
