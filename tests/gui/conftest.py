@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from PySide6 import QtCore, QtWidgets
 
-from tests.gui.fixtures import demo, gate, window  # noqa: F401  (fixtures, by being here)
+from tests.gui.fixtures import (  # noqa: F401  (fixtures, by being here)
+    answer_boxes,
+    demo,
+    gate,
+    window,
+)
 from tests.gui.panel_stage import cropped_run
 from var_studio.recording.recording import Recording
 

@@ -1,4 +1,4 @@
-"""The whole window, started and ended as the program does it; clicks on words."""
+"""The whole window, started and ended as the program does it; what a person does in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
+from var_studio.assets import user_folder
 from var_studio.gui.appearance import Appearance
 from var_studio.gui.collector import Collector
 from var_studio.gui.main_window import MainWindow
@@ -73,6 +74,12 @@ def wait_idle(qtbot: QtBot, window: MainWindow) -> None:
     settle(qtbot)
 
 
+def wait_saved(qtbot: QtBot, window: MainWindow) -> None:
+    """Wait until the session is written, or refused."""
+    qtbot.waitUntil(lambda: not window.files.saving, timeout=PATIENCE)
+    settle(qtbot)
+
+
 def settle(qtbot: QtBot) -> None:
     """Let zero timers and queued repaints happen."""
     for _ in range(3):
@@ -103,6 +110,12 @@ def click_word(qtbot: QtBot, strip: TokenStrip, number: int) -> int:
 def notices(window: MainWindow) -> list[str]:
     """What the notices on screen say."""
     return [notice.text() for notice in window.notices.notices if notice.isVisible()]
+
+
+def cached() -> list[str]:
+    """Every file and folder in the user's cache."""
+    cache = user_folder("cache")
+    return sorted(str(path.relative_to(cache)) for path in cache.rglob("*"))
 
 
 class Gate:
@@ -140,6 +153,27 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     monkeypatch.setattr(generation, "record", held.wrap(generation.record))
     yield held
     held.open()
+
+
+Answer = QtWidgets.QMessageBox.StandardButton
+AnswerBoxes = Callable[[Answer], list[str]]
+
+
+@pytest.fixture
+def answer_boxes(monkeypatch: pytest.MonkeyPatch) -> AnswerBoxes:
+    """Answer each question box with a button that it has; collect what was asked."""
+    asked: list[str] = []
+
+    def answer(button: Answer) -> list[str]:
+        def exec_(box: QtWidgets.QMessageBox) -> int:
+            assert box.button(button) is not None
+            asked.append(f"{box.text()} {box.informativeText()}")
+            return int(button.value)
+
+        monkeypatch.setattr(QtWidgets.QMessageBox, "exec", exec_)
+        return asked
+
+    return answer
 
 
 def tick(qtbot: QtBot, window: MainWindow, kind: str) -> None:

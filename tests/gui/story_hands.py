@@ -11,7 +11,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import settle
+from tests.gui.fixtures import settle, wait_saved
 from tests.gui.pointer import drag
 from tests.gui.test_hidden_tabs import tab_of
 from var_studio.gui.main_window import MainWindow
@@ -116,9 +116,8 @@ class Hands:
         """Save by the keys, where the dialog is answered with this path."""
         self.back_to_the_window()
         self.key(Key.Key_S, CONTROL)
-        files = self.window.files
-        self.qtbot.waitUntil(lambda: not files.saving and path.exists(), timeout=20_000)
-        settle(self.qtbot)
+        wait_saved(self.qtbot, self.window)
+        assert path.exists()
 
     def click_tab(self, title: str) -> None:
         bar, index = tab_of(self.window, title)

@@ -16,11 +16,14 @@ from pytestqt.qtbot import QtBot
 from tests.gui.fixtures import (
     IGNORE_QT,
     PATIENCE,
+    Answer,
+    AnswerBoxes,
     Gate,
     notices,
     press,
     settle,
     wait_idle,
+    wait_saved,
 )
 from tests.synthetic import make_run
 from var_studio.gui.app import ExceptionHooks
@@ -32,19 +35,6 @@ from var_studio.recording.unsaved import left_over, windows_folder
 pytestmark = IGNORE_QT
 Key = QtCore.Qt.Key
 Ctrl = QtCore.Qt.KeyboardModifier.ControlModifier
-Answer = QtWidgets.QMessageBox.StandardButton
-
-
-def answer_with(monkeypatch: pytest.MonkeyPatch, button: Answer) -> list[str]:
-    """Answer each question box with this button; return what was asked."""
-    asked: list[str] = []
-
-    def exec_(box: QtWidgets.QMessageBox) -> int:
-        asked.append(f"{box.text()} {box.informativeText()}")
-        return int(button.value)
-
-    monkeypatch.setattr(QtWidgets.QMessageBox, "exec", exec_)
-    return asked
 
 
 def one_notice(window: MainWindow, *parts: str) -> None:
@@ -248,14 +238,14 @@ def test_stop_keeps_what_was_recorded(demo: MainWindow, qtbot: QtBot, gate: Gate
 
 
 def test_window_closed_while_running_says_what_it_deletes(
-    demo: MainWindow, qtbot: QtBot, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    demo: MainWindow, qtbot: QtBot, gate: Gate, answer_boxes: AnswerBoxes
 ) -> None:
     press(qtbot, demo.setup.run_button)
     qtbot.waitUntil(lambda: gate.reached.is_set() and bool(demo.workspace.runs), timeout=PATIENCE)
-    asked = answer_with(monkeypatch, Answer.Cancel)
+    asked = answer_boxes(Answer.Cancel)
     assert not demo.close()
     assert demo.isVisible() and demo.controller.state == "running"
-    asked += answer_with(monkeypatch, Answer.Discard)
+    answer_boxes(Answer.Discard)
     assert demo.close()
     assert not demo.controller._thread.isRunning()
     assert "The run under way is stopped. 1 run that is in no file" in asked[0]
@@ -264,11 +254,16 @@ def test_window_closed_while_running_says_what_it_deletes(
 
 
 def test_close_and_save_while_running(
-    demo: MainWindow, qtbot: QtBot, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    demo: MainWindow,
+    qtbot: QtBot,
+    gate: Gate,
+    answer_boxes: AnswerBoxes,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     press(qtbot, demo.setup.run_button)
     qtbot.waitUntil(lambda: gate.reached.is_set() and bool(demo.workspace.runs), timeout=PATIENCE)
-    answer_with(monkeypatch, Answer.Save)
+    answer_boxes(Answer.Save)
     path = tmp_path / "kept.vars"
     monkeypatch.setattr(QtWidgets.QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
     assert demo.close()
@@ -311,14 +306,14 @@ def fill_disk_after(patch: pytest.MonkeyPatch, rows: int) -> None:
 
 # -------------------------------------------------------------------------------- the session
 def test_damaged_session_keeps_the_present_one(
-    window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    window: MainWindow, tmp_path: Path, answer_boxes: AnswerBoxes
 ) -> None:
     present = make_run(tmp_path / "present")
     whole = save_session(tmp_path / "whole.vars", runs=[present])
     damaged = tmp_path / "damaged.vars"
     damaged.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     window.workspace.add_run(present)
-    answer_with(monkeypatch, Answer.Discard)
+    answer_boxes(Answer.Discard)
     assert not window.files.open(damaged)
     one_notice(window, "damaged.vars")
     assert window.workspace.run is present and window.workspace.reading is not None
@@ -329,13 +324,11 @@ def test_damaged_session_keeps_the_present_one(
 def test_saving_where_it_cannot_be_saved(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     assert window.files.save_to(tmp_path / "no such folder" / "a.vars")
-    qtbot.waitUntil(lambda: not window.files.saving, timeout=10_000)
-    settle(qtbot)
+    wait_saved(qtbot, window)
     one_notice(window, "a.vars")
     assert window.workspace.modified
     assert window.files.save_to(tmp_path / "a.vars")
-    qtbot.waitUntil(lambda: not window.files.saving, timeout=10_000)
-    settle(qtbot)
+    wait_saved(qtbot, window)
     assert not window.workspace.modified and (tmp_path / "a.vars").exists()
 
 

@@ -8,7 +8,16 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, choose, notices, press, settle, tick, wait_idle
+from tests.gui.fixtures import (
+    IGNORE_QT,
+    choose,
+    notices,
+    press,
+    settle,
+    tick,
+    wait_idle,
+    wait_saved,
+)
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.question import shipped_samples
@@ -185,8 +194,7 @@ def test_a_saved_session_brings_the_interventions_back(
     tick(qtbot, window, "contrast")
     window.workspace.interventions.contrast.set(noise_step=700)
     assert window.files.save_to(tmp_path / "a.vars")
-    qtbot.waitUntil(lambda: not window.files.saving, timeout=10_000)
-    settle(qtbot)
+    wait_saved(qtbot, window)
     window.workspace.undo_stack.undo()
     window.workspace.undo_stack.undo()
     assert window.files.open(tmp_path / "a.vars")

@@ -13,7 +13,7 @@ from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui import panel_stage
-from tests.gui.fixtures import IGNORE_QT, notices, press, settle
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle, wait_saved
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.view import ColourBy
@@ -59,11 +59,6 @@ def save_under(
     press(qtbot, dialog.save_button)
 
 
-def saved(window: MainWindow, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not window.files.saving, timeout=10_000)
-    settle(qtbot)
-
-
 def test_the_sizes_told_are_those_of_the_files(
     window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +88,7 @@ def test_the_sizes_told_are_those_of_the_files(
     expected = told(dialog, qtbot)["tokens"]
     path = tmp_path / "part.vars"
     save_under(path, dialog, qtbot, monkeypatch)
-    saved(window, qtbot)
+    wait_saved(qtbot, window)
     assert size_in_words(path.stat().st_size) == expected
     assert open_session(path).content == Content(tokens=("g2",), images=False)
     assert "Saved part.vars (rows of g2, without pictures)" in window.status.activity.text()
@@ -102,7 +97,7 @@ def test_the_sizes_told_are_those_of_the_files(
     # Ctrl+S keeps to the choice, and the dialog remembers it.
     path.unlink()
     assert window.files.save()
-    saved(window, qtbot)
+    wait_saved(qtbot, window)
     assert open_session(path).content == Content(tokens=("g2",), images=False)
     dialog = opened(window, qtbot)
     assert dialog.kinds["tokens"].isChecked() and dialog.without_images.isChecked()
@@ -148,13 +143,13 @@ def test_a_save_is_stopped_from_the_status_line(
     assert window.status.activity.text().startswith("Saving a.vars… ")
     press(qtbot, window.status.stop)
     go_on.set()
-    saved(window, qtbot)
+    wait_saved(qtbot, window)
     assert window.status.activity.text() == "Saving was stopped; nothing was changed"
     assert not window.status.stop.isVisible() and not window.status.progress.isVisible()
     assert path.read_bytes() == b"as it was" and window.workspace.modified
     assert not list(tmp_path.glob(".*.part")) and notices(window) == []
     assert window.files.save_to(path)
-    saved(window, qtbot)
+    wait_saved(qtbot, window)
     assert open_session(path).content.full and not window.workspace.modified
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, notices, settle
+from tests.gui.fixtures import IGNORE_QT, notices, settle, wait_saved
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.model_worker import ModelWorker
@@ -74,7 +74,7 @@ def test_which_picture_a_steered_region_is_of_comes_back_with_the_session(
     assert method.region_elsewhere and method.current.target == "visual"
     path = tmp_path / "a.vars"
     assert window.files.save_to(path)
-    qtbot.waitUntil(lambda: not window.files.saving)
+    wait_saved(qtbot, window)
     workspace.modified = False
     method._pictures.clear()  # as in a new window
     assert window.files.open(path)

@@ -20,6 +20,7 @@ from tests.gui.fixtures import (
     press,
     settle,
     wait_idle,
+    wait_saved,
     words,
 )
 from tests.gui.pointer import move_mouse
@@ -139,8 +140,7 @@ def test_ask_look_change_compare_save_reopen(
     )
     assert window.isWindowModified()
     qtbot.keyClick(window, Key.Key_S, QtCore.Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(lambda: not window.files.saving and path.exists(), timeout=10_000)
-    settle(qtbot)
+    wait_saved(qtbot, window)
     assert not window.isWindowModified()
     saved = open_session(path)
     assert [r.text for r in saved.runs] == [r.text for r in workspace.runs]

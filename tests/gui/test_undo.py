@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, notices, press, settle, wait_idle
+from tests.gui.fixtures import IGNORE_QT, notices, press, settle, wait_idle, wait_saved
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.history import MERGE_WITHIN
@@ -302,7 +302,7 @@ def test_regions_and_cells_come_back_with_the_session(
     assert window.isWindowModified()
     path = tmp_path / "a.vars"
     assert window.files.save_to(path)
-    qtbot.waitUntil(lambda: not window.files.saving)
+    wait_saved(qtbot, window)
     assert not window.isWindowModified()
     workspace.regions.paint((9,))
     assert window.isWindowModified()

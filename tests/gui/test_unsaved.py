@@ -1,4 +1,4 @@
-"""Unsaved work: kept, offered back, deleted only after a question; two windows and one file."""
+"""Unsaved work: kept, offered back, deleted only after a question."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,47 +16,23 @@ from pytestqt.qtbot import QtBot
 from tests.gui.fixtures import (
     IGNORE_QT,
     PATIENCE,
-    Gate,
+    Answer,
+    AnswerBoxes,
+    cached,
     notices,
     press,
     settle,
-    wait_idle,
+    wait_saved,
 )
 from tests.synthetic import make_run
-from var_studio.assets import user_folder
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.recovery import LeftOverDialog
 from var_studio.recording.content import Content
-from var_studio.recording.locks import ProgramLock, session_lock_path
 from var_studio.recording.paths import runs_folder
 from var_studio.recording.session import Session, open_session, save_session
 from var_studio.recording.unsaved import UnsavedFolder, left_over, windows_folder
 
 pytestmark = IGNORE_QT
-Answer = QtWidgets.QMessageBox.StandardButton
-
-
-@pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], list[str]]]:
-    """Answer each question box with a button that it has; collect what was asked."""
-    asked: list[str] = []
-
-    def answer(button: Answer) -> list[str]:
-        def exec_(box: QtWidgets.QMessageBox) -> int:
-            assert box.button(button) is not None
-            asked.append(f"{box.text()} {box.informativeText()}")
-            return int(button.value)
-
-        monkeypatch.setattr(QtWidgets.QMessageBox, "exec", exec_)
-        return asked
-
-    yield answer
-
-
-def cached() -> list[str]:
-    """Every file and folder in the user's cache."""
-    cache = user_folder("cache")
-    return sorted(str(path.relative_to(cache)) for path in cache.rglob("*"))
 
 
 def left_by_a_killed_window(n_runs: int = 2, **described: object) -> UnsavedFolder:
@@ -73,10 +48,6 @@ def buttons(shown: MainWindow) -> dict[str, QtWidgets.QPushButton]:
     """The buttons of the newest notice, by their words."""
     notice = shown.notices.notices[0]
     return {b.text(): b for b in notice.findChildren(QtWidgets.QPushButton)}
-
-
-def saved(qtbot: QtBot, shown: MainWindow) -> None:
-    qtbot.waitUntil(lambda: not shown.files.saving, timeout=PATIENCE)
 
 
 # ------------------------------------------------------------------------------------- autosave
@@ -105,8 +76,7 @@ def test_the_session_is_kept_while_it_is_modified_and_no_longer(
     assert [r.name for kept in session.regions.values() for r in kept] == ["cup"]
     autosave._folder = taken
     assert window.files.save_to(tmp_path / "a.vars")
-    saved(qtbot, window)
-    settle(qtbot)
+    wait_saved(qtbot, window)
     assert not window.workspace.modified and not taken.folder.exists()
     assert len(open_session(tmp_path / "a.vars").runs) == 1
 
@@ -140,7 +110,7 @@ def test_a_full_disk_under_the_autosave_is_said_once(
 
 # ------------------------------------------------------------------------------------- recovery
 def test_a_killed_window_s_session_comes_back_whole(
-    window: MainWindow, qtbot: QtBot, tmp_path: Path, answers: Callable[[Answer], list[str]]
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, answer_boxes: AnswerBoxes
 ) -> None:
     """Runs of a file, new ones, one opened from elsewhere, regions, notes, what was looked at."""
     workspace, autosave = window.workspace, window.files.autosave
@@ -183,14 +153,13 @@ def test_a_killed_window_s_session_comes_back_whole(
     assert left_over() == [], "what this window shows is offered to others"
     # Save: all of it in the file, this window's copies gone, the other's folder as it was.
     window.save_session()
-    saved(qtbot, window)
-    settle(qtbot)
+    wait_saved(qtbot, window)
     assert [run.id for run in open_session(path).runs] == ids
     assert not old.folder.exists() and (tmp_path / "third" / "zarr.json").exists()
 
 
 def test_several_killed_windows_make_a_list(
-    window: MainWindow, qtbot: QtBot, answers: Callable[[Answer], list[str]]
+    window: MainWindow, qtbot: QtBot, answer_boxes: AnswerBoxes
 ) -> None:
     first, second, third = (left_by_a_killed_window(n) for n in (1, 2, 3))
     window.start(model=None)
@@ -202,11 +171,11 @@ def test_several_killed_windows_make_a_list(
     told = [dialog.entries.item(i).text() for i in range(dialog.entries.count())]
     assert [text[:6] for text in told] == ["3 runs", "2 runs", "1 run,"]
     dialog.entries.setCurrentRow(1)
-    asked = answers(Answer.Cancel)
+    asked = answer_boxes(Answer.Cancel)
     press(qtbot, dialog.discard_button)
     assert "2 runs" in asked[0] and "cannot be undone" in asked[0]
     assert second.folder.exists() and dialog.entries.count() == 3
-    answers(Answer.Yes)
+    answer_boxes(Answer.Yes)
     press(qtbot, dialog.discard_button)
     assert not second.folder.exists() and dialog.entries.count() == 2
     dialog.entries.setCurrentRow(1)
@@ -218,10 +187,10 @@ def test_several_killed_windows_make_a_list(
     assert "3 runs" in said
     # Opening it asks about the one that is open now.
     asked.clear()
-    answers(Answer.Cancel)
+    answer_boxes(Answer.Cancel)
     press(qtbot, buttons(window)["Open it"])
     assert "1 run that is in no file" in asked[0] and len(window.workspace.runs) == 1
-    answers(Answer.Discard)
+    answer_boxes(Answer.Discard)
     press(qtbot, buttons(window)["Open it"])
     settle(qtbot)
     assert len(window.workspace.runs) == 3 and not first.folder.exists()
@@ -229,11 +198,11 @@ def test_several_killed_windows_make_a_list(
 
 
 def test_what_another_window_has_is_neither_offered_nor_deleted(
-    window: MainWindow, qtbot: QtBot, answers: Callable[[Answer], list[str]]
+    window: MainWindow, qtbot: QtBot, answer_boxes: AnswerBoxes
 ) -> None:
     theirs = left_by_a_killed_window()
     window.start(model=None)
-    answers(Answer.Yes)
+    answer_boxes(Answer.Yes)
     taken = UnsavedFolder.take(theirs.folder)  # another window was faster
     assert taken is not None
     press(qtbot, buttons(window)["Open it"])
@@ -258,16 +227,16 @@ def test_a_damaged_document_loses_the_order_and_no_run(private_home: Path) -> No
 
 # ----------------------------------------------------------------------------------- clean exit
 def test_recordings_of_scripts_stay_whatever_the_window_does(
-    window: MainWindow, qtbot: QtBot, tmp_path: Path, answers: Callable[[Answer], list[str]]
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, answer_boxes: AnswerBoxes
 ) -> None:
     kept = [runs_folder() / "20260101-000000-script", tmp_path / "mine"]
     for number, folder in enumerate(kept):
         make_run(folder, seed=number, queries=16).close()
         window.files.open_run_folder(folder)
     assert window.files.save_to(tmp_path / "a.vars")
-    saved(qtbot, window)
+    wait_saved(qtbot, window)
     window.files.open_run_folder(kept[0])
-    asked = answers(Answer.Discard)
+    asked = answer_boxes(Answer.Discard)
     assert window.close()
     assert len(asked) == 1
     assert all((folder / "zarr.json").exists() for folder in kept)
@@ -279,18 +248,18 @@ def test_what_a_part_left_out_is_not_deleted_unasked(
     qtbot: QtBot,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    answers: Callable[[Answer], list[str]],
+    answer_boxes: AnswerBoxes,
 ) -> None:
     run = make_run(window.files.autosave.new_run(), queries=16)
     window.workspace.add_run(run)
     rows = [run.attention(query).copy() for query in range(len(run.query_positions))]
     assert window.files.save_to(tmp_path / "part.vars", Content(maps=True))
-    saved(qtbot, window)
+    wait_saved(qtbot, window)
     assert window.workspace.modified and run.in_directory
-    asked = answers(Answer.Cancel)
+    asked = answer_boxes(Answer.Cancel)
     assert not window.close()
     assert "part.vars holds a part of it. The rest, of 1 run, will be deleted" in asked[0]
-    answers(Answer.Save)
+    answer_boxes(Answer.Save)
     monkeypatch.setattr(
         QtWidgets.QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "all.vars"), "")
     )
@@ -400,156 +369,3 @@ def test_a_killed_program_s_runs_are_offered_as_one_session(
         for query in range(len(run.query_positions)):
             np.testing.assert_allclose(run.attention(query).sum(-1), 1, atol=2e-3)
     assert [region.name for region in window.workspace.regions.current] == ["cup"]
-
-
-# ------------------------------------------------------------------------- two windows, one file
-@pytest.fixture
-def open_elsewhere(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """A session file that another window has open, and what closes it there."""
-    path = save_session(tmp_path / "a.vars", [make_run(tmp_path / "run", queries=16)])
-    lock = ProgramLock.take(session_lock_path(path), "a window")
-    assert lock is not None
-    yield path, lock.release
-    lock.release()
-
-
-def test_a_file_open_elsewhere_is_shown_and_saved_under_another_name(
-    window: MainWindow,
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    open_elsewhere: tuple[Path, Callable[[], None]],
-) -> None:
-    path, _ = open_elsewhere
-    before = path.read_bytes()
-    assert window.files.open(path)
-    (said,) = notices(window)
-    assert f"a.vars is open in another window of VAR Studio (process {os.getpid()}, since" in said
-    assert "read-only" in said and "(read-only)" in window.windowTitle()
-    window.workspace.regions.add([1], "cup")
-    starts: list[str] = []
-
-    def choose(_: object, __: str, start: str, ___: str) -> tuple[str, str]:
-        starts.append(start)
-        return str(chosen), ""
-
-    monkeypatch.setattr(QtWidgets.QFileDialog, "getSaveFileName", choose)
-    chosen = path
-    window.save_session()
-    assert starts == [str(tmp_path / "a copy.vars")] and not window.files.saving
-    assert "is open in another window" in notices(window)[0] and path.read_bytes() == before
-    chosen = tmp_path / "a copy.vars"
-    window.save_session()
-    saved(qtbot, window)
-    assert window.workspace.session_path == chosen and not window.files.read_only
-    assert "(read-only)" not in window.windowTitle()
-    assert path.read_bytes() == before
-    # Saved once more without a question: the copy is this window's.
-    window.workspace.regions.add([2], "door")
-    window.save_session()
-    saved(qtbot, window)
-    assert len(starts) == 2
-    (regions,) = open_session(chosen).regions.values()
-    assert [region.name for region in regions] == ["cup", "door"]
-
-
-def test_a_file_that_was_closed_elsewhere_can_be_saved(
-    window: MainWindow, qtbot: QtBot, open_elsewhere: tuple[Path, Callable[[], None]]
-) -> None:
-    path, close_there = open_elsewhere
-    assert window.files.open(path)
-    window.workspace.regions.add([1], "cup")
-    close_there()
-    window.save_session()
-    saved(qtbot, window)
-    assert not window.workspace.modified and len(open_session(path).regions) == 1
-
-
-def test_the_lock_follows_the_file_on_screen_and_goes_with_the_window(
-    window: MainWindow, qtbot: QtBot, tmp_path: Path
-) -> None:
-    one, two = (
-        save_session(tmp_path / name, [make_run(tmp_path / name[0], queries=16)])
-        for name in ("a.vars", "b.vars")
-    )
-
-    def free(path: Path) -> bool:
-        lock = ProgramLock.take(session_lock_path(path), "a script")
-        if lock is not None:
-            lock.release()
-        return lock is not None
-
-    assert window.files.open(one) and not free(one)
-    assert window.files.open(one) and not free(one)
-    assert window.files.open(two) and free(one) and not free(two)
-    (tmp_path / "c.vars").write_bytes(b"PK")
-    assert not window.files.open(tmp_path / "c.vars") and free(tmp_path / "c.vars")
-    assert not free(two)
-    assert window.files.save_to(tmp_path / "d.vars")
-    saved(qtbot, window)
-    assert free(two) and not free(tmp_path / "d.vars")
-    window.close()
-    assert free(tmp_path / "d.vars") and cached() == []
-
-
-def test_a_file_that_another_program_changed_is_not_overwritten_unasked(
-    window: MainWindow,
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    answers: Callable[[Answer], list[str]],
-) -> None:
-    run = make_run(tmp_path / "run", queries=16)
-    path = save_session(tmp_path / "a.vars", [run], notes="old")
-    assert window.files.open(path)
-    window.workspace.regions.add([1], "cup")
-    window.save_session()
-    saved(qtbot, window)
-    assert not window.workspace.modified, "what this window wrote is taken for another's"
-    # Another computer's copy arrives, through a shared folder.
-    other = save_session(tmp_path / "b.vars", [run], notes="theirs")
-    os.replace(other, path)
-    window.workspace.regions.add([2], "door")
-    asked = answers(Answer.Cancel)
-    window.save_session()
-    assert "Another program changed a.vars" in asked[0] and not window.files.saving
-    assert open_session(path).notes == "theirs"
-    answers(Answer.Save)
-    monkeypatch.setattr(
-        QtWidgets.QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "c.vars"), "")
-    )
-    window.save_session()
-    saved(qtbot, window)
-    assert open_session(path).notes == "theirs"
-    assert len(open_session(tmp_path / "c.vars").runs) == 1
-
-
-# ---------------------------------------------------------------------- saving while a run is on
-def test_saving_while_a_run_is_under_way(
-    demo: MainWindow, qtbot: QtBot, gate: Gate, tmp_path: Path
-) -> None:
-    """A pair: the baseline is under way, what waits needs its answer later."""
-    demo.setup.run_pair_button.click()
-    qtbot.waitUntil(lambda: gate.reached.is_set() and bool(demo.workspace.runs), timeout=PATIENCE)
-    path = tmp_path / "a.vars"
-    assert demo.files.save_to(path)
-    saved(qtbot, demo)
-    early = open_session(path)
-    assert len(early.runs) == 1 and not early.runs[0].finished and early.runs[0].tokens
-    assert demo.workspace.modified, "what comes after is in no file"
-    gate.open()
-    qtbot.waitUntil(lambda: len(demo.workspace.runs) >= 2, timeout=PATIENCE)
-    demo.save_session()
-    saved(qtbot, demo)
-    wait_idle(qtbot, demo)
-    assert len(demo.workspace.runs) == 3, notices(demo)
-    demo.save_session()
-    saved(qtbot, demo)
-    settle(qtbot)
-    runs = open_session(path).runs
-    assert len(runs) == 3 and all(run.finished for run in runs)
-    assert not demo.workspace.modified and not demo.files.autosave.folder.folder.exists()
-    for query in range(len(runs[2].query_positions)):
-        np.testing.assert_array_equal(
-            runs[2].attention(query), demo.workspace.runs[2].attention(query)
-        )
