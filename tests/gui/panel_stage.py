@@ -94,10 +94,21 @@ def on_widget(view: QtWidgets.QWidget, x: float, y: float) -> QtCore.QPointF:
     return QtCore.QPointF(left + x * scale, top + y * scale)
 
 
+def middle(view: QtWidgets.QWidget, row: int, col: int) -> QtCore.QPointF:
+    """The middle of a cell of `CROP`."""
+    return on_widget(view, 120 + (col + 0.5) * 50, (row + 0.5) * 40)
+
+
 def picked(panel: Panel) -> set[int]:
     """The cells in the selection that all panels share."""
     assert panel.workspace is not None
     return set(panel.workspace.selection.cells)
+
+
+def region_tokens(panel: Panel) -> set[int]:
+    """The visual tokens of the active region."""
+    assert panel.workspace is not None and panel.workspace.regions.active is not None
+    return set(panel.workspace.regions.active.tokens)
 
 
 def mean_row(run: Recording, query: int) -> np.ndarray:
