@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+Matches = Callable[[np.ndarray, str], None]
 BASELINES = Path(__file__).parent / "baselines"
 BLOCK = 4
 FAR = 24
@@ -41,7 +46,7 @@ def _blocks(picture: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def matches_baseline(tmp_path: Path) -> Callable[[np.ndarray, str], None]:
+def matches_baseline(tmp_path: Path) -> Matches:
     """Compare a picture (height, width, 3) uint8 with the baseline of a name, or write it."""
 
     def check(picture: np.ndarray, name: str) -> None:
@@ -58,3 +63,26 @@ def matches_baseline(tmp_path: Path) -> Callable[[np.ndarray, str], None]:
             pytest.fail(f"{share:.2%} of {path.name} differs (at most {SHARE:.2%}); see {seen}")
 
     return check
+
+
+@pytest.fixture
+def same_look(qapp: QApplication) -> Iterator[None]:
+    """The same font on every machine, the one that matplotlib brings along; palette restored."""
+    import matplotlib
+    from PySide6 import QtGui
+
+    before, style, palette = qapp.font(), qapp.style().name(), qapp.palette()
+    sheet = qapp.styleSheet()
+    qapp.setStyleSheet("")  # a window of another test may have left the theme's
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    number = QtGui.QFontDatabase.addApplicationFont(str(folder / "DejaVuSans.ttf"))
+    font = QtGui.QFont(QtGui.QFontDatabase.applicationFontFamilies(number)[0])
+    font.setPixelSize(12)
+    font.setHintingPreference(QtGui.QFont.HintingPreference.PreferNoHinting)
+    qapp.setFont(font)
+    qapp.setStyle("Fusion")
+    yield
+    qapp.setStyleSheet(sheet)
+    qapp.setFont(before)
+    qapp.setStyle(style)
+    qapp.setPalette(palette)

@@ -11,8 +11,8 @@ from PySide6 import QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import cropped_run, settle, stage
-from tests.visual.conftest import BASELINES, SHARE, different_share
-from tests.visual.test_panels import Matches, pixels_of, same_look  # noqa: F401
+from tests.visual.conftest import BASELINES, SHARE, Matches, different_share
+from tests.visual.pixels import pixels_of
 from var_studio.analysis.shares import image_centric_share
 from var_studio.gui import theme
 from var_studio.gui.panels.base import Panel
@@ -64,7 +64,7 @@ def picture_of(qtbot: QtBot, run: Recording, name: str, scheme: str) -> np.ndarr
 @pytest.mark.parametrize("name", CASES)
 def test_curves_look_as_before(
     qtbot: QtBot,
-    same_look: None,  # noqa: F811
+    same_look: None,
     run: Recording,
     matches_baseline: Matches,
     name: str,
@@ -75,7 +75,7 @@ def test_curves_look_as_before(
 
 def test_points_elsewhere_are_seen(
     qtbot: QtBot,
-    same_look: None,  # noqa: F811
+    same_look: None,
     run: Recording,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

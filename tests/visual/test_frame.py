@@ -11,8 +11,7 @@ from PySide6 import QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import settle
-from tests.visual.conftest import BASELINES, SHARE, different_share
-from tests.visual.test_panels import Matches, same_look  # noqa: F401
+from tests.visual.conftest import BASELINES, SHARE, Matches, different_share
 from var_studio.gui import theme
 from var_studio.gui.actions import ACTIONS, SEPARATOR
 from var_studio.gui.models.commands import Command
@@ -94,7 +93,7 @@ CASES: dict[str, Callable[[QtWidgets.QWidget], object]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_it_looks_as_before(
     qtbot: QtBot,
-    same_look: None,  # noqa: F811
+    same_look: None,
     matches_baseline: Matches,
     name: str,
     scheme: theme.Scheme,

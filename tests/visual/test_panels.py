@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
-from PySide6 import QtGui, QtWidgets
+from PySide6 import QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import COLS, ROWS, cropped_run, settle, stage
-from tests.visual.conftest import BASELINES, SHARE, different_share
+from tests.gui.panel_stage import COLS, ROWS, cropped_run, stage
+from tests.visual.conftest import BASELINES, SHARE, Matches, different_share
+from tests.visual.pixels import pixels_of
 from var_studio.gui import theme
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.heads import HeadsPanel
@@ -24,7 +23,6 @@ from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
 
-Matches = Callable[[np.ndarray, str], None]
 HEAD = {"heads": [(3, 1)]}
 
 CASES: dict[str, tuple[type[Panel], dict[str, object], dict[str, object], tuple[int, int]]] = {
@@ -52,39 +50,8 @@ CASES: dict[str, tuple[type[Panel], dict[str, object], dict[str, object], tuple[
 
 
 @pytest.fixture
-def same_look(qapp: QtWidgets.QApplication) -> Iterator[None]:
-    """The same font on every machine, the one that matplotlib brings along; palette restored."""
-    before, style, palette = qapp.font(), qapp.style().name(), qapp.palette()
-    sheet = qapp.styleSheet()
-    qapp.setStyleSheet("")  # a window of another test may have left the theme's
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    number = QtGui.QFontDatabase.addApplicationFont(str(folder / "DejaVuSans.ttf"))
-    font = QtGui.QFont(QtGui.QFontDatabase.applicationFontFamilies(number)[0])
-    font.setPixelSize(12)
-    font.setHintingPreference(QtGui.QFont.HintingPreference.PreferNoHinting)
-    qapp.setFont(font)
-    qapp.setStyle("Fusion")
-    yield
-    qapp.setStyleSheet(sheet)
-    qapp.setFont(before)
-    qapp.setStyle(style)
-    qapp.setPalette(palette)
-
-
-@pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
     return cropped_run(tmp_path / "run", monkeypatch, layers=6, heads=6)
-
-
-def pixels_of(panel: Panel) -> np.ndarray:
-    """The panel without its header, and without a focus: (height, width, 3) uint8."""
-    focus = panel.window().focusWidget()
-    if focus is not None:
-        focus.clearFocus()
-    settle()
-    image = panel.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
-    rows = np.frombuffer(image.constBits(), dtype=np.uint8).reshape(image.height(), -1)
-    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
 
 
 def picture_of(qtbot: QtBot, run: Recording, name: str, scheme: str) -> np.ndarray:

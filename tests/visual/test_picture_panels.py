@@ -12,7 +12,8 @@ from pytestqt.qtbot import QtBot
 
 from tests import synthetic
 from tests.gui.panel_stage import SIZE, cropped_run, settle, stage
-from tests.visual.test_panels import pixels_of, same_look
+from tests.visual.conftest import Matches
+from tests.visual.pixels import pixels_of
 from var_studio.gui import theme
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.base import Panel
@@ -24,9 +25,7 @@ from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
-__all__ = ["same_look"]
 
-Matches = Callable[[np.ndarray, str], None]
 CUP = [row * 8 + col for row in (5, 6, 7) for col in (2, 3, 4)]
 WALL = [row * 8 + col for row in (0, 1) for col in range(8)]
 

@@ -8,7 +8,8 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import settle, stage
 from tests.synthetic import make_image
-from tests.visual.test_panels import Matches, pixels_of, same_look  # noqa: F401
+from tests.visual.conftest import Matches
+from tests.visual.pixels import pixels_of
 from var_studio.gui import theme
 from var_studio.gui.models.model_worker import ModelSummary
 from var_studio.gui.panels.setup import SetupPanel
@@ -26,7 +27,7 @@ MODEL = ModelSummary(
 @pytest.mark.parametrize("unfolded", [False, True])
 def test_setup_looks_as_before(
     qtbot: QtBot,
-    same_look: None,  # noqa: F811
+    same_look: None,
     matches_baseline: Matches,
     unfolded: bool,
     scheme: str,

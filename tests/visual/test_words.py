@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.answers import PART, answered
 from tests.gui.panel_stage import settle, stage
-from tests.visual.conftest import BASELINES, SHARE, different_share
-from tests.visual.test_panels import same_look  # noqa: F401
+from tests.visual.conftest import BASELINES, SHARE, Matches, different_share
 from var_studio.gui import theme
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.next_token import NextTokenPanel
@@ -23,7 +21,6 @@ from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
 
-Matches = Callable[[np.ndarray, str], None]
 CASES: dict[str, tuple[type[Panel], str, tuple[int, int]]] = {
     # name: panel, colour, size
     "transcript-pair": (TranscriptPanel, "probability", (760, 240)),
@@ -69,7 +66,7 @@ def picture_of(qtbot: QtBot, runs: tuple[Recording, ...], name: str, scheme: str
 @pytest.mark.parametrize("name", CASES)
 def test_panel_looks_as_before(
     qtbot: QtBot,
-    same_look: None,  # noqa: F811
+    same_look: None,
     answers: tuple[Recording, ...],
     matches_baseline: Matches,
     name: str,
@@ -80,7 +77,7 @@ def test_panel_looks_as_before(
 
 def test_words_that_do_not_line_up_are_seen(
     qtbot: QtBot,
-    same_look: None,  # noqa: F811
+    same_look: None,
     answers: tuple[Recording, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
