@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QCursor, QGuiApplication, QIcon
+from PySide6.QtGui import QCursor, QGuiApplication
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDialog,
-    QDialogButtonBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
@@ -33,6 +32,7 @@ from var_studio.gui import memory
 from var_studio.gui.export_batch import start_export
 from var_studio.gui.models.answers import scored
 from var_studio.gui.models.problems import as_known
+from var_studio.gui.widgets.dialog_buttons import dialog_buttons
 from var_studio.gui.widgets.wheel_guard import WheelGuard
 
 if TYPE_CHECKING:
@@ -125,14 +125,7 @@ class ExportDialog(QDialog):
         self._place = QLabel("File")
         form.addRow(self._place, file)
         form.addRow("", self.replace)
-        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        self.export_button = self.buttons.addButton(
-            "Export", QDialogButtonBox.ButtonRole.AcceptRole
-        )
-        for button in self.buttons.buttons():
-            button.setIcon(QIcon())
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
+        self.buttons, self.export_button = dialog_buttons(self, "Export")
         column = QVBoxLayout(self)
         column.setContentsMargins(18, 16, 18, 14)
         column.setSpacing(14)
