@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests import synthetic
@@ -84,6 +84,13 @@ def settle() -> None:
     """Let timers of zero, layout and paint events happen."""
     for _ in range(4):
         QtCore.QCoreApplication.processEvents()
+
+
+def pixels_of(widget: QtWidgets.QWidget) -> np.ndarray:
+    """What the widget shows: (height, width, 3) uint8."""
+    image = widget.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), dtype=np.uint8).reshape(image.height(), -1)
+    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
 
 
 def on_widget(view: QtWidgets.QWidget, x: float, y: float) -> QtCore.QPointF:

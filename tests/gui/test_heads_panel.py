@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import settle, stage
+from tests.gui.panel_stage import pixels_of, settle, stage
 from tests.gui.pointer import move_mouse
 from tests.synthetic import make_run
 from var_studio.gui import theme
@@ -33,16 +33,9 @@ def run(tmp_path: Path) -> Recording:
     return make_run(tmp_path / "run", layers=5, heads=7, precision="float32")
 
 
-def pixels(widget: QtWidgets.QWidget) -> np.ndarray:
-    """What the widget shows: (height, width, 3) int."""
-    image = widget.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
-    rows = np.frombuffer(image.constBits(), dtype=np.uint8).reshape(image.height(), -1)
-    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).astype(int)
-
-
 def where_bright(widget: QtWidgets.QWidget, colour: tuple[int, int, int]) -> QtCore.QPoint:
     """Middle of the pixels that have a colour."""
-    rows, cols = np.nonzero((np.abs(pixels(widget) - colour) <= 2).all(axis=-1))
+    rows, cols = np.nonzero((np.abs(pixels_of(widget).astype(int) - colour) <= 2).all(axis=-1))
     assert len(rows), f"{colour} is nowhere"
     return QtCore.QPoint(int(np.median(cols)), int(np.median(rows)))
 
@@ -162,12 +155,12 @@ def test_outlined_heads_look_different(qtbot: QtBot) -> None:
     atlas.show()
     atlas.set_values(np.full((4, 4), 0.5), 0.0, 1.0, "viridis")
     settle()
-    plain = pixels(atlas)
+    plain = pixels_of(atlas)
     outlined = np.zeros((4, 4), dtype=bool)
     outlined[1, 2] = True
     atlas.set_outlined(outlined)
     settle()
-    rows, cols = np.nonzero((pixels(atlas) != plain).any(axis=-1))
+    rows, cols = np.nonzero((pixels_of(atlas) != plain).any(axis=-1))
     box = atlas.cell_rect(1, 2)
     assert box.top() <= rows.min() and rows.max() <= box.bottom()
     assert box.left() <= cols.min() and cols.max() <= box.right()
@@ -277,12 +270,12 @@ def test_outlines_hide_nothing_of_a_map(qtbot: QtBot, side: int) -> None:
         top, left = top + cell.margin, left + cell.margin
         inside[top : top + height, left : left + width] = True
     assert inside.sum() > 0.6 * (144 * cell.height * cell.width)
-    before = pixels(atlas)[inside]
+    before = pixels_of(atlas)[inside]
     atlas.set_outlined(np.ones((12, 12), dtype=bool))
     if side >= 560:  # smaller cells have no room for two outlines
         atlas.set_selected(frozenset({(2, 3)}))
     settle()
-    assert np.array_equal(pixels(atlas)[inside], before)
+    assert np.array_equal(pixels_of(atlas)[inside], before)
 
 
 def test_the_panel_names_the_word_whose_heads_it_shows(qtbot: QtBot, run: Recording) -> None:

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import cropped_run, settle, stage
 from tests.visual.conftest import BASELINES, SHARE, Matches, different_share
-from tests.visual.pixels import pixels_of
+from tests.visual.pixels import unfocused
 from var_studio.analysis.shares import image_centric_share
 from var_studio.gui import theme
 from var_studio.gui.panels.base import Panel
@@ -57,7 +57,7 @@ def picture_of(qtbot: QtBot, run: Recording, name: str, scheme: str) -> np.ndarr
     if isinstance(panel, PhiAlphaPanel):
         panel.text.click()
     settle()
-    return pixels_of(panel)
+    return unfocused(panel)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

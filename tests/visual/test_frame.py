@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from PIL import Image
-from PySide6 import QtGui, QtWidgets
+from PySide6 import QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.panel_stage import settle
+from tests.gui.panel_stage import pixels_of, settle
 from tests.visual.conftest import BASELINES, SHARE, Matches, different_share
 from var_studio.gui import theme
 from var_studio.gui.actions import ACTIONS, SEPARATOR
@@ -108,10 +108,7 @@ def test_it_looks_as_before(
     over.show()
     CASES[name](over)
     settle()
-    image = over.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
-    rows = np.frombuffer(image.constBits(), dtype=np.uint8).reshape(image.height(), -1)
-    picture = rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
-    matches_baseline(picture, f"{name}-{scheme}")
+    matches_baseline(pixels_of(over), f"{name}-{scheme}")
 
 
 def test_kinds_and_themes_differ() -> None:

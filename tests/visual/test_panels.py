@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import COLS, ROWS, cropped_run, stage
 from tests.visual.conftest import BASELINES, SHARE, Matches, different_share
-from tests.visual.pixels import pixels_of
+from tests.visual.pixels import unfocused
 from var_studio.gui import theme
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.heads import HeadsPanel
@@ -66,7 +66,7 @@ def picture_of(qtbot: QtBot, run: Recording, name: str, scheme: str) -> np.ndarr
     workspace.view.set(**view)
     if isinstance(panel, ImagePanel):
         panel.pick(COLS * 2 + 1)
-    return pixels_of(panel)
+    return unfocused(panel)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from tests import synthetic
 from tests.gui.panel_stage import SIZE, cropped_run, settle, stage
 from tests.visual.conftest import Matches
-from tests.visual.pixels import pixels_of
+from tests.visual.pixels import unfocused
 from var_studio.gui import theme
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.base import Panel
@@ -149,4 +149,4 @@ def test_panel_looks_as_before(
     workspace = stage(qtbot, panel, run, size=size)
     act(workspace)
     settle()
-    matches_baseline(pixels_of(panel), f"{name}-{scheme}")
+    matches_baseline(unfocused(panel), f"{name}-{scheme}")

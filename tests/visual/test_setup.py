@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 from tests.gui.panel_stage import settle, stage
 from tests.synthetic import make_image
 from tests.visual.conftest import Matches
-from tests.visual.pixels import pixels_of
+from tests.visual.pixels import unfocused
 from var_studio.gui import theme
 from var_studio.gui.models.model_worker import ModelSummary
 from var_studio.gui.panels.setup import SetupPanel
@@ -52,4 +52,4 @@ def test_setup_looks_as_before(
     assert bar.maximum() == 0, f"{bar.maximum()} pixels are out of sight"
     inner = panel.scroller.widget()
     assert inner.minimumSizeHint().width() <= panel.scroller.viewport().width(), "cut off"
-    matches_baseline(pixels_of(panel), f"setup-{'unfolded' if unfolded else 'folded'}-{scheme}")
+    matches_baseline(unfocused(panel), f"setup-{'unfolded' if unfolded else 'folded'}-{scheme}")

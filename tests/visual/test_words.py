@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from PySide6 import QtGui, QtWidgets
+from PySide6 import QtWidgets
 from pytestqt.qtbot import QtBot
 
 from tests.answers import PART, answered
 from tests.gui.panel_stage import settle, stage
 from tests.visual.conftest import BASELINES, SHARE, Matches, different_share
+from tests.visual.pixels import unfocused
 from var_studio.gui import theme
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.next_token import NextTokenPanel
@@ -53,13 +54,7 @@ def picture_of(qtbot: QtBot, runs: tuple[Recording, ...], name: str, scheme: str
     settle()
     if isinstance(panel, TranscriptPanel):
         qtbot.waitUntil(lambda: panel.colours is not None and not panel.colours.reading)
-    focus = panel.window().focusWidget()
-    if focus is not None:
-        focus.clearFocus()
-    settle()
-    image = panel.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
-    rows = np.frombuffer(image.constBits(), dtype=np.uint8).reshape(image.height(), -1)
-    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
+    return unfocused(panel)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
