@@ -21,6 +21,7 @@ from var_studio.figures.measure import wrapped
 from var_studio.figures.page import FigureError, Page, page_of, styled
 from var_studio.figures.row import Row, measure, split
 from var_studio.figures.spec import BOS_COLOUR, ColourScale, Figure, Panel
+from var_studio.figures.svg import finish
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -72,6 +73,8 @@ def to_bytes(
         else:
             drawing = _whole(shown, page)
             drawing.savefig(buffer, format=suffix, dpi=dpi, metadata=about)
+            if suffix == "svg":
+                return finish(buffer.getvalue())
     return buffer.getvalue()
 
 
