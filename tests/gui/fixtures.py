@@ -92,6 +92,15 @@ def press(qtbot: QtBot, button: QtWidgets.QAbstractButton) -> None:
     qtbot.mouseClick(button, QtCore.Qt.MouseButton.LeftButton)
 
 
+def tab_of(window: MainWindow, title: str) -> tuple[QtWidgets.QTabBar, int]:
+    """The tab bar that has this tab, and which tab it is."""
+    for bar in window.area.findChildren(QtWidgets.QTabBar):
+        for index in range(bar.count()):
+            if bar.tabText(index) == title:
+                return bar, index
+    raise AssertionError(f"no tab {title}")
+
+
 def words(strip: TokenStrip) -> list[str]:
     """The words of a paragraph, as shown."""
     return [entry.text.strip() for entry in strip.tokens.entries]

@@ -11,9 +11,8 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import settle, wait_saved
+from tests.gui.fixtures import settle, tab_of, wait_saved
 from tests.gui.pointer import drag
-from tests.gui.test_hidden_tabs import tab_of
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels.image import ImagePanel
 from var_studio.recording.recording import Recording

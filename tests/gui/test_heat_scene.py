@@ -8,6 +8,7 @@ from PIL import Image
 from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
+from tests.gui.layouts import tiled_layout
 from var_studio.gui.widgets.colour_maps import (
     DIVERGING,
     SEQUENTIAL,
@@ -22,22 +23,6 @@ from var_studio.gui.widgets.ticks import number_text, tick_values
 from var_studio.recording.layout import View, VisualLayout
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
-
-
-def tiled_layout() -> VisualLayout:
-    """400 × 200 pixels: a thumbnail of 2 × 2 tokens, then two tiles of 3 × 3 side by side."""
-    thumbnail = View("thumbnail", 0, (0.0, 0.0, 400.0, 200.0), np.arange(4).reshape(2, 2))
-    left = View("tile 1", 0, (0.0, 0.0, 200.0, 200.0), 4 + np.arange(9).reshape(3, 3))
-    right_tokens = 13 + np.arange(9).reshape(3, 3)
-    right_tokens[2, 2] = -1
-    right = View("tile 2", 0, (200.0, 0.0, 400.0, 200.0), right_tokens)
-    return VisualLayout(
-        image_sizes=((400, 200),),
-        positions=np.arange(22) + 5,
-        views=(thumbnail, left, right),
-        boxes=np.zeros((22, 4)),
-        unseen=((),),
-    )
 
 
 def test_tiles_come_together_and_the_thumbnail_apart() -> None:

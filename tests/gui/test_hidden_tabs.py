@@ -5,24 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, settle
+from tests.gui.fixtures import IGNORE_QT, settle, tab_of
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels.base import Panel
 
 pytestmark = IGNORE_QT
-
-
-def tab_of(window: MainWindow, title: str) -> tuple[QtWidgets.QTabBar, int]:
-    """The tab bar that has this tab, and which tab it is."""
-    for bar in window.area.findChildren(QtWidgets.QTabBar):
-        for index in range(bar.count()):
-            if bar.tabText(index) == title:
-                return bar, index
-    raise AssertionError(f"no tab {title}")
 
 
 def test_panels_behind_tabs_are_made_after_the_first_paint(

@@ -7,38 +7,18 @@ import pytest
 from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
+from tests.gui.layouts import tiled_layout, two_pictures
 from tests.gui.panel_stage import COLS, middle, on_widget, region_tokens, settle, stage
 from tests.gui.pointer import drag, move_mouse
-from tests.gui.test_heat_scene import tiled_layout
 from var_studio.gui.panels.image import UNSEEN, ImagePanel
 from var_studio.gui.widgets.colour_bar import ColourBar
 from var_studio.gui.widgets.colour_maps import placed, to_indices
 from var_studio.gui.widgets.heat_scene import scenes_of
-from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
 LEFT = QtCore.Qt.MouseButton.LeftButton
 KEY = QtCore.Qt.Key
-
-
-def two_pictures() -> VisualLayout:
-    """A picture with a newline after each row, and one with a tile and a thumbnail."""
-    one = View("image", 0, (0.0, 0.0, 100.0, 100.0), np.array([[0, 1], [3, 4]]))
-    tile = View("tile", 1, (0.0, 0.0, 60.0, 60.0), 6 + np.arange(9).reshape(3, 3))
-    small = View("thumbnail", 1, (0.0, 0.0, 60.0, 60.0), 15 + np.arange(4).reshape(2, 2))
-    boxes = np.full((19, 4), np.nan)
-    for view in (one, tile, small):
-        xs, ys = view.edges()
-        for row, col in np.ndindex(view.tokens.shape):
-            boxes[view.tokens[row, col]] = xs[col], ys[row], xs[col + 1], ys[row + 1]
-    return VisualLayout(
-        image_sizes=((100, 100), (60, 60)),
-        positions=6 + np.arange(19),
-        views=(one, tile, small),
-        boxes=boxes,
-        unseen=((), ()),
-    )
 
 
 def test_views_are_switched_and_follow_what_is_picked_elsewhere(

@@ -11,8 +11,8 @@ from PySide6 import QtGui
 from pytestqt.qtbot import QtBot
 
 from tests import synthetic
+from tests.gui.layouts import two_pictures
 from tests.gui.panel_stage import cropped_run, settle, stage
-from tests.gui.test_image_tools import two_pictures
 from var_studio.gui.panels.image import ImagePanel
 from var_studio.gui.panels.image_figure import options_of
 from var_studio.gui.panels.image_maps import NO_PAIR, UNCHANGED, difference_limits

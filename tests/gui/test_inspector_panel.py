@@ -7,8 +7,8 @@ import pytest
 from PySide6 import QtCore, QtGui
 from pytestqt.qtbot import QtBot
 
+from tests.gui.layouts import two_pictures
 from tests.gui.panel_stage import COLS, mean_row, settle, stage
-from tests.gui.test_image_tools import two_pictures
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.inspector import InspectorPanel
 from var_studio.gui.widgets.token_table import ALPHA, CELL, HEADINGS, KIND, PHI, RANK, SINK

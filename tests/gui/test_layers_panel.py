@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6 import QtCore, QtGui
+from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
+from tests.gui.charts import colour, drag_guide, is_like, middle_of
 from tests.gui.panel_stage import settle, stage
 from tests.gui.pointer import move_mouse
-from tests.gui.test_scatter_panels import drag
 from tests.synthetic import make_run
 from var_studio.gui.panels.layers import LayersPanel
-from var_studio.gui.widgets.index_chart import IndexChart
 from var_studio.recording.recording import Recording
 
 LEFT = QtCore.Qt.MouseButton.LeftButton
@@ -23,24 +22,6 @@ LEFT = QtCore.Qt.MouseButton.LeftButton
 @pytest.fixture
 def run(tmp_path: Path) -> Recording:
     return make_run(tmp_path / "run", layers=6, heads=4, precision="float32")
-
-
-def middle_of(chart: IndexChart, index: int, share: float = 0.5) -> QtCore.QPointF:
-    room = chart.plot_rect()
-    return QtCore.QPointF(
-        room.left() + (index + 0.5) * room.width() / chart.count,
-        room.bottom() - share * room.height(),
-    )
-
-
-def colour(chart: IndexChart, point: QtCore.QPointF) -> QtGui.QColor:
-    return chart.grab().toImage().pixelColor(point.toPoint())
-
-
-def is_like(one: QtGui.QColor, name: str) -> bool:
-    other = QtGui.QColor(name)
-    far = (one.red() - other.red(), one.green() - other.green(), one.blue() - other.blue())
-    return max(map(abs, far)) < 48
 
 
 def test_curves_pass_through_the_numbers_of_each_layer(qtbot: QtBot, run: Recording) -> None:
@@ -98,7 +79,7 @@ def test_a_click_selects_the_layer(qtbot: QtBot, run: Recording) -> None:
 def test_tau_can_be_dragged_here_too(qtbot: QtBot, run: Recording) -> None:
     panel = LayersPanel()
     workspace = stage(qtbot, panel, run)
-    drag(qtbot, panel.phi, "tau", [1.0, 3.0])
+    drag_guide(qtbot, panel.phi, "tau", [1.0, 3.0])
     assert workspace.method.tau == pytest.approx(3.0, abs=0.1)
     assert workspace.undo_stack.count() == 1
 

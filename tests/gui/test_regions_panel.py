@@ -10,8 +10,8 @@ from PIL import Image
 from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
+from tests.gui.layouts import two_pictures
 from tests.gui.panel_stage import COLS, ROWS, SIZE, cropped_run, settle, stage
-from tests.gui.test_image_tools import two_pictures
 from var_studio.gui.models.workspace import Workspace
 from var_studio.gui.panels.regions import RegionsPanel
 from var_studio.recording.recording import Recording

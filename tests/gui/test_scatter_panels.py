@@ -9,12 +9,12 @@ import pytest
 from PySide6 import QtCore, QtGui
 from pytestqt.qtbot import QtBot
 
+from tests.gui.charts import drag_guide
 from tests.gui.panel_stage import settle, stage
 from tests.gui.pointer import move_mouse
 from tests.synthetic import make_run
 from var_studio.gui.panels.head_scatter import HeadScatterPanel
 from var_studio.gui.panels.phi_alpha import PhiAlphaPanel
-from var_studio.gui.widgets.chart import Chart
 from var_studio.gui.widgets.chart_axes import Axis
 from var_studio.gui.widgets.scatter_view import ScatterView
 from var_studio.recording.recording import Recording
@@ -27,24 +27,6 @@ NONE = QtCore.Qt.KeyboardModifier.NoModifier
 @pytest.fixture
 def run(tmp_path: Path) -> Recording:
     return make_run(tmp_path / "run", layers=5, heads=4, precision="float32")
-
-
-def drag(qtbot: QtBot, view: Chart, name: str, values: list[float]) -> None:
-    """Press on a guide, move it through values of its axis, let it go."""
-    guide = next(g for g in view.guides if g.name == name)
-    room = view.plot_rect()
-
-    def place(value: float) -> QtCore.QPointF:
-        if guide.upright:
-            return QtCore.QPointF(view.x_of(value), room.top() + 0.3 * room.height())
-        return QtCore.QPointF(room.left() + 0.2 * room.width(), view.y_of(value))
-
-    qtbot.mousePress(view, LEFT, pos=place(guide.value).toPoint())
-    for value in values:
-        move_mouse(view, place(value), buttons=True)
-        settle()
-    qtbot.mouseRelease(view, LEFT, pos=place(values[-1]).toPoint())
-    settle()
 
 
 def pull(
@@ -99,7 +81,7 @@ def test_sinks_wear_their_colour_while_tau_is_dragged(qtbot: QtBot, run: Recordi
     assert abs(near.red() - sink.red()) < 40
     before = workspace.method.tau
     high = float(phi[k]) + 0.5
-    drag(qtbot, panel.scatter, "tau", [1.0, 2.0, high])
+    drag_guide(qtbot, panel.scatter, "tau", [1.0, 2.0, high])
     assert workspace.method.tau == pytest.approx(high, abs=0.05)
     assert "0 visual sinks" in panel.scatter.guides[0].text
     far = pixel_colour(panel.scatter, k)
@@ -186,10 +168,10 @@ def test_both_thresholds_can_be_dragged(qtbot: QtBot, run: Recording) -> None:
     panel = HeadScatterPanel()
     workspace = stage(qtbot, panel, run)
     seen = {panel.legend.text()}
-    drag(qtbot, panel.scatter, "rho", [0.6, 0.3, 0.1])
+    drag_guide(qtbot, panel.scatter, "rho", [0.6, 0.3, 0.1])
     assert workspace.method.current.rho == pytest.approx(0.1, abs=0.004)
     seen.add(panel.legend.text())
-    drag(qtbot, panel.scatter, "mass_min", [0.5, 0.99])
+    drag_guide(qtbot, panel.scatter, "mass_min", [0.5, 0.99])
     assert workspace.method.current.mass_min == pytest.approx(0.99, abs=0.006)
     seen.add(panel.legend.text())
     assert len(seen) == 3, "the thresholds must have made a difference"
@@ -207,7 +189,7 @@ def test_the_line_of_the_released_code_bounds_the_sinks(qtbot: QtBot, run: Recor
     settle()
     guide = panel.scatter.guides[0]
     assert guide.value == pytest.approx(0.7) and guide.text == "ρ = 0.3 of sinks at most"
-    drag(qtbot, panel.scatter, "rho", [0.5, 0.4])
+    drag_guide(qtbot, panel.scatter, "rho", [0.5, 0.4])
     assert workspace.method.current.rho == pytest.approx(0.6, abs=0.004)
 
 
@@ -278,9 +260,9 @@ def test_keys_move_the_guides(qtbot: QtBot, run: Recording) -> None:
 def test_guides_stay_within_the_plot(qtbot: QtBot, run: Recording) -> None:
     panel = PhiAlphaPanel()
     workspace = stage(qtbot, panel, run)
-    drag(qtbot, panel.scatter, "tau", [-3.0])
+    drag_guide(qtbot, panel.scatter, "tau", [-3.0])
     assert workspace.method.tau == 0.0
-    drag(qtbot, panel.scatter, "tau", [1000.0])
+    drag_guide(qtbot, panel.scatter, "tau", [1000.0])
     assert workspace.method.tau == pytest.approx(run.hidden_size**0.5, abs=0.01)
 
 

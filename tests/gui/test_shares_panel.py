@@ -9,9 +9,9 @@ import pytest
 from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
+from tests.gui.charts import colour, is_like, middle_of
 from tests.gui.panel_stage import settle, stage
 from tests.gui.pointer import move_mouse
-from tests.gui.test_layers_panel import colour, is_like, middle_of
 from tests.synthetic import make_run
 from var_studio.gui.panels.shares import SharesPanel
 from var_studio.recording.recording import Recording
