@@ -6,30 +6,19 @@ import re
 from pathlib import Path
 
 import pytest
-from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
 
+from tests.gui.charts import drag_guide
 from tests.gui.panel_stage import cropped_run, settle, stage
-from tests.gui.pointer import drag
 from var_studio.gui.panels.head_scatter import HeadScatterPanel
 from var_studio.gui.panels.heads import HeadsPanel
 from var_studio.gui.panels.method_section import MethodSection
 from var_studio.gui.panels.phi_alpha import PhiAlphaPanel
 from var_studio.gui.panels.phi_histogram import caption
-from var_studio.gui.widgets.chart import Chart
 from var_studio.gui.widgets.settings_form import FloatControl
 from var_studio.gui.widgets.ticks import setting_text
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
-
-
-def drag_guide(qtbot: QtBot, chart: Chart, name: str, to: QtCore.QPointF) -> None:
-    (guide,) = (each for each in chart.guides if each.name == name)
-    room = chart.plot_rect()
-    start = QtCore.QPointF(chart.x_of(guide.value), room.center().y() + 7)
-    if not guide.upright:
-        start = QtCore.QPointF(room.center().x() + 7, chart.y_of(guide.value))
-    drag(qtbot, chart, start, to)
 
 
 def numbers(text: str) -> list[float]:
@@ -49,12 +38,8 @@ def test_what_a_drag_sets_is_what_every_panel_says(
     section = MethodSection(workspace.method)
     qtbot.addWidget(section)
     section.make_folded()
-    room = panel.scatter.plot_rect()
-    drag_guide(
-        qtbot, panel.scatter, "rho", QtCore.QPointF(panel.scatter.x_of(0.7068), room.center().y())
-    )
-    across = QtCore.QPointF(room.center().x(), panel.scatter.y_of(0.6281))
-    drag_guide(qtbot, panel.scatter, "mass_min", across)
+    drag_guide(qtbot, panel.scatter, "rho", [0.7068])
+    drag_guide(qtbot, panel.scatter, "mass_min", [0.6281])
     used = workspace.method.current
     assert used.rho == pytest.approx(0.707, abs=2e-3) and used.mass_min == pytest.approx(
         0.628, abs=2e-3
