@@ -268,8 +268,20 @@ def check_place(out: Path, overwrite: bool) -> None:
         raise VarStudioError(f"There is no folder {out.parent}.", "Make it, or choose another.")
     if out.exists() and not overwrite:
         raise VarStudioError(f"{out} exists.", "Choose another name, or add --overwrite.")
+    if out.suffix.lower() != ".vars" and not _may_be_session(out):
+        raise VarStudioError(f"{out} is no session.", "Choose a name that ends in .vars.")
     check_free(out)
     check_writable(out.parent)
+
+
+def _may_be_session(out: Path) -> bool:
+    """Whether no more than a session is lost there: a picture has other first bytes than a zip."""
+    try:
+        with out.open("rb") as file:
+            start = file.read(2)
+    except OSError:
+        return True  # nothing is there, or saving will say why not
+    return start in (b"PK", b"")
 
 
 def check_writable(folder: Path) -> None:
