@@ -152,8 +152,8 @@ def build_map(
     """The picture with its sinks boxed, then attention before, after and their difference.
 
     Before and after share one scale; the difference is centred on 0. Scales and counts are those
-    of the image shown. The map is local, the reading before and after, but with `across` global:
-    the same word in two runs. Raises VarStudioError for an image or a view that the run does not
+    of the image shown. The map is local, the reading before and after; with a second run it is
+    global: the same word in two runs. Raises VarStudioError for an image or a view that the run does not
     have.
     """
     options, compared = options or MapOptions(), across or MapRows(reading, reading)

@@ -85,7 +85,7 @@ def build_text_shares(scene: Scene) -> Figure:
 def build_before_after(scene: Scene) -> Figure:
     """Maps of chosen words before and after, and the answers below (Fig. 6).
 
-    Of two runs where the scene has a second one, with both answers; else of one, its rows and
+    Of two runs, with both answers, where a second one is given; else of one, its rows and
     their redistribution. Raises VarStudioError for runs that do not match, and for a named token
     that only one of them has.
     """

@@ -54,9 +54,9 @@ def build_answers(
 ) -> Figure:
     """Two answers word under word, with what differs and where they part.
 
-    A baseline stands first, whatever the order given. `forced`, a run with `teacher=first` under
-    the interventions of `second`, gives every word of the first answer a change of its
-    log-probability in the table. Raises MismatchError for runs that do not match.
+    A baseline stands first, whatever the order given. `forced`, a run that was made to say the
+    first answer under the interventions of the second, gives every word of the first answer a
+    change of its log-probability in the table. Raises MismatchError for runs that do not match.
     """
     check_match(first, second)
     if first.interventions and not second.interventions:
