@@ -153,8 +153,8 @@ def build_map(
 
     Before and after share one scale; the difference is centred on 0. Scales and counts are those
     of the image shown. The map is local, the reading before and after; with a second run it is
-    global: the same word in two runs. Raises VarStudioError for an image or a view that the run does not
-    have.
+    global: the same word in two runs. Raises VarStudioError for an image or a view that the run
+    does not have.
     """
     options, compared = options or MapOptions(), across or MapRows(reading, reading)
     compared = replace(compared, quantity=options.quantity)
