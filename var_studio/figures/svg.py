@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import io
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, cast
 
 _TEXT: Final = re.compile(r'<text\b[^>]*?style="([^"]*)"[^>]*>(.*?)</text>', re.DOTALL)
@@ -50,29 +53,49 @@ def _faces(style: str) -> list[Face]:
 
 def _rule(face: Face, letters: str) -> str:
     """The CSS that brings these letters of a font along; empty where it has none of them."""
-    from fontTools import subset  # matplotlib comes with it
     from matplotlib.font_manager import FontProperties, findfont
 
     family, weight, slant = face
     wanted = FontProperties(family=[family], weight=weight, style=cast(Any, slant))
-    options = subset.Options(hinting=False, notdef_outline=True, font_number=0)
     try:
-        path = findfont(wanted, fallback_to_default=False)
-        font = subset.load_font(path, options)
-    except (OSError, ValueError, subset.TTLibError):
-        return ""  # a name that is no installed font's: the next in the list serves
-    with font:
-        known = font.getBestCmap() or {}
-        if not any(ord(letter) in known for letter in letters):
-            return ""
-        options.drop_tables += sorted(set(font.keys()) - set(_TABLES))
+        cut = _cut(findfont(wanted, fallback_to_default=False), letters)
+    # A name that is no installed font's; fonts that cannot be read or cut, in many ways.
+    except Exception:
+        return ""
+    if not cut:
+        return ""
+    data = base64.b64encode(cut).decode("ascii")
+    return (
+        f"@font-face{{font-family:'{family}';font-weight:{weight};font-style:{slant};"
+        f"src:url(data:font/ttf;base64,{data})}}"
+    )
+
+
+def _cut(path: str, letters: str) -> bytes:
+    """A font file with these letters alone; empty where it has none, or only pictures of them."""
+    from fontTools import subset  # matplotlib comes with it
+
+    options = subset.Options(hinting=False, notdef_outline=True, font_number=0)
+    with _unheard("fontTools"), subset.load_font(path, options) as font:
+        known, tables = font.getBestCmap() or {}, set(font.keys())
+        if not tables & {"glyf", "CFF "} or not any(ord(letter) in known for letter in letters):
+            return b""
+        options.drop_tables += sorted(tables - set(_TABLES))
         cut = subset.Subsetter(options)
         cut.populate(text=letters)
         cut.subset(font)
         content = io.BytesIO()
         font.save(content)
-    data = base64.b64encode(content.getvalue()).decode("ascii")
-    return (
-        f"@font-face{{font-family:'{family}';font-weight:{weight};font-style:{slant};"
-        f"src:url(data:font/ttf;base64,{data})}}"
-    )
+    return content.getvalue()
+
+
+@contextmanager
+def _unheard(name: str) -> Iterator[None]:
+    """Keep a library's warnings off stderr: an odd date in a font is nobody's concern."""
+    log = logging.getLogger(name)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
