@@ -31,6 +31,14 @@ class NoRowError(VarStudioError):
     """A token, or a step, for which no attention row was recorded."""
 
 
+class AmbiguousTokenError(VarStudioError):
+    """A text that is that of several tokens. `positions`: those it may mean, in order."""
+
+    def __init__(self, what: str, next_step: str = "", positions: Sequence[int] = ()) -> None:
+        super().__init__(what, next_step)
+        self.positions = tuple(positions)
+
+
 def read(
     run: Recording,
     *,
@@ -123,7 +131,7 @@ def find_token(run: Recording, token: TokenName) -> int:
 
     A text is that of one token without the blanks around it, capitals and all. Tokens of the answer
     go before those of the question; without a row none is found. Raises VarStudioError for a token
-    that is not there, and where the text is that of several: it lists them.
+    that is not there, AmbiguousTokenError where the text is that of several: it lists them.
     """
     if isinstance(token, tuple):
         if len(token) != 2 or isinstance(token[1], bool) or not isinstance(token[1], Integral):
@@ -160,10 +168,11 @@ def find_token(run: Recording, token: TokenName) -> int:
     if len(said or found) == 1:
         return (said or found)[0]
     if found:
-        raise VarStudioError(
+        raise AmbiguousTokenError(
             f"{len(said or found)} tokens are {visible(token)}.",
             f'{_listed(run, said or found)} Give a position, or ("{token.strip()}", 0) for the '
             "first.",
+            said or found,
         )
     raise VarStudioError(f"No token with a row is {visible(token)}.", _like(run, token))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from var_studio.analysis.choice import RowOf, find_token
+from var_studio.analysis.choice import AmbiguousTokenError, RowOf, find_token
 from var_studio.cli.export_options import check_used, tell_ignored
 from var_studio.cli.interventions import changed_settings
 from var_studio.errors import VarStudioError
@@ -228,4 +228,19 @@ def position_of(run: Recording, word: str) -> int:
     of that text). Raises VarStudioError for a token that the run does not have.
     """
     word = word.strip()
-    return find_token(run, int(word) if re.fullmatch(r"-?\d+", word) else word)
+    try:
+        return find_token(run, int(word) if re.fullmatch(r"-?\d+", word) else word)
+    except AmbiguousTokenError as error:
+        raise VarStudioError(error.what, _to_type(run, error.positions)) from error
+
+
+def _to_type(run: Recording, positions: Sequence[int], most: int = 8) -> str:
+    """What to type in place of a word that is several tokens: the first is meant as an example."""
+    answer = run.generated_positions.tolist()
+    names = [f"g{answer.index(p)}" if p in answer else str(p) for p in positions]
+    listed = [
+        str(p) if name == str(p) else f"{p} ({name})"
+        for p, name in zip(positions[:most], names, strict=False)
+    ]
+    more = f" and {len(positions) - most} more" if len(positions) > most else ""
+    return f"Positions {', '.join(listed)}{more}: use --token {names[0]}."

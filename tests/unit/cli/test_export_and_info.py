@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.synthetic import make_run
 from var_studio.cli.export import position_of
 from var_studio.errors import VarStudioError
 from var_studio.figures.data import load_settings
-from var_studio.recording.session import open_session
+from var_studio.recording.session import open_session, save_session
 from var_studio.recording.settings import Generation, Redistribution
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -169,6 +170,20 @@ def test_tokens_are_named_by_position_or_by_number_of_the_answer(session):
         for word in ("", "cup", "g", "1.5", "g1x", "0x3"):
             with pytest.raises(VarStudioError, match=r"No token with a row|is empty"):
                 position_of(run, word)
+
+
+def test_a_word_that_comes_twice_is_answered_with_what_can_be_typed(cli, tmp_path):
+    """Its answer begins "the blue square is left of the red": "the" is g0 and g6."""
+    run = make_run(tmp_path / "a", layers=2, heads=2, rows=3, cols=3, queries=20)
+    first, second = run.generated_positions[[0, 6]]
+    path = save_session(tmp_path / "s.vars", [run])
+    drawing = ["export", path, "--figure", "maps", "--out", tmp_path / "f.png", "--token"]
+    refused = cli(*drawing, "the")
+    assert_refused(refused, f"Positions {first} (g0), {second} (g6): use --token g0.")
+    assert '("the", 0)' not in refused.err
+    # Each of these names, typed, is the token that it is said to be.
+    assert [position_of(run, name) for name in (str(first), "g0", "g6")] == [first, first, second]
+    assert cli(*drawing, "g0").code == 0
 
 
 @pytest.mark.parametrize(
