@@ -235,3 +235,19 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["convert", str(folder), str(tmp_path / "no" / "b")]) == 2
     assert main(["convert", "demo", str(tmp_path / "b")]) == 2
     assert "InternVL2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nosuch", "none/such"])
+def test_a_source_that_is_not_there_is_answered_with_what_can_be_converted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    """Not with the built-in model, which is no InternVL2. A hub id: where there is no hub."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["convert", name, "x"]) == 2
+    said = capsys.readouterr().err
+    assert name in said and "InternVL2 with InternLM2, such as OpenGVLab/InternVL2-8B" in said
+    assert "demo" not in said
+    assert list(tmp_path.iterdir()) == []

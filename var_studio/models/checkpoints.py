@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from var_studio.assets import resource
-from var_studio.models.errors import CheckpointError, ModelNotFoundError
+from var_studio.models.errors import CheckpointError, ModelNameError
 from var_studio.models.hub import OnBytes, download
 from var_studio.models.vila_assembly import PARTS, is_vila
 
@@ -109,7 +109,7 @@ def resolve(
             "Choose the folder that holds config.json and the .safetensors files.",
         )
     if not _HUB_ID.fullmatch(name) or name.startswith(("./", "../", "~")):
-        raise ModelNotFoundError(
+        raise ModelNameError(
             f"There is no model folder {_short(name or name_or_path)}.",
             'Give "demo", an existing folder, or a hub id such as llava-hf/llava-1.5-7b-hf.',
         )

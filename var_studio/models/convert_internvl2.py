@@ -22,12 +22,18 @@ from typing import Any
 
 from var_studio.errors import VarStudioError
 from var_studio.models.checkpoints import Checkpoint, inspect_folder, resolve
-from var_studio.models.errors import CheckpointError, UnsupportedModelError
+from var_studio.models.errors import (
+    CheckpointError,
+    HubUnreachableError,
+    ModelNameError,
+    UnsupportedModelError,
+)
 from var_studio.models.internvl2_processor import write_processor
 from var_studio.models.shard_copy import Part, Rows, Stored, read_header, write_shard
 
 OnBytes = Callable[[int, int], None]
 
+_CONVERTIBLE = "an original InternVL2 with InternLM2, such as OpenGVLab/InternVL2-8B"
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _LAYER = r"(?P<layer>\d+)"
 _TOWER, _DECODER = "model.vision_tower", "model.language_model"
@@ -109,10 +115,17 @@ def convert(
     Weights are copied shard by shard through a buffer; the folder appears only once it is whole.
     `on_bytes(done, total)` follows the writing and may raise to stop it.
 
-    Raises CheckpointError for a damaged source, UnsupportedModelError for another model,
-    ConversionError for a destination that exists or cannot be written.
+    Raises ModelNotFoundError or HubUnreachableError for a source that is not there, CheckpointError
+    for a damaged one, UnsupportedModelError for another model, ConversionError for a destination
+    that exists or cannot be written.
     """
-    checkpoint = resolve(source)
+    try:
+        checkpoint = resolve(source)
+    except ModelNameError as error:
+        raise ModelNameError(error.what, f"Give the folder or hub id of {_CONVERTIBLE}.") from error
+    except HubUnreachableError as error:
+        next_step = f"Check the network, or give the folder of {_CONVERTIBLE}."
+        raise HubUnreachableError(error.what, next_step) from error
     settings = checkpoint.config
     _check_source(checkpoint)
     target = Path(os.path.expanduser(destination)).absolute()
@@ -155,7 +168,7 @@ def _check_source(checkpoint: Checkpoint) -> None:
         raise UnsupportedModelError(
             f"{checkpoint.name} is of type {config['model_type']!r}, not an original InternVL "
             "repository (internvl_chat).",
-            "Give the folder of OpenGVLab/InternVL2-8B or another InternVL2 with InternLM2.",
+            f"Give the folder or hub id of {_CONVERTIBLE}.",
         )
     llm, vision = config.get("llm_config") or {}, config.get("vision_config") or {}
     if (llm.get("architectures") or [None])[0] != "InternLM2ForCausalLM":

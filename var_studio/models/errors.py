@@ -9,6 +9,10 @@ class ModelNotFoundError(VarStudioError):
     """No folder, shipped model or hub repository of that name."""
 
 
+class ModelNameError(ModelNotFoundError):
+    """A name that is that of no folder, and can be none on the hub."""
+
+
 class CheckpointError(VarStudioError):
     """A folder that is no checkpoint, or one with missing or damaged files."""
 
