@@ -103,7 +103,6 @@ def open_window(run: object):  # type: ignore[no-untyped-def]
     app = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
     app.setStyle("Fusion")
     appearance = Appearance()
-    appearance.apply()
     window = MainWindow(appearance)
     window.resize(1400, 900)
     window.show()

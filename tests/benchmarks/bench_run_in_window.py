@@ -130,7 +130,6 @@ class Bench:
 
         self.app = application()
         appearance = Appearance(self.app)
-        appearance.apply()
         self.collector = Collector(self.app)
         self.collector.start()
         self.window = MainWindow(appearance)

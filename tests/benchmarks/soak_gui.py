@@ -86,7 +86,6 @@ class Soak:
         self.collector = Collector()
         self.collector.start()
         appearance = Appearance()
-        appearance.apply()
         self.window = MainWindow(appearance)
         self.window.controller.state_changed.connect(self.collector.follow)
         self.window.resize(1400, 900)

@@ -33,7 +33,6 @@ def window(qtbot: QtBot, qapp: QtWidgets.QApplication) -> Iterator[MainWindow]:
     collector = Collector()
     collector.start()
     appearance = Appearance()
-    appearance.apply()
     shown = MainWindow(appearance)
     shown.resize(1400, 900)
     with qtbot.waitSignal(shown.first_painted):

@@ -47,7 +47,6 @@ errors = []
 sys.excepthook = lambda *error: (errors.append(error), sys.__excepthook__(*error))
 app.setStyle("Fusion")
 appearance = Appearance()
-appearance.apply()
 window = MainWindow(appearance)
 window.resize(1500, 950)
 window.show()

@@ -189,7 +189,6 @@ class Stage:
         self.story = story
         self.app = application()
         self.appearance = Appearance(self.app)
-        self.appearance.apply()
         self.window = MainWindow(self.appearance)
         self.window.resize(1400, 900)
         self.window.show()

@@ -46,11 +46,9 @@ def main(
     one JSON line with the time since the process started, and leave.
     """
     app = application()
-    appearance = Appearance(app)
-    appearance.apply()
     collector = Collector(app)
     collector.start()
-    window = MainWindow(appearance)
+    window = MainWindow(Appearance(app))
     hooks = ExceptionHooks(window)
     hooks.install()
     crash_log = _log_crashes()

@@ -22,12 +22,19 @@ class Appearance(QObject):
 
     def apply(self) -> None:
         """Give the application its palette and style sheet."""
-        app = QApplication.instance()
-        assert isinstance(app, QApplication)
+        self.apply_palette()
+        self.apply_sheet()
+
+    def apply_palette(self) -> None:
+        """The colours: before widgets are made, which look at them."""
+        app = _application()
         app.setPalette(theme.palette(self.scheme))
         # PySide takes no bytes here, whatever its stubs say.
         app.setPalette(theme.box_palette(self.scheme), "QCheckBox")  # type: ignore[arg-type]
-        app.setStyleSheet(theme.stylesheet(theme.resolve(self.scheme)))
+
+    def apply_sheet(self) -> None:
+        """The style sheet: once widgets are made, for each is polished anew at every new parent."""
+        _application().setStyleSheet(theme.stylesheet(theme.resolve(self.scheme)))
 
     def choose(self, scheme: theme.Scheme) -> None:
         """Switch, and remember it."""
@@ -39,3 +46,9 @@ class Appearance(QObject):
     def _system_changed(self) -> None:
         if self.scheme == "system":
             self.apply()
+
+
+def _application() -> QApplication:
+    app = QApplication.instance()
+    assert isinstance(app, QApplication)
+    return app

@@ -62,6 +62,7 @@ class MainWindow(QMainWindow):
         self.setObjectName("window")
         self.setAcceptDrops(True)
         self.appearance = appearance or Appearance(self)
+        self.appearance.apply_palette()
         self.workspace = Workspace(self)
         self.rows_ahead = RowsAhead(self.workspace, self)
         self.controller = RunController(self)
@@ -93,6 +94,7 @@ class MainWindow(QMainWindow):
         self._connect()
         self._recall()
         self.show_title()
+        self.appearance.apply_sheet()
 
     # ------------------------------------------------------------------------------ building
     @property
