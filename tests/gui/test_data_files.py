@@ -160,6 +160,7 @@ def on_screen(workspace: Workspace) -> dict[str, object]:
         "method": workspace.method.current,
         "view": {name: getattr(view, name) for name in SHOWN},
         "word": (workspace.run.id, workspace.reading.position, selection.layer, selection.heads),
+        "row": (selection.position, selection.row_of),
         "pair": [None if run is None else run.id for run in pair],
     }
 
@@ -193,6 +194,7 @@ def test_a_figure_s_settings_bring_back_what_it_showed(
 
     def show_all_else(compare: str) -> None:
         workspace.look_at(second, at)
+        workspace.selection.set_row_of("produced")
         workspace.selection.select_heads([(1, 2), (4, 0)], 4)
         workspace.view.set(
             quantity="contribution", sinks_boxed=False, hide_sinks=True, opacity=0.35,
@@ -220,7 +222,7 @@ def test_a_figure_s_settings_bring_back_what_it_showed(
         load_settings(workspace, path)
         settle(qtbot)
         found = on_screen(workspace)
-        assert found["word"] == shown["word"] and found["method"] == shown["method"], figure
+        assert all(found[each] == shown[each] for each in ("word", "row", "method")), figure
         if figure == "map":  # other figures do not say how maps are shown
             assert found == shown
         workspace.undo_stack.undo()

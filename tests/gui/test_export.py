@@ -61,6 +61,34 @@ def test_map_as_pdf_and_png_with_arrays_and_settings(
     assert "figure.pdf" in notices(window)[0]
 
 
+def test_a_figure_names_the_word_on_screen_and_whose_row_it_is(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run")
+    window.workspace.add_run(run)
+    selection = window.workspace.selection
+    selection.select_token(int(run.generated_positions[2]))
+    selection.set_row_of("produced")
+    settle(qtbot)
+    dialog = open_dialog(window, qtbot)
+    dialog.formats["svg"].setChecked(True)
+    dialog.file.setText(str(tmp_path / "figure"))
+    press(qtbot, dialog.export_button)
+    settle(qtbot)
+    position = selection.position
+    assert position is not None
+    word = run.tokens[position].text.strip()
+    subject = window.area.panel("image").subject.text()  # type: ignore[attr-defined]
+    assert subject.startswith(f"‘{word}’ (position {position})")
+    assert subject.endswith("step that produced it")
+    text = (tmp_path / "figure.svg").read_text("utf-8")
+    assert f"{word}” (position {position}, g2), row of the step that produced it" in text
+    arrays, query = np.load(tmp_path / "figure.npz"), run.query_of(position - 1)
+    assert query is not None
+    row = run.attention(query).mean((0, 1))[run.layout.positions]
+    np.testing.assert_allclose(arrays["before"], row, rtol=1e-5)
+
+
 def test_export_where_the_disk_refuses(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Literal, TypeAlias
 
-from var_studio.analysis.focus import Aggregate
+from var_studio.analysis.focus import Aggregate, RowOf
 from var_studio.analysis.reading import Focus, Reading
 from var_studio.analysis.used import as_used
 from var_studio.errors import VarStudioError
@@ -17,10 +17,6 @@ from var_studio.recording.questions import check_choice, checked_index, whole_nu
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
 from var_studio.recording.tokens import visible
-
-RowOf = Literal["query", "produced"]
-"""`query`: the row of the token itself. `produced`: the row of the step that produced it."""
-
 
 TokenName: TypeAlias = int | str | tuple[str, int]
 """A token by its position; by its text; "g2", the answer's token 2 from 0, "g-1" its last; or
@@ -70,7 +66,8 @@ def read(
     head = None if head is None else checked_index("head", head, run.n_heads)
     query = query_of(run, token, row_of)
     shown = run.n_layers // 2 if layer is None else layer
-    focus = Focus(query, shown, _pairs(run, layer, head, heads), aggregate)
+    pairs = _pairs(run, layer, head, heads)
+    focus = Focus(query, shown, pairs, aggregate, row_of)
     if settings is None and on_attention(run.interventions):
         return as_used(run, focus)
     return Reading(run, focus, settings or Redistribution())

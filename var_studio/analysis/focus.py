@@ -9,6 +9,8 @@ from var_studio.errors import VarStudioError
 from var_studio.recording.layout import Box
 
 Aggregate = Literal["mean", "max"]
+RowOf = Literal["query", "produced"]
+"""`query`: the row of the token itself. `produced`: the row of the step that produced it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +20,14 @@ class Focus:
 
     `heads` empty: all heads of all layers. `aggregate`: a map is the mean over the heads, or for
     each token the largest of them; the ledger is a mean always, since its accounts sum to 1.
+    `row_of` "produced": the row was chosen for the token after it, which its step produced.
     """
 
     query: int
     layer: int
     heads: tuple[tuple[int, int], ...] = ()
     aggregate: Aggregate = "mean"
+    row_of: RowOf = "query"
 
     def check(self, n_queries: int, n_layers: int, n_heads: int) -> None:
         """Raise VarStudioError where it names what a run of these sizes does not have."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from var_studio.analysis.focus import RowOf
 from var_studio.analysis.labelled import Labelled
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Intervention, Redistribution
@@ -91,8 +92,10 @@ def of_run(
     return found
 
 
-def of_token(run: Recording, position: int) -> dict[str, Any]:
-    return {"query": position, "query_token": run.tokens[position].text}
+def of_token(run: Recording, position: int, row_of: RowOf = "query") -> dict[str, Any]:
+    """Whose row it is; `row_of` "produced": it was chosen for the token after, as in `Focus`."""
+    found = {"query": position, "query_token": run.tokens[position].text}
+    return found if row_of == "query" else found | {"row_of": row_of}
 
 
 def acting(interventions: Iterable[Intervention]) -> dict[str, str]:

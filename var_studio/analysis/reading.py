@@ -105,6 +105,14 @@ class Reading:
         """Position in the sequence of the token whose row this is."""
         return int(self.run.query_positions[self.focus.query])
 
+    @property
+    def chosen(self) -> int:
+        """Position of the token that was asked about: the one whose row this is, or with `row_of`
+        "produced" the one that the step of this row produced."""
+        after = self.position + 1
+        produced = self.focus.row_of == "produced" and after < self.length
+        return after if produced else self.position
+
     # --- what the row and phi alone decide
 
     @property

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from var_studio.analysis import contributions as contributed
 from var_studio.analysis import shares
-from var_studio.analysis.choice import RowOf, TokenName, find_token, query_of, read
+from var_studio.analysis.choice import TokenName, find_token, query_of, read
 from var_studio.analysis.contributions import Contributions, Quantity, visual_map
-from var_studio.analysis.focus import Aggregate
+from var_studio.analysis.focus import Aggregate, RowOf
 from var_studio.analysis.labelled import Labelled, Pick, indices, several
 from var_studio.analysis.labels import acting, coordinates, described, of_run, of_token
 from var_studio.analysis.ledger import Ledger
@@ -295,7 +295,7 @@ class AnalysedRecording(Recording):
             "heads": json.dumps([list(pair) for pair in pairs]) if pairs else "all",
             "sink_layer": reading.focus.layer,
             "x_y_units": "pixels of the original image",
-            **of_token(self, reading.position),
+            **of_token(self, reading.position, reading.focus.row_of),
             **of_run(self, reading.settings),
             **acting(reading.acts),
         }
@@ -454,7 +454,9 @@ class AnalysedRecording(Recording):
         if not as_xarray:
             return values
         part = Labelled(values, ("layer", "head")).taken(layer=None, head=None)
-        about = described(self, name, reading.settings) | of_token(self, reading.position)
+        about = described(self, name, reading.settings) | of_token(
+            self, reading.position, reading.focus.row_of
+        )
         return part.to_xarray(name, {}, about)
 
     def _view(self, image: int, view: int | None) -> tuple[int, View]:

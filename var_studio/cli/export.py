@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from var_studio.analysis.choice import AmbiguousTokenError, RowOf, find_token
+from var_studio.analysis.choice import AmbiguousTokenError, find_token
+from var_studio.analysis.focus import RowOf
 from var_studio.cli.export_options import check_used, tell_ignored
 from var_studio.cli.interventions import changed_settings
 from var_studio.errors import VarStudioError

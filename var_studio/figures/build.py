@@ -123,7 +123,7 @@ def build(
     else:
         known = ", ".join((*FIGURES, *COMPOSED))
         raise VarStudioError(f"There is no figure {name!r}.", f"Choose {known}.")
-    notes = (*figure.notes, *_intervened(name, reading, figure))
+    notes = (*figure.notes, *_intervened(name, reading, figure), *_own_rows(name, reading))
     return replace(figure, notes=notes, metadata={**figure.metadata, **about})
 
 
@@ -140,6 +140,17 @@ def _intervened(name: str, reading: Reading, figure: Figure) -> tuple[str, ...]:
         return ()
     line = intervened_line(reading, name not in _ROWLESS)
     return (line,) if line else ()
+
+
+_OF_WORDS = ("shares", "maps", "many_tokens", "without_sinks", "before_after", "text_shares")
+"""Figures of several words, each by its own row."""
+
+
+def _own_rows(name: str, reading: Reading) -> tuple[str, ...]:
+    """That rows are those of the words, where the row chosen is that of a step."""
+    if name not in _OF_WORDS or reading.focus.row_of == "query":
+        return ()
+    return ("Each word by its own row, not by that of the step that produced it.",)
 
 
 def build_map(

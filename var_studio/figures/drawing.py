@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from var_studio.analysis.focus import Aggregate
+from var_studio.analysis.focus import Aggregate, RowOf
 from var_studio.analysis.reading import Reading
 from var_studio.analysis.scale import Limits
 from var_studio.errors import VarStudioError
@@ -28,17 +28,18 @@ DRAWING = "drawing"
 class Drawing:
     """The arguments that draw a figure again, runs by their id.
 
-    `token` is a position; `layer` the one whose phi is shown; `heads` (layer, head) pairs, empty:
-    all. `settings` None: what was done in the run. `token` and `layer` are None in a figure that is
-    made of whole runs. `tokens`: those that a composed figure was asked for, and `others` the runs
-    beside its own. `style`: a style file. `more`: further arguments of `export_figure`, as plain
-    JSON.
+    `token` is a position, `row_of` which row stands for it; `layer` the one whose phi is shown;
+    `heads` (layer, head) pairs, empty: all. `settings` None: what was done in the run. `token` and
+    `layer` are None in a figure that is made of whole runs. `tokens`: those that a composed figure
+    was asked for, and `others` the runs beside its own. `style`: a style file. `more`: further
+    arguments of `export_figure`, as plain JSON.
     """
 
     figure: str
     run: str
     width: str = "two-columns"
     token: int | None = None
+    row_of: RowOf = "query"
     layer: int | None = None
     heads: Heads = ()
     aggregate: Aggregate = "mean"
@@ -59,6 +60,7 @@ class Drawing:
             "run_id": self.run,
             "width": self.width,
             "token": self.token,
+            "row_of": self.row_of,
             "layer": self.layer,
             "heads": [list(pair) for pair in self.heads] or "all",
             "aggregate": self.aggregate,
@@ -110,7 +112,8 @@ def drawing_of(
         figure,
         reading.run.id,
         width,
-        reading.position,
+        reading.chosen,
+        focus.row_of,
         focus.layer,
         focus.heads,
         focus.aggregate,

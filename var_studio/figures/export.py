@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from var_studio.analysis.choice import RowOf, TokenName, read
-from var_studio.analysis.focus import Aggregate
+from var_studio.analysis.choice import TokenName, read
+from var_studio.analysis.focus import Aggregate, RowOf
 from var_studio.analysis.matching import mismatch
 from var_studio.analysis.reading import Reading
 from var_studio.errors import VarStudioError

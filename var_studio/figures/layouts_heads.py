@@ -92,7 +92,7 @@ def build_sorted_heads(scene: Scene) -> Figure:
             f"{reading.settings.mass_min:g}{rest}. L, H: layer, head.",
             *notes,
         ),
-        metadata=scene.about("sorted_heads", [reading.position]),
+        metadata=scene.about("sorted_heads", [reading.chosen]),
         arrays={**columns, **drawn},
         table=columns,
     )
@@ -148,7 +148,7 @@ def build_hidden_tokens(scene: Scene) -> Figure:
     reading, run = scene.reading, scene.run
     views = choose_views(run.layout, scene.options.image, scene.options.view)
     compared = profiles(reading)
-    texts = [p for p in (scene.tokens_named or (reading.position,)) if not run.visual[p]]
+    texts = [p for p in (scene.tokens_named or (reading.chosen,)) if not run.visual[p]]
     shown = [*compared, *(profile(reading, p, "chosen") for p in texts if p)]
     top = 1.08 * max([1.0, *(float(p.magnitudes.max(initial=0.0)) for p in shown)])
     column = scene.width == "column"
@@ -217,7 +217,7 @@ def _boxed_map(scene: Scene, shown: tuple[TokenProfile, ...], views: ShownViews)
     ordinary[[p.token for p in shown if p.kind == "ordinary"]] = True
     boxes = sink_boxes(reading, ordinary, replace(options, sinks_boxed=True), views)
     base = replace(picture_panel(reading, options, views), others=boxes)
-    return heat_panel(base, token_name(scene.run, reading.position), reading, values, scale, views)
+    return heat_panel(base, token_name(scene.run, reading.chosen), reading, values, scale, views)
 
 
 def _pair(panels: list[Panel]) -> tuple[Panel, Panel]:

@@ -31,7 +31,7 @@ from var_studio.figures.spec import (
     TextPanel,
     TextWord,
 )
-from var_studio.figures.words import count, interventions_line, layers_named, token_line, visible
+from var_studio.figures.words import count, interventions_line, layers_named, token_said, visible
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Knockout
 
@@ -173,16 +173,16 @@ def build_next_token(scene: Scene) -> Figure:
     """The likeliest tokens where the chosen one was written, in this run and, where the session
     has one forced to its answer, in that too."""
     run, reading = scene.run, scene.reading
-    before = run.tokens[reading.position]
+    before = run.tokens[reading.chosen]
     if not before.top:
         raise VarStudioError(
-            f"{token_line(reading)} was given, not chosen: it has no candidates.",
+            f"{token_said(run, reading.chosen)} was given, not chosen: it has no candidates.",
             "Choose a word of the answer.",
         )
     forced = scene.second if scene.second is not None and scene.second.teacher == run.id else None
     forced = forced or next((r for r in scene.others if r.teacher == run.id), None)
-    has = forced is not None and reading.position < forced.length
-    after = forced.tokens[reading.position] if forced is not None and has else None
+    has = forced is not None and reading.chosen < forced.length
+    after = forced.tokens[reading.chosen] if forced is not None and has else None
     found = candidates(before, after)
     places = np.arange(len(found.rows))
     sides = [("before", [row.before for row in found.rows], BOS_COLOUR)]
@@ -222,12 +222,12 @@ def build_next_token(scene: Scene) -> Figure:
     columns |= {f"probability_{when}": np.exp(columns[f"logprob_{when}"]) for when in _WHEN}
     return Figure(
         rows=((panel,),),
-        title=f"Candidates for {token_line(reading)}",
+        title=f"Candidates for {token_said(run, reading.chosen)}",
         notes=(
             "Before temperature. A missing bar: below the last candidate that was recorded."
             + (f" {forced.name}:{what}" if what and forced else ""),
         ),
-        metadata=scene.about("next_token", [reading.position])
+        metadata=scene.about("next_token", [reading.chosen])
         | {"after": None if after is None or forced is None else forced.id},
         arrays=columns,
         table=columns,

@@ -15,7 +15,7 @@ from var_studio.analysis.views import ShownViews
 from var_studio.errors import VarStudioError
 from var_studio.figures.origin import origin
 from var_studio.figures.two_answers import GLOBAL, check_match, run_json, run_names
-from var_studio.figures.words import acts_line, heads_line, sinks_line, token_line
+from var_studio.figures.words import acts_line, heads_line, sinks_line, token_said
 from var_studio.recording.recording import Recording
 
 LOCAL = "local (live)"
@@ -72,8 +72,9 @@ class MapRows:
         one, other = run_names(self.before.run, self.after.run)
         forced = ", teacher-forced" if self.after.run.teacher is not None else ""
         line = f"Global (two runs): baseline run “{one}”, second run “{other}”{forced}."
-        if self.after.position != self.before.position:
-            line += f" There the word is {token_line(self.after)}."
+        here, there = (token_said(each.run, each.chosen) for each in (self.before, self.after))
+        if there != here:
+            line += f" There the word is {there}."
         if self.past_divergence:
             line += " The answers have parted before this word."
         after = sinks_line(self.after, shown)
@@ -90,7 +91,7 @@ class MapRows:
         if self.before is self.after:
             return found
         before = origin("map", self.before)
-        kept = {key: before[key] for key in ("token", "query", "tau", "sink_dims")}
+        kept = {key: before[key] for key in ("token", "row_position", "query", "tau", "sink_dims")}
         return {
             **found,
             "before": {**run_json(self.before.run), **kept},
@@ -143,7 +144,7 @@ def across_runs(
     found: Across = (rows or AcrossRuns()).rows(reading, baseline, second)
     if found.before is not None and found.after is not None:
         return MapRows(found.before, found.after, found.past_divergence)
-    word = token_line(reading)
+    word = token_said(reading.run, reading.position)
     if found.missing == "not yet":
         raise NoCounterpartError(
             f"The other run has not come to {word}.", "Wait for it, or choose an earlier word."

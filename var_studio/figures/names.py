@@ -22,7 +22,7 @@ class FigureName:
     head. `many`: it shows several tokens of a run. `runs`: it looks at the other runs of a session.
     `method`: the settings of the method that it shows or goes by. `look`: what of a map's look can
     be chosen; empty: it shows no map. `also`: further choices it takes. `like`: further names,
-    after the paper's figures.
+    after the paper's figures. `row`: whether it looks at the attention row of its token.
     """
 
     key: str
@@ -34,6 +34,7 @@ class FigureName:
     look: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     like: tuple[str, ...] = ()
+    row: bool = True
 
     @property
     def pictures(self) -> bool:
@@ -47,7 +48,7 @@ class FigureName:
         if choice in ("token", "tokens"):
             return self.many or "token" in self.of
         if choice == "row":
-            return "token" in self.of
+            return self.row and "token" in self.of
         if choice == "settings":
             return bool(self.method)
         return choice in (*self.of, *self.method, *self.look, *self.also)
@@ -103,7 +104,8 @@ COMPOSED: Final = (
         "knockout", "Sinks knocked out (Fig. 3b)", (), runs=True, method=(), like=("fig3b",)
     ),
     FigureName(
-        "next_token", "Next token", ("token",), runs=True, method=(), also=("compare_with",)
+        "next_token", "Next token", ("token",), runs=True, method=(), also=("compare_with",),
+        row=False,
     ),
 )  # fmt: skip
 """Several panels put together, most in a layout of the paper."""

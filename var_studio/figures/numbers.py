@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from var_studio.analysis.choice import RowOf, read
+from var_studio.analysis.choice import read
 from var_studio.analysis.contributions import Quantity
+from var_studio.analysis.focus import RowOf
 from var_studio.analysis.labelled import indices
 from var_studio.analysis.reading import Reading
 from var_studio.analysis.views import choose_views
@@ -61,9 +62,9 @@ def maps_of(
 ) -> Numbers:
     """What each chosen row gives each visual token, head by head, before and after.
 
-    `tokens`: positions (None: the first of the answer); `layers`, `heads`: None: all; `settings`
-    as in `choice.read`; `quantity` "contribution": attention times the norm of v W_O, in units of
-    the residual stream. The arrays, with N tokens, V visual tokens: `before` and `after`
+    `tokens`: positions (None: the first of the answer); `layers`, `heads`: None: all; `row_of` and
+    `settings` as in `choice.read`; `quantity` "contribution": attention times the norm of v W_O, in
+    units of the residual stream. The arrays, with N tokens, V visual tokens: `before` and `after`
     (N, layers, heads, V) float32; `phi` (layers, V) float32 and `sinks` (layers, V) bool; `tokens`
     (N,), `layers`, `heads`: what the axes stand for; `positions` (V,), `cells` (V, 3) view, row
     and column (-1: no patch), `boxes` (V, 4) pixels of the image; `view0_tokens` (rows, cols) and
@@ -109,6 +110,7 @@ def maps_of(
     if len(listed) > 1:
         metadata.pop("token")
         metadata.pop("query")
+        metadata.pop("row_position")
 
     def table() -> Mapping[str, npt.NDArray[Any]]:
         shape = before.shape
@@ -184,8 +186,8 @@ def masks_of(
             pixels = _pixels(layout, index, views, arrays["sinks"])
             arrays[f"image{index + 1}_pixels"] = pixels
     metadata = _about(reading, "masks", chosen, None)
-    metadata.pop("query")
-    metadata.pop("aggregate")
+    for name in ("query", "aggregate", "row_of", "row_position"):
+        metadata.pop(name)
     metadata |= {"token": None, "quantity": "sink", "rule": _rule(reading)}
     metadata |= {"image": None if one is None else one.image, "view": view}
 

@@ -12,8 +12,8 @@ from var_studio.recording.recording import Recording
 
 def origin(figure: str, reading: Reading) -> dict[str, Any]:
     """All a reader needs to find the numbers again, as plain JSON. `redistribution` loads back."""
-    run, token = reading.run, reading.run.tokens[reading.position]
-    index = np.searchsorted(run.generated_positions, reading.position)
+    run, token = reading.run, reading.run.tokens[reading.chosen]
+    index = np.searchsorted(run.generated_positions, reading.chosen)
     known = {key: run.provenance.get(key) for key in ("model", "checkpoint", "prompt")}
     return {
         "figure": figure,
@@ -23,11 +23,13 @@ def origin(figure: str, reading: Reading) -> dict[str, Any]:
         "text": run.text,
         "images": images_of(run),
         "token": {
-            "position": reading.position,
+            "position": reading.chosen,
             "text": token.text,
             "role": token.role,
             "generated": int(index) if token.role == "generated" else None,
         },
+        "row_of": reading.focus.row_of,
+        "row_position": reading.position,
         "query": reading.focus.query,
         "layer": reading.focus.layer,
         "heads": [list(pair) for pair in reading.focus.heads] or "all",

@@ -118,6 +118,8 @@ def _arguments(
         lines.append(
             f"token={drawing.token},  # {text}" if text.isprintable() else f"token={drawing.token},"
         )
+        if drawing.row_of != "query":
+            lines.append(f"row_of={drawing.row_of!r},")
         lines += _of_heads(drawing, run)
     if drawing.settings is not None:
         lines += _call("settings", "vs.Redistribution", _changed(drawing.settings))

@@ -28,15 +28,24 @@ if TYPE_CHECKING:
     from var_studio.figures.map_panels import MapOptions
     from var_studio.figures.spec import ImagePanel
     from var_studio.recording.layout import VisualLayout
+    from var_studio.recording.recording import Recording
 
 
 def token_line(reading: Reading) -> str:
-    """The token in words: its text and position."""
-    token = reading.run.tokens[reading.position]
-    name = f"position {token.position}"
+    """The token in words: its text and position, and which row stands for it where that is not
+    its own."""
+    name = token_said(reading.run, reading.chosen)
+    if reading.chosen == reading.position:
+        return name
+    return f"{name}, row of the step that produced it ({reading.position})"
+
+
+def token_said(run: Recording, position: int) -> str:
+    """A token in words, whichever row stands for it."""
+    token = run.tokens[position]
+    name = f"position {position}"
     if token.role == "generated":
-        index = int(np.searchsorted(reading.run.generated_positions, token.position))
-        name += f", g{index}"
+        name += f", g{int(np.searchsorted(run.generated_positions, position))}"
     return f"{visible(token.text)} ({name})"
 
 

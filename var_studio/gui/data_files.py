@@ -155,10 +155,9 @@ def look_again(workspace: Workspace, drawing: Drawing) -> None:
         workspace.look_at(run)
         if drawing.token is not None and drawing.layer is not None:
             selection = workspace.selection
-            selection.set_row_of("query")
-            selection.restore(
-                drawing.token, "query", drawing.layer, frozenset(drawing.heads), selection.cells
-            )
+            selection.set_row_of(drawing.row_of)
+            heads = frozenset(drawing.heads)
+            selection.restore(drawing.token, drawing.row_of, drawing.layer, heads, selection.cells)
 
 
 def _take_region(workspace: Workspace, method: Redistribution) -> None:

@@ -292,7 +292,7 @@ def _composed(
             asked["options"] = replace(options, limits=None, difference_limits=None, scale_name="")
     if name.many and dialog.words.currentData():
         whole = dialog.words.currentData() == "answer"
-        asked["tokens"] = "answer" if whole else [reading.position]
+        asked["tokens"] = "answer" if whole else [reading.chosen]
     if name.runs:
         asked["others"] = [run for run in workspace.runs if run is not reading.run]
     return draw(name.key, reading, width=dialog.width_of.currentData(), **asked)

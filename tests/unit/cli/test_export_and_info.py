@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from tests.synthetic import make_run
+from var_studio.analysis.choice import read
 from var_studio.cli.export import position_of
 from var_studio.errors import VarStudioError
 from var_studio.figures.data import load_settings
+from var_studio.figures.words import token_line, visible
 from var_studio.recording.session import open_session, save_session
 from var_studio.recording.settings import Generation, Redistribution
 
@@ -90,7 +92,34 @@ def test_export_draws_the_token_layer_head_run_and_row_asked_for(cli, session, t
         # Control: neither the row of the token itself nor the other run.
         assert not np.array_equal(arrays["before"], run.attention(query + 1, 2, 1)[6:18])
         assert not np.array_equal(arrays["before"], opened.runs[0].attention(query, 2, 1)[6:18])
+        # The figure names the word that was asked for, and which row stands for it.
+        about = json.loads(out.with_suffix(".json").read_text("utf-8"))
+        position = int(run.generated_positions[2])
+        assert (about["token"]["position"], about["token"]["generated"]) == (position, 2)
+        assert (about["row_of"], about["row_position"]) == ("produced", position - 1)
+        assert about["drawing"]["row_of"] == "produced" and about["drawing"]["token"] == position
+        reading = read(run, token=position, row_of="produced", layer=2, head=1)
+        word = visible(run.tokens[position].text)
+        assert token_line(reading) == (
+            f"{word} (position {position}, g2), row of the step that produced it ({position - 1})"
+        )
     assert load_settings(out.with_suffix(".json")).rho == 0.35
+
+
+def test_numbers_name_the_word_and_whose_row_it_is(cli, session, tmp_path):
+    found = []
+    for row in ("query", "produced"):
+        out = tmp_path / f"{row}.npz"
+        chosen = ["--tokens", "g1,g2", "--layer", 2, "--row", row]
+        assert cli("export", session, "--maps", *chosen, "--out", out).code == 0
+        with np.load(out) as arrays:
+            found.append((arrays["tokens"], arrays["before"], json.loads(str(arrays["settings"]))))
+    (own, rows, about), (words, steps, told) = found
+    np.testing.assert_array_equal(own, words)
+    np.testing.assert_array_equal(rows[0], steps[1])
+    assert not np.array_equal(rows[0], steps[0])
+    assert (about["row_of"], told["row_of"]) == ("query", "produced")
+    assert [token["position"] for token in told["tokens"]] == words.tolist()
 
 
 def test_scale_and_smoothness_change_the_picture_and_not_the_numbers(cli, session, tmp_path):

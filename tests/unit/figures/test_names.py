@@ -84,6 +84,10 @@ def test_a_figure_uses_what_changes_it_and_nothing_else(runs, name) -> None:
     rows = [int(p) for p in baseline.generated_positions]
     changed = [drawn(token=rows[n]) != as_it_is for n in (1, 3, 6)]
     assert any(changed) == ("token" in name.of), "token"
+    if "token" in name.of:
+        steps = {n: drawn(token=rows[n], row_of="produced") for n in (1, 3, 6)}
+        changed = [step != drawn(token=rows[n]) for n, step in steps.items()]
+        assert any(changed) == name.uses("row"), "row"
     changed = [drawn(layer=layer) != as_it_is for layer in range(4)]
     changed.append(drawn(layer=1, head=2) != as_it_is)
     assert any(changed) == name.uses("layer"), "layer"

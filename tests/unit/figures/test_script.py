@@ -84,6 +84,7 @@ def named(run: Recording) -> dict[str, dict]:
         ),
     }
     choices["heads"] = {"head": 3, "token": int(run.query_positions[2])}
+    choices["scatter"] = {"token": int(run.query_positions[3]), "row_of": "produced"}
     choices["ledger"] = {"heads": "all", "layer": 5}
     return choices
 
@@ -198,6 +199,9 @@ def test_the_settings_file_says_every_choice(session, tmp_path):
         drawing = read_drawing(document)
         assert drawing is not None and drawing.figure == name and drawing.run == run.id
         assert drawing.options == choice.get("options")
+        assert drawing.row_of == choice.get("row_of", "query")
+        if "token" in choice:
+            assert drawing.token == choice["token"]
         if "settings" in choice:
             assert drawing.settings == choice["settings"]
             assert load_settings(tmp_path / f"{name}.json") == choice["settings"]

@@ -116,7 +116,8 @@ class Workspace(QObject):
 
         selection = self.selection
         heads = tuple(sorted(selection.heads))
-        focus = Focus(query, selection.layer, heads, self.view.current.aggregate)
+        aggregate = self.view.current.aggregate
+        focus = Focus(query, selection.layer, heads, aggregate, selection.row_of)
         key = (self.run, focus, self.method.current)
         if key == self._broken:
             return None
