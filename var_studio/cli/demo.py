@@ -23,6 +23,7 @@ from var_studio.cli.stopping import stoppable
 from var_studio.cli.terminal import Progress, complain, stopped
 from var_studio.errors import VarStudioError
 from var_studio.figures.export import export_figure, files_of
+from var_studio.recording.paths import check_cache
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import open_session
 from var_studio.recording.settings import Generation, Redistribution
@@ -50,6 +51,7 @@ class Question:
 
 def demo(folder: Path) -> None:
     """Ask, record baseline and VAR, save a session, export figures; print where all is."""
+    check_cache()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

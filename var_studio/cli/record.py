@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -19,7 +20,9 @@ from var_studio.cli.terminal import Progress, complain, settings_of, stopped
 from var_studio.errors import VarStudioError
 from var_studio.recording.interventions import FORCED, of_kind, run_name_for
 from var_studio.recording.locks import check_free
+from var_studio.recording.paths import check_cache
 from var_studio.recording.recording import Recording
+from var_studio.recording.replacing import check_replaceable, file_to_write
 from var_studio.recording.session import save_session
 from var_studio.recording.settings import Generation, Interventions, Knockout
 
@@ -72,6 +75,7 @@ def record(
     wanted: list[tuple[Interventions, bool]] = [((), False)]
     for each in changes:
         wanted += [(each, False), (each, True)] if pair else [(each, False)]
+    check_cache()
     progress = Progress()
     runs: list[Recording] = []
     folders: list[Path] = []
@@ -262,16 +266,19 @@ def keep(runs: list[Recording], out: Path) -> None:
 
 def check_place(out: Path, overwrite: bool) -> None:
     """Refuse a session file that cannot be written, before time is spent."""
-    if out.is_dir():
+    if os.path.isdir(out):
         raise VarStudioError(f"{out} is a folder.", "Give the session file a name.")
-    if not out.parent.is_dir():
+    if not os.path.isdir(out.parent):
         raise VarStudioError(f"There is no folder {out.parent}.", "Make it, or choose another.")
-    if out.exists() and not overwrite:
+    if os.path.exists(out) and not overwrite:
         raise VarStudioError(f"{out} exists.", "Choose another name, or add --overwrite.")
-    if out.suffix.lower() != ".vars" and not _may_be_session(out):
+    # What the saving would meet, where a link leads too.
+    target = file_to_write(out)
+    if out.suffix.lower() != ".vars" and not _may_be_session(target):
         raise VarStudioError(f"{out} is no session.", "Choose a name that ends in .vars.")
     check_free(out)
-    check_writable(out.parent)
+    check_writable(target.parent)
+    check_replaceable(target)
 
 
 def _may_be_session(out: Path) -> bool:

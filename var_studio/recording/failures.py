@@ -36,21 +36,23 @@ def clipped(text: str, most: int = 200) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-_CAUSES = {
+_CAUSES: dict[int, tuple[str, str]] = {  # with no advice: another folder helps
     errno.ENOSPC: ("the disk is full", "Free some space, then try again."),
     errno.EDQUOT: ("your disk quota is used up", "Free some space, then try again."),
-    errno.EROFS: ("the disk is read-only", "Choose another folder."),
-    errno.EACCES: ("the folder or file may not be written", "Choose another folder."),
-    errno.EPERM: ("the folder or file may not be written", "Choose another folder."),
+    errno.EROFS: ("the disk is read-only", ""),
+    errno.EACCES: ("the folder or file may not be written", ""),
+    errno.EPERM: ("the folder or file may not be written", ""),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name."),
     errno.ELOOP: ("the name is a link to itself", "Choose another name."),
     errno.EMFILE: ("too many files are open", "Close some sessions, then try again."),
 }
 
 
-def storage_error(doing: str, error: OSError, kept: str = "") -> StorageError:
-    """Put an OSError in words: ``doing`` is what was tried, ``kept`` what is still safe."""
+def storage_error(doing: str, error: OSError, kept: str = "", elsewhere: str = "") -> StorageError:
+    """Put an OSError in words: ``doing`` is what was tried, ``kept`` what is still safe,
+    ``elsewhere`` how to choose another folder."""
     cause, advice = _CAUSES.get(
-        error.errno or 0, (error.strerror or str(error) or "unknown error", "Try another folder.")
+        error.errno or 0, (error.strerror or str(error) or "unknown error", "")
     )
+    advice = advice or elsewhere or "Choose another folder."
     return StorageError(f"{doing} failed: {cause}.", f"{kept} {advice}".strip())

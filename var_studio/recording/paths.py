@@ -21,6 +21,9 @@ _DATED: Final = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-f]{8}")
 """What `dated_name` gives."""
 _ABOUT_TO_BEGIN: Final = 3600
 
+OTHER_CACHE: Final = "Set the environment variable VAR_STUDIO_HOME to a folder that can be written."
+"""What helps where nothing can be written in the user's cache."""
+
 
 def runs_folder() -> Path:
     """The user's folder of run directories, not created yet."""
@@ -36,8 +39,17 @@ def new_run_directory(folder: Path | None = None) -> Path:
     try:
         directory.mkdir(parents=True)
     except OSError as error:
-        raise storage_error(f"Making the folder {directory}", error) from error
+        elsewhere = OTHER_CACHE if folder is None else ""
+        raise storage_error(f"Making the folder {directory}", error, elsewhere=elsewhere) from error
     return directory
+
+
+def check_cache() -> None:
+    """Raise StorageError where no run can begin in the user's cache: asked by making one's
+    directory, since rights mislead."""
+    directory = new_run_directory()
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def dated_name() -> str:

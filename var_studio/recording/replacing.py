@@ -52,7 +52,7 @@ def replace_file(
 
     Raises StorageError when the disk refuses, and what `write` raises.
     """
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = _temporary(target)
     _remove_cut_off(target)
     try:
         try:
@@ -70,6 +70,21 @@ def replace_file(
     except OSError as error:
         kept = "The file that was there is unchanged." if target.exists() else ""
         raise storage_error(f"Saving {target}", error, kept) from error
+
+
+def check_replaceable(target: Path) -> None:
+    """Raise StorageError where `replace_file` could not begin: asked by making the file that it
+    makes, for rights and the names that a disk takes cannot be told."""
+    temporary = _temporary(target)
+    try:
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
+    except OSError as error:
+        raise storage_error(f"Writing {target}", error) from error
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
 
 
 def _remove_cut_off(target: Path) -> None:

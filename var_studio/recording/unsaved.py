@@ -26,7 +26,7 @@ from var_studio.recording.content import FULL, Content
 from var_studio.recording.failures import RecordingError, storage_error
 from var_studio.recording.files import FolderFiles
 from var_studio.recording.locks import ProgramLock
-from var_studio.recording.paths import dated_name
+from var_studio.recording.paths import OTHER_CACHE, dated_name
 from var_studio.recording.recording import Recording
 from var_studio.recording.regions import Region
 from var_studio.recording.session import Session, open_session
@@ -105,7 +105,7 @@ class UnsavedFolder:
         try:
             taken._lock = ProgramLock.take(_lock_path(folder), "a window")
         except OSError as error:
-            raise storage_error(f"Opening {folder}", error) from error
+            raise storage_error(f"Opening {folder}", error, elsewhere=OTHER_CACHE) from error
         if taken._lock is None:
             return None
         if not folder.is_dir():
@@ -125,7 +125,8 @@ class UnsavedFolder:
                     self._lock = ProgramLock.take(_lock_path(self.folder), "a window")
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise storage_error(f"Making the folder {self.folder}", error) from error
+                doing = f"Making the folder {self.folder}"
+                raise storage_error(doing, error, elsewhere=OTHER_CACHE) from error
 
     def holds(self, directory: Path) -> bool:
         """Whether a run's directory is one of the window's own."""
@@ -171,7 +172,8 @@ class UnsavedFolder:
                 temporary.write_bytes(dump(document.model_dump(mode="json", by_alias=True)))
                 os.replace(temporary, target)
             except OSError as error:
-                raise storage_error(f"Keeping the session in {self.folder}", error) from error
+                doing = f"Keeping the session in {self.folder}"
+                raise storage_error(doing, error, elsewhere=OTHER_CACHE) from error
             self._written = same
 
     def forget(self) -> None:

@@ -131,13 +131,66 @@ def test_bad_input_is_one_line_and_code_2(ask, tmp_path, options, said):
     assert list(tmp_path.glob("*.vars")) == []
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder closed to everyone")
-def test_a_folder_that_cannot_be_written_is_refused_before_loading(ask, cli, monkeypatch):
+@pytest.fixture
+def nothing_is_loaded(monkeypatch):
     from var_studio.models import loading
 
     monkeypatch.setattr(loading, "load_model", lambda *_, **__: pytest.fail("loaded"))
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder closed to everyone")
+def test_a_folder_that_cannot_be_written_is_refused_before_loading(ask, cli, nothing_is_loaded):
     assert_refused(ask("--out", "/proc/self/s.vars"), "Nothing can be written in /proc/self")
     assert_refused(cli("demo", "--out", "/proc/self"), "Nothing can be written in /proc/self")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder closed to everyone")
+@pytest.mark.parametrize("there", [False, True], ids=["no file yet", "a file"])
+def test_a_link_is_followed_before_loading(ask, tmp_path, nothing_is_loaded, there):
+    link = tmp_path / "link.vars"
+    link.symlink_to("/proc/self/status" if there else "/proc/self/s.vars")
+    outcome = ask("--out", link, "--overwrite")
+    assert_refused(outcome, "write-protected" if there else "Nothing can be written in /proc/")
+    link.unlink()
+    link.symlink_to(link)
+    assert_refused(ask("--out", link), "can be no file")
+
+
+def test_a_file_that_cannot_be_replaced_is_refused_before_loading(ask, tmp_path, nothing_is_loaded):
+    path = tmp_path / "s.vars"
+    path.write_bytes(b"PK")
+    path.chmod(0o444)
+    assert_refused(ask("--overwrite"), "is write-protected", "another name")
+    assert path.read_bytes() == b"PK" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the limit is another")
+@pytest.mark.parametrize("length", [250, 300], ids=["with what saving adds", "in itself"])
+def test_a_name_too_long_for_the_disk_is_refused_before_loading(
+    ask, tmp_path, nothing_is_loaded, length
+):
+    out = tmp_path / ("a" * (length - 5) + ".vars")
+    assert_refused(ask("--out", out), "the name is too long", "a shorter name")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_refused_and_not_waited_for(ask, tmp_path, nothing_is_loaded):
+    os.mkfifo(tmp_path / "pipe")
+    assert_refused(ask("--out", tmp_path / "pipe", "--overwrite"), "is no plain file")
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_loading(
+    ask, cli, tmp_path, monkeypatch, nothing_is_loaded
+):
+    """As on a read-only disk, which needs mounting: its place is taken by a file."""
+    home = tmp_path / "home"
+    home.touch()
+    monkeypatch.setenv("VAR_STUDIO_HOME", str(home))
+    said = "Set the environment variable VAR_STUDIO_HOME to a folder that can be written."
+    assert_refused(ask(), str(home), said)
+    assert_refused(cli("demo", "--out", tmp_path / "tour"), str(home), said)
+    assert list(tmp_path.iterdir()) == [home]
 
 
 def test_a_demo_replaces_no_files_but_those_of_a_demo(cli, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from tests.unit.recording.session_runs import SMALL, same, two_runs
 from var_studio.recording import packing, replacing
 from var_studio.recording.content import Content
 from var_studio.recording.failures import StoppedError, StorageError
+from var_studio.recording.paths import check_cache
 from var_studio.recording.session import Session, open_session, save_session, session_size
 
 ROOT = Path(__file__).parents[3]
@@ -91,6 +92,18 @@ def test_a_disk_that_is_really_read_only(tmp_path):
         elsewhere = save_session(tmp_path / "e.vars", session)
         assert same(open_session(elsewhere).runs[0], runs[0])
         session.close()
+
+
+@unix
+@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is Linux's")
+def test_a_cache_on_a_disk_that_is_really_read_only(tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    monkeypatch.setenv("VAR_STUDIO_HOME", str(disk / "home"))
+    with small_disk(disk, "size=1m"):
+        check_cache()
+        remount(disk, "ro")
+        with pytest.raises(StorageError, match=r"disk is read-only.*VAR_STUDIO_HOME"):
+            check_cache()
 
 
 _LIMITED = """

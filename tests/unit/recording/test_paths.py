@@ -6,7 +6,13 @@ import pytest
 from tests.synthetic import make_run
 from tests.unit.recording.test_store import writer_in
 from var_studio.recording.failures import StorageError
-from var_studio.recording.paths import abandoned_runs, kept_runs, new_run_directory, runs_folder
+from var_studio.recording.paths import (
+    abandoned_runs,
+    check_cache,
+    kept_runs,
+    new_run_directory,
+    runs_folder,
+)
 
 
 def test_run_directories_are_in_the_user_s_folder(tmp_path, monkeypatch):
@@ -24,8 +30,16 @@ def test_run_directories_are_in_the_user_s_folder(tmp_path, monkeypatch):
 def test_a_home_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VAR_STUDIO_HOME", str(tmp_path / "file"))
-    with pytest.raises(StorageError, match="Making the folder"):
-        new_run_directory()
+    for make in (new_run_directory, check_cache):
+        with pytest.raises(StorageError, match=r"Making the folder.*variable VAR_STUDIO_HOME"):
+            make()
+    # Control: the variable is no help where the folder is the caller's own.
+    with pytest.raises(StorageError, match="Choose another folder") as error:
+        new_run_directory(tmp_path / "file")
+    assert "VAR_STUDIO_HOME" not in str(error.value)
+    monkeypatch.setenv("VAR_STUDIO_HOME", str(tmp_path / "home"))
+    check_cache()
+    assert list(runs_folder().iterdir()) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no locks")

@@ -121,7 +121,7 @@ def test_the_same_document_is_not_written_twice(private_home):
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VAR_STUDIO_HOME", str(tmp_path / "file"))
-    with pytest.raises(StorageError, match="Making the folder"):
+    with pytest.raises(StorageError, match=r"Making the folder.*VAR_STUDIO_HOME"):
         UnsavedFolder().new_run()
     assert left_over() == []
     UnsavedFolder().discard()
