@@ -25,7 +25,8 @@ def script_text(
     """Python that draws the figure at `path` anew, beside it, under the name FIGURE-redrawn.
 
     `runs` by id: those that the drawing names. A run in a session file is opened there, by a path
-    relative to the script; one that is in no session file yet in the folder where it lies.
+    relative to the script; one that is in no session file yet in the folder where it lies. The
+    script stops where it finds another run of that name, as in a session that was recorded anew.
     Raises FigureError for a script that would be found in place of a module it needs.
     """
     figure = Path(path)
@@ -42,6 +43,7 @@ def script_text(
         "",
         "here = Path(__file__).resolve().parent  # in a notebook: the folder of this file",
         *opened,
+        *_checked(names),
         "",
         "vs.export_figure(",
         f"    {names[drawing.run]},",
@@ -88,6 +90,22 @@ def _opened(
             lines.append(f"{files[place]} = vs.open_session({_from(place, folder)})")
         lines.append(f"{name} = {files[place]}.runs[{_name_in_file(run)!r}]")
     return lines, names
+
+
+def _checked(names: Mapping[str, str]) -> list[str]:
+    """Lines that stop the script where a run is not the one that was drawn."""
+    pairs = [f"({name}, {key!r})" for key, name in names.items()]
+    listed = f"[{', '.join(pairs)}]"
+    if len(listed) > _WIDEST:
+        listed = "\n".join(["[", *(f"    {pair}," for pair in pairs), "]"])
+    return [
+        *f"for found, drawn in {listed}:".split("\n"),
+        "    if found.id != drawn:",
+        "        raise SystemExit(",
+        '            f"{found.path.name} holds another run {found.name} than the one drawn, "',
+        '            "perhaps recorded anew under the same names: draw the figure anew too."',
+        "        )",
+    ]
 
 
 def _from(place: Path, folder: Path) -> str:

@@ -133,6 +133,29 @@ def test_a_script_finds_the_session_that_moved_with_it(session, tmp_path):
     redraw([tmp_path / "published" / path.relative_to(tmp_path / "paper") for path in written])
 
 
+@pytest.mark.parametrize("anew", [0, 1])
+def test_a_script_stops_at_a_session_recorded_anew(session, tmp_path, monkeypatch, anew):
+    """Under the same names, one of its two runs another."""
+    first, second, _ = answered(tmp_path / "old", monkeypatch)
+    place, changed = tmp_path / "cup.vars", answered(tmp_path / "new", monkeypatch)
+    with open_session(save_session(place, runs=[first, second])) as opened:
+        old = opened.runs
+        written = export_figure(
+            old[0], "map", tmp_path / "f.svg", compare_with=old[1], with_data=True
+        )
+    redraw(written)  # control
+    again = tmp_path / "f-redrawn.svg"
+    again.unlink()
+    replaced = [first, second]
+    replaced[anew] = changed[anew]
+    save_session(place, runs=replaced)
+    done = subprocess.run([sys.executable, str(written[-1])], capture_output=True, text=True)
+    assert done.returncode == 1 and not again.exists()
+    name = old[anew].name
+    assert done.stderr.startswith(f"cup.vars holds another run {name} than the one drawn")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_run_as_it_was_made_and_the_second_of_one_name(session, tmp_path):
     run = session.runs[2]
     written = export_figure(run, "map", tmp_path / "f.svg", with_data=True)
@@ -218,7 +241,7 @@ def test_a_name_that_would_break_the_script(session, tmp_path):
 def test_a_script_that_would_hide_a_module_is_refused(run, tmp_path, name):
     with pytest.raises(VarStudioError, match=f"hide the Python module {name}.*{name}-figure.svg"):
         export_figure(run, "histogram", tmp_path / f"{name}.svg", with_data=True)
-    assert not (tmp_path / f"{name}.py").exists()
+    assert not list(tmp_path.iterdir()), "nothing is left of it, the figure neither"
     # Control: without a script the name is free.
     export_figure(run, "histogram", tmp_path / f"{name}.svg")
 
