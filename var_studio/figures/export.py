@@ -277,11 +277,12 @@ def export(
 ) -> list[Path]:
     """Write a figure that is built already; see `export_figure`."""
     page = page_of(drawn.drawing.width, drawn.drawing.style)
+    # First what may be refused: else a figure without its numbers is left behind.
+    script = script_text(drawn.drawing, drawn.runs, path, dpi) if with_data else None
     written = [save(drawn.figure, path, width=page, dpi=dpi)]
-    if not with_data:
+    if script is None:
         return written
     try:
-        script = script_text(drawn.drawing, drawn.runs, path, dpi)
         return written + save_beside(drawn.figure, path, script)
     except VarStudioError as error:
         raise FigureError(
