@@ -270,6 +270,44 @@ def test_what_a_part_left_out_is_not_deleted_unasked(
     assert cached() == []
 
 
+def test_the_question_names_only_what_is_there(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, answer_boxes: AnswerBoxes
+) -> None:
+    workspace, autosave = window.workspace, window.files.autosave
+    asked = answer_boxes(Answer.Cancel)
+
+    def question() -> str:
+        assert not window.close()
+        return asked[-1].removesuffix(" will be deleted for good if you do not save.")
+
+    workspace.add_run(make_run(tmp_path / "mine", queries=16))
+    assert question() == "Save the runs of this session? The list of runs"
+    workspace.add_run(make_run(autosave.new_run(), seed=1, queries=16))
+    assert question() == "Save the runs of this session? 1 run that is in no file"
+    workspace.regions.add([1], "cup")
+    assert question() == (
+        "Save the runs and regions of this session? 1 run that is in no file, with the regions,"
+    )
+    assert window.files.save_to(tmp_path / "a.vars")
+    wait_saved(qtbot, window)
+    workspace.remove_run(workspace.runs[0])
+    assert question() == "Save the changes in a.vars? The changes since it was saved"
+    workspace.add_run(make_run(autosave.new_run(), seed=2, queries=16))
+    new = "Save the changes in a.vars? What is new, 1 run that is in no file,"
+    assert question() == new
+    workspace.regions.add([2], "door")
+    assert question() == f"{new} and all changes of the regions,"
+    # What a killed window left is compared with its file, and not with what it had itself.
+    autosave.write()
+    qtbot.waitUntil(lambda: not autosave.busy, timeout=PATIENCE)
+    found = autosave.folder.recover()
+    assert [r.name for kept in found.saved_regions.values() for r in kept] == ["cup"]
+    assert [r.name for kept in found.session.regions.values() for r in kept] == ["cup", "door"]
+    found.session.close()
+    answer_boxes(Answer.Discard)
+    assert window.close()
+
+
 _REAL = """
 import sys
 from pathlib import Path

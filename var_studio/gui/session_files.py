@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from var_studio.gui.main_window import MainWindow
     from var_studio.gui.save_choice import SaveChoice
     from var_studio.recording.content import Content
+    from var_studio.recording.regions import Region
     from var_studio.recording.session import Session
     from var_studio.recording.unsaved import UnsavedFolder
 
@@ -49,6 +51,7 @@ class SessionFiles(QObject):
         self._file = HeldFile()
         self._well = False
         self._left_behind: list[Path] = []
+        self._saved_regions: Mapping[str, tuple[Region, ...]] = {}
         self.autosave = Autosave(workspace, self)
         self.autosave.problem.connect(window.show_problem)
         window.controller.keep_runs_in(self.autosave.new_run)
@@ -118,6 +121,7 @@ class SessionFiles(QObject):
         file = self._file.hold(path) if path is not None else HeldFile()
         file.seen = found.seen
         self._show(found.session, file, modified=True)
+        self._saved_regions = found.saved_regions
         self.autosave.take_over(folder)
         for missing in found.missing:
             self._window.notices.show_notice("warning", "Not all could be brought back.", missing)
@@ -131,6 +135,7 @@ class SessionFiles(QObject):
         restore_view(workspace, session.view)
         self._file.let_go(file)
         self._file = file
+        self._saved_regions = session.regions
         self.autosave.seen = file.seen
         workspace.session_path = file.path
         workspace.modified = modified
@@ -288,6 +293,7 @@ class SessionFiles(QObject):
     def _saved(self, path: Path) -> None:
         workspace, session = self._workspace, self._saving
         workspace.session = session
+        self._saved_regions = session.regions
         self._file.let_go(self._saving_to)
         self._file = HeldFile(path, self._saving_to.lock)
         self._well = True
@@ -367,7 +373,8 @@ class SessionFiles(QObject):
         n_runs = self.autosave.own_runs()
         partly = n_runs > 0 and path is not None and content is not None and not content.full
         name = "" if path is None else path.name
-        answer = ask_unsaved(self._window, n_runs, name, note, partly)
+        regions = workspace.regions.to_save() != self._saved_regions
+        answer = ask_unsaved(self._window, n_runs, regions, name, note, partly)
         if answer == "save":
             return self._save_and_wait(all_of_it=partly)
         return answer == "discard"

@@ -12,27 +12,35 @@ Standard = QMessageBox.StandardButton
 
 
 def ask_unsaved(
-    parent: QWidget, n_runs: int, file: str = "", note: str = "", partly: bool = False
+    parent: QWidget,
+    n_runs: int,
+    regions: bool,
+    file: str = "",
+    note: str = "",
+    partly: bool = False,
 ) -> Literal["save", "discard", "cancel"]:
     """Ask what to do with a session that is not saved, and say what will be deleted.
 
-    `n_runs`: how many runs are in no file. `file`: the session's own, "" where it has none.
-    `note`: what else happens. `partly`: the file leaves out something of these runs.
+    `n_runs`: how many runs are in no file. `regions`: whether regions are not as in the file.
+    `file`: the session's own, "" where it has none. `note`: what else happens. `partly`: the file
+    leaves out something of these runs.
     """
     lost = f"{number_of_runs(n_runs)} that {'is' if n_runs == 1 else 'are'} in no file"
-    changes = "changes of the regions"
+    also = " and all changes of the regions," if regions else ""
+    question = f"Save the changes in {file}?"
     if partly:
         question = "Save all of this session?"
-        gone = f"{file} holds a part of it. The rest, of {number_of_runs(n_runs)},"
+        gone = f"{file} holds a part of it. The rest, of {number_of_runs(n_runs)},{also}"
     elif file and n_runs:
-        question = f"Save the changes in {file}?"
-        gone = f"What is new, {lost}, and all {changes},"
+        gone = f"What is new, {lost},{also}"
     elif file:
-        question = f"Save the changes in {file}?"
-        gone = f"The {changes} since it was saved"
+        gone = f"The changes{' of the regions' if regions else ''} since it was saved"
     else:
-        question = "Save the runs and regions of this session?"
-        gone = f"{lost[0].upper()}{lost[1:]}, with the regions," if n_runs else f"The {changes}"
+        question = f"Save the runs{' and regions' if regions else ''} of this session?"
+        if n_runs:
+            gone = f"{lost}, with the regions," if regions else lost
+        else:
+            gone = "The regions" if regions else "The list of runs"
     box = _box(parent, "Unsaved session", question)
     box.setInformativeText(f"{note}{gone} will be deleted for good if you do not save.")
     box.setStandardButtons(Standard.Save | Standard.Discard | Standard.Cancel)

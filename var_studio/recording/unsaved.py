@@ -12,7 +12,7 @@ import datetime
 import os
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -79,11 +79,13 @@ class LeftOver:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A killed window's session. `missing`: what could not be read, in words."""
+    """A killed window's session. `missing`: what could not be read, in words. `saved_regions`:
+    those in the session's file, by picture."""
 
     session: Session
     seen: tuple[int, int] | None
     missing: tuple[str, ...]
+    saved_regions: Mapping[str, tuple[Region, ...]]
 
 
 class UnsavedFolder:
@@ -190,6 +192,7 @@ class UnsavedFolder:
         runs: list[Recording] = []
         missing: list[str] = []
         inside: dict[str, Recording] = {}
+        saved_regions: Mapping[str, tuple[Region, ...]] = {}
         content = document.content
         file = None if document.file is None else Path(document.file)
         if file is not None:
@@ -197,6 +200,7 @@ class UnsavedFolder:
                 opened = open_session(file)
                 inside = {run.id: run for run in opened.runs}
                 content = content or opened.content
+                saved_regions = opened.regions
             except VarStudioError as error:
                 missing.append(f"{error.what} Its runs are left out.")
                 file = None
@@ -228,7 +232,8 @@ class UnsavedFolder:
             path=file,
             content=content or FULL,
         )
-        return Recovered(session, document.seen if file is not None else None, tuple(missing))
+        seen = document.seen if file is not None else None
+        return Recovered(session, seen, tuple(missing), saved_regions)
 
     def discard(self) -> None:
         """Remove the folder with all its runs, and the lock. Never raises."""
