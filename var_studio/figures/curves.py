@@ -34,9 +34,9 @@ from var_studio.figures.words import (
     acts_line,
     focus_line,
     gained_line,
+    heads_by_line,
     phi_notes,
     redistributes,
-    settings_line,
     sinks_by_kind,
     sinks_unknown,
     token_line,
@@ -134,7 +134,7 @@ def build_head_scatter(reading: Reading, *, width: Width = "two-columns") -> Fig
     return Figure(
         rows=((panel,),),
         title=f"{token_line(reading)} · {share} heads are image-centric",
-        notes=(f"{settings_line(settings)}.", *sinks_unknown(reading)),
+        notes=(f"{heads_by_line(settings)}.", *sinks_unknown(reading)),
         metadata=origin("head_scatter", reading),
         arrays=columns,
         table=columns,
@@ -370,7 +370,7 @@ def build_shares(reading: Reading, *, width: Width = "two-columns") -> Figure:
     return Figure(
         rows=((panel,),),
         title=f"Share of image-centric heads of each text token, of {run.n_layers * run.n_heads}",
-        notes=(f"{settings_line(reading.settings)}.",),
+        notes=(f"{heads_by_line(reading.settings)}.",),
         metadata=origin("shares", reading),
         arrays=columns,
         table=columns,

@@ -33,8 +33,8 @@ from var_studio.figures.words import (
     beyond_line,
     focus_line,
     hatched_line,
+    heads_by_line,
     image_line,
-    settings_line,
     sinks_line,
 )
 from var_studio.recording.recording import Recording
@@ -75,7 +75,7 @@ def build_text_shares(scene: Scene) -> Figure:
     return Figure(
         rows=((TextPanel(tuple(paragraphs), scale),),),
         title=f"Share of image-centric heads, of {run.n_layers * run.n_heads}",
-        notes=(f"{settings_line(settings)}.",),
+        notes=(f"{heads_by_line(settings)}.",),
         metadata=scene.about("text_shares", sorted(marked)),
         arrays=columns,
         table=columns,

@@ -58,15 +58,15 @@ PANELS: Final = (
     FigureName("map", "Map on the picture", look=_LOOK, also=("quantity", "compare_with")),
     FigureName("answers", "Two answers", of=(), runs=True, method=(), also=("compare_with",)),
     # A head that is named is dotted.
-    FigureName("heads", "Heads", of=("token",), also=("layer", "head")),
+    FigureName("heads", "Heads", of=("token",), method=_HEADS, also=("layer", "head")),
     FigureName("histogram", "φ histogram", of=("layer",), method=_SINKS),
     FigureName("scatter", "φ × α (Fig. 3a)", method=_SINKS, like=("fig3a",)),
-    FigureName("head_scatter", "r × visual mass", of=("token",)),
+    FigureName("head_scatter", "r × visual mass", of=("token",), method=_HEADS),
     FigureName("layers", "Layers (Fig. 8)", of=(), method=_SINKS, like=("fig8",)),
     FigureName("hidden", "Hidden state (Fig. 2)", method=_SINKS),
     FigureName("contribution", "Contribution of one row", method=_SINKS),
     FigureName("ledger", "Ledger"),
-    FigureName("shares", "Image-centric share", of=()),
+    FigureName("shares", "Image-centric share", of=(), method=_HEADS),
 )
 """One panel of the window each."""
 
@@ -95,7 +95,10 @@ COMPOSED: Final = (
         "hidden_tokens", "Hidden states of tokens (Fig. 2, 7)", many=True, method=_SINKS,
         look=("scale", "colours", "opacity", "smooth", "image", "view"), like=("fig2", "fig7"),
     ),
-    FigureName("text_shares", "Share per word, as text (Fig. 10)", (), many=True, like=("fig10",)),
+    FigureName(
+        "text_shares", "Share per word, as text (Fig. 10)", (), many=True, method=_HEADS,
+        like=("fig10",),
+    ),
     FigureName(
         "contribution_layers", "Contribution of sinks, all rows (Fig. 3c)", (), method=_SINKS,
         like=("fig3c",),

@@ -130,13 +130,8 @@ def sinks_unknown(reading: Reading) -> tuple[str, ...]:
 
 def settings_line(settings: Redistribution) -> str:
     """The settings in one line, as figures print them."""
-    parts = [
-        f"τ = {settings.tau:.4g}" if settings.tau is not None else "τ of the model",
-        f"ρ = {settings.rho:g}",
-        f"p = {settings.p:g}",
-        f"visual mass ≥ {settings.mass_min:g}",
-        f"{settings.convention} convention",
-    ]
+    parts = _heads_by(settings)
+    parts.insert(2, f"p = {settings.p:g}")
     if settings.heads == "all":
         parts.append("all heads")
     if settings.source != "all":
@@ -146,6 +141,20 @@ def settings_line(settings: Redistribution) -> str:
     elif settings.target != "visual":
         parts.append(f"target {settings.target}")
     return ", ".join(parts + _layers_and_dims(settings))
+
+
+def heads_by_line(settings: Redistribution) -> str:
+    """What of the settings decides which heads are image-centric, in one line."""
+    return ", ".join([*_heads_by(settings), *_dims_named(settings)])
+
+
+def _heads_by(settings: Redistribution) -> list[str]:
+    return [
+        f"τ = {settings.tau:.4g}" if settings.tau is not None else "τ of the model",
+        f"ρ = {settings.rho:g}",
+        f"visual mass ≥ {settings.mass_min:g}",
+        f"{settings.convention} convention",
+    ]
 
 
 def interventions_line(interventions: Sequence[Intervention]) -> str:
@@ -195,9 +204,13 @@ def _layers_and_dims(settings: AttentionIntervention) -> list[str]:
         parts.append(f"layers {first}–{last}" if first != last else f"layer {first} alone")
     elif first:
         parts.append(f"layers from {first}")
-    if settings.sink_dims is not None:
-        parts.append(f"sink dimensions {', '.join(map(str, settings.sink_dims)) or 'none'}")
-    return parts
+    return parts + _dims_named(settings)
+
+
+def _dims_named(settings: AttentionIntervention) -> list[str]:
+    if settings.sink_dims is None:
+        return []
+    return [f"sink dimensions {', '.join(map(str, settings.sink_dims)) or 'none'}"]
 
 
 def acts_line(reading: Reading) -> str:

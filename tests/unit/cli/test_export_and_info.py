@@ -140,7 +140,7 @@ def test_options_go_before_the_settings_file_and_the_file_before_the_run(cli, se
     kept = tmp_path / "kept.json"
     kept.write_text(Redistribution(tau=3.0, rho=0.6, p=0.1).model_dump_json())
     out = tmp_path / "f.png"
-    common = ["export", session, "--figure", "heads", "--out", out, "--dpi", 40, "--with-data"]
+    common = ["export", session, "--figure", "ledger", "--out", out, "--dpi", 40, "--with-data"]
     common.append("--overwrite")
     for options, expected in [
         ([], (None, 0.35, 0.6)),

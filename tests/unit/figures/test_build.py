@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -117,12 +119,20 @@ def test_a_figure_of_an_intervened_run_says_what_was_done(tmp_path, intervention
     reading = read(run)
     for figure in ("map", "heads"):
         built = build(figure, reading)
-        assert any(note.endswith(said.format(tau=run.tau_default)) for note in built.notes), (
-            built.notes
-        )
+        told = said.format(tau=run.tau_default)
+        if figure == "heads":  # which are looked at before anything acts
+            told = f"Rows as before the intervention ({_named(interventions)})."
+            assert ", visual mass ≥ 0.2, paper convention." in built.notes[0]
+            assert "p = " not in built.notes[0]
+        assert any(note.endswith(told) for note in built.notes), built.notes
         kinds = [each["kind"] for each in built.metadata["interventions"]]
         assert kinds == [each.kind for each in interventions]
     assert any("heads changed." in note for note in build("map", reading).notes)
+
+
+def _named(interventions) -> str:
+    lines = (interventions_line([each]) for each in interventions)
+    return " and ".join(re.split("[:,]", line)[0] for line in lines)
 
 
 def test_contrast_is_said_in_words():
