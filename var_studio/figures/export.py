@@ -66,7 +66,8 @@ def export_figure(
     layer, head, heads, aggregate and settings is that of `choice.read`; `options` are those of a
     map. `compare_with` is a second run of the same question: a map then is global, baseline against
     the row that the other run used (without it local, the row and its redistribution); "answers"
-    needs it, and `forced` scores the first answer there: see `two_answers.build_answers`. `tokens`
+    needs it, and `forced` scores the first answer there, and there alone: see
+    `two_answers.build_answers`. `tokens`
     and `others` are those of a composed figure: see `scene.Scene`. `width` is a name or a length
     ("88mm"), `style` a matplotlib style file on top of ours: see `page.page_of`. `with_data` writes
     NPZ, CSV, JSON and a script that draws it again (`script.script_text`) beside it. `about` joins
@@ -133,6 +134,10 @@ def draw_figure(
     about_figure = BY_KEY.get(figure)
     if compare_with is not None and figure != "map" and not (about_figure and about_figure.runs):
         raise FigureError(f"A {figure} shows one run.", "Compare two runs in a map or in answers.")
+    if options is not None and about_figure is not None and not about_figure.pictures:
+        raise FigureError(f"A {figure} shows no map.", "Leave out its options.")
+    if forced is not None:
+        raise FigureError(f"A {figure} scores no answer.", "Leave out forced.")
     if tokens is not None and about_figure is not None and not about_figure.many:
         raise FigureError(f"A {figure} shows one token.", "Name it with token.")
     if token is None and about_figure is not None and about_figure.many and tokens:

@@ -74,6 +74,47 @@ def test_what_is_no_run_no_options_and_no_settings_is_refused(runs: Any, tmp_pat
             call()
 
 
+@pytest.mark.parametrize(
+    ("figure", "choice", "users"),
+    [
+        ("heads", {"options": vs.MapOptions(gamma=0.5)}, "map, maps"),
+        ("heads", {"forced": 0}, "answers"),
+        ("fig1", {"options": vs.MapOptions(quantity="contribution")}, "used by map."),
+        ("fig4", {"options": vs.MapOptions(robust=False)}, "map, maps"),
+        ("maps", {"others": [0]}, "before_after"),
+        ("shares", {"layer": 2}, "map, heads"),
+        ("layers", {"head": 1}, "map, heads"),
+        ("histogram", {"heads": [(1, 1)]}, "map, heads"),
+        ("ledger", {"aggregate": "max"}, "map, scatter"),
+        ("next_token", {"row_of": "produced"}, "map, heads"),
+        ("heads", {"compare_with": 0}, "map, answers"),
+        ("knockout", {"settings": vs.Redistribution(rho=0.2)}, "map, heads"),
+        ("map", {"tokens": ["blue"]}, "maps, many_tokens"),
+    ],
+)
+def test_a_choice_that_changes_nothing_is_refused(
+    runs: Any, figure: str, choice: dict[str, Any], users: str
+) -> None:
+    for name in ("forced", "compare_with", "others"):
+        if name in choice:
+            choice = {name: [runs[1]] if name == "others" else runs[1]}
+    with pytest.raises(vs.VarStudioError, match=f"changes nothing in .*{users}"):
+        getattr(vs.figures, figure)(runs[0], **choice)
+
+
+def test_what_is_as_by_default_is_no_choice(runs: Any) -> None:
+    """A caller may pass on what it was not given."""
+    plain = {"layer": None, "options": None, "others": (), "row_of": "query", "aggregate": "mean"}
+    assert vs.figures.shares(runs[0], **plain).axes
+
+
+def test_a_file_is_refused_what_its_figure_does_not_show(runs: Any, tmp_path: Path) -> None:
+    for choice in ({"options": vs.MapOptions(gamma=0.5)}, {"forced": runs[1]}):
+        with pytest.raises(vs.VarStudioError, match=r"A heads (shows no map|scores no answer)"):
+            vs.export_figure(runs[0], "heads", tmp_path / "h.svg", **choice)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
 def test_tokens_may_be_an_array(runs: Any) -> None:
     import numpy as np
 
