@@ -320,3 +320,28 @@ def test_the_picture_and_its_tile_come_back(
         window.load_settings()
         settle(qtbot)
         assert panel.part.currentIndex() == index
+
+
+def test_answers_without_settings_bring_back_their_runs_alone(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests import answers
+    from var_studio.figures.export import export_figure
+    from var_studio.recording.settings import Knockout
+
+    workspace = window.workspace
+    baseline, second, _ = answered(tmp_path, monkeypatch)
+    hidden = answers._run(
+        tmp_path / "k", monkeypatch, answers._SECOND, 2, intervention=Knockout(), name="hidden"
+    )
+    for run in (baseline, hidden, second):
+        workspace.add_run(run)
+    out = tmp_path / "a.svg"
+    export_figure(baseline, "answers", out, compare_with=hidden, with_data=True)
+    workspace.method.set(rho=0.31)
+    settle(qtbot)
+    assert workspace.paired is second
+    load_settings(workspace, out.with_suffix(".json"))
+    settle(qtbot)
+    assert (workspace.baseline, workspace.paired) == (baseline, hidden)
+    assert workspace.method.current.rho == 0.31

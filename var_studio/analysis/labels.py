@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def of_run(
     found: dict[str, Any] = {
         "run": run.name,
         "run_id": run.id,
-        "model": str(run.provenance.get("model") or run.provenance.get("checkpoint") or ""),
+        "model": str(run.provenance.get("model") or checkpoint_name(run) or ""),
         "tau": float(run.tau_default if chosen.tau is None else chosen.tau),
         "convention": chosen.convention,
         "sink_dims": ", ".join(map(str, dims)) or "none",
@@ -90,6 +91,18 @@ def of_run(
     if settings is not None and heads:
         found |= {"rho": settings.rho, "p": settings.p, "mass_min": settings.mass_min}
     return found
+
+
+def checkpoint_name(run: Recording) -> str | None:
+    """The checkpoint by its hub id, or of a folder by the folder's name: where it lies on the disk
+    of who recorded it is in the session alone."""
+    told = run.provenance.get("checkpoint")
+    if told is None:
+        return None
+    for path in (PurePosixPath(str(told)), PureWindowsPath(str(told))):
+        if path.is_absolute():
+            return path.name or None
+    return str(told)
 
 
 def of_token(run: Recording, position: int, row_of: RowOf = "query") -> dict[str, Any]:

@@ -21,6 +21,10 @@ DATA_SUFFIXES = (".npz", ".csv", ".json", ".py")
 """What `save_beside` writes."""
 
 
+class NoMethodError(FigureError):
+    """The settings file of a figure that none of the method's settings made."""
+
+
 def save_beside(figure: Figure, path: str | os.PathLike[str], script: str) -> list[Path]:
     """Write FIGURE.npz, .csv, .json and the script FIGURE.py next to the figure `path`; return
     their paths.
@@ -62,13 +66,19 @@ def settings_text(figure: Figure) -> str:
 
 def load_settings(path: str | os.PathLike[str]) -> Redistribution:
     """Read the settings of a figure's JSON (or of a bare Redistribution): those it was drawn with,
-    of a run shown as it was made those of the run. Raises FigureError."""
+    of a run shown as it was made those of the run. Raises FigureError, of a figure without any
+    NoMethodError."""
     path = Path(path)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         drawing = document.get("drawing") if isinstance(document, dict) else None
         if isinstance(drawing, dict) and drawing.get("settings") is not None:
             document = {"redistribution": drawing["settings"]}
+        if isinstance(drawing, dict) and "redistribution" not in document:
+            raise NoMethodError(
+                f"{path} is of a figure in which no redistribution plays a part.",
+                "Choose the .json file of another figure.",
+            )
         if isinstance(document, dict) and "redistribution" in document:
             document = document["redistribution"]
         return Redistribution.model_validate(document)

@@ -14,6 +14,7 @@ import numpy as np
 
 from var_studio import assets
 from var_studio.analysis.choice import NoRowError, read
+from var_studio.analysis.labels import checkpoint_name
 from var_studio.analysis.matching import mismatch
 from var_studio.analysis.parity import parity
 from var_studio.analysis.reading import Reading
@@ -335,7 +336,7 @@ def _facts(run: Recording, shown_with: str) -> str:
         "Interventions": acts,
         "Shown with": shown_with,
         "Generation": ", ".join(f"{k} = {v}" for k, v in run.generation.model_dump().items()),
-        "Model": run.provenance.get("model") or run.provenance.get("checkpoint"),
+        "Model": run.provenance.get("model") or checkpoint_name(run),
         "Size": f"{run.n_layers} layers × {run.n_heads} heads, D = {run.hidden_size}",
         "Sink dimensions": ", ".join(map(str, run.sink_dims)) or "none",
         "τ of the model": f"{run.tau_default:.4g}",
@@ -343,7 +344,8 @@ def _facts(run: Recording, shown_with: str) -> str:
     }
     for entry in run.image_entries:
         facts[f"Image {entry.name}"] = f"SHA-256 {entry.sha256}"
-    for key in ("checkpoint", "revision", "family", "dtype", "kernel", "device", "seed"):
+    facts["Checkpoint"] = checkpoint_name(run)
+    for key in ("revision", "fingerprint", "family", "dtype", "kernel", "device", "seed"):
         facts[key.capitalize()] = run.provenance.get(key)
     found = parity(run.provenance)
     facts["Parity"] = None if found is None else found[1]

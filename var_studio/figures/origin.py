@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from var_studio.analysis.labels import checkpoint_name
 from var_studio.analysis.reading import Reading
 from var_studio.recording.recording import Recording
 
@@ -14,12 +15,11 @@ def origin(figure: str, reading: Reading) -> dict[str, Any]:
     """All a reader needs to find the numbers again, as plain JSON. `redistribution` loads back."""
     run, token = reading.run, reading.run.tokens[reading.chosen]
     index = np.searchsorted(run.generated_positions, reading.chosen)
-    known = {key: run.provenance.get(key) for key in ("model", "checkpoint", "prompt")}
     return {
         "figure": figure,
         "run": run.name,
         "run_id": run.id,
-        **{key: None if value is None else str(value) for key, value in known.items()},
+        **model_of(run),
         "text": run.text,
         "images": images_of(run),
         "token": {
@@ -42,6 +42,17 @@ def origin(figure: str, reading: Reading) -> dict[str, Any]:
         "redistribution": reading.settings.model_dump(mode="json"),
         "interventions": [each.model_dump(mode="json") for each in reading.acts],
     }
+
+
+def model_of(run: Recording) -> dict[str, str | None]:
+    """The model, and what it was asked. The checkpoint goes by its name and the hash of its
+    weights: a figure is for sharing, and a path would tell of a home folder."""
+    told = dict(run.provenance) | {"checkpoint": checkpoint_name(run)}
+    known = {name: told.get(name) for name in _MODEL}
+    return {name: None if value is None else str(value) for name, value in known.items()}
+
+
+_MODEL = ("model", "checkpoint", "revision", "fingerprint", "prompt")
 
 
 def images_of(run: Recording) -> list[dict[str, str]]:

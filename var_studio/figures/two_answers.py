@@ -14,11 +14,12 @@ from var_studio.analysis.token_values import logprob_changes
 from var_studio.analysis.words import Word, WordColumn, laid_out_words
 from var_studio.errors import VarStudioError
 from var_studio.figures.draw_words import WordPair, WordsPanel
-from var_studio.figures.origin import images_of
+from var_studio.figures.origin import images_of, model_of
 from var_studio.figures.spec import Figure, Width
 from var_studio.figures.words import count, interventions_line
-from var_studio.recording.interventions import method_settings, run_name_for
+from var_studio.recording.interventions import of_kind, run_name_for
 from var_studio.recording.recording import Recording
+from var_studio.recording.settings import Redistribution
 
 ANSWERS = "answers"
 """The name of the figure of two answers; it is made of two runs, the others of a reading."""
@@ -164,11 +165,11 @@ def _short(one: str, other: str) -> tuple[str, str]:
 def _metadata(
     first: Recording, second: Recording, compared: Comparison, forced: Recording | None
 ) -> dict[str, Any]:
-    known = {key: first.provenance.get(key) for key in ("model", "checkpoint", "prompt")}
+    done = of_kind(second.interventions, Redistribution)
     return {
         "figure": ANSWERS,
         "comparison": GLOBAL,
-        **{key: None if value is None else str(value) for key, value in known.items()},
+        **model_of(first),
         "before": run_json(first),
         "after": run_json(second),
         "teacher_forced": None if forced is None else run_json(forced),
@@ -176,7 +177,8 @@ def _metadata(
         "first_divergence": compared.first_divergence,
         "identical": compared.identical,
         "undecided": compared.undecided,
-        "redistribution": method_settings(second.interventions).model_dump(mode="json"),
+        # Of what else was done there are no settings of redistribution.
+        **({} if done is None else {"redistribution": done.model_dump(mode="json")}),
     }
 
 

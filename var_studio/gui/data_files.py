@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,10 +91,13 @@ def load_settings(workspace: Workspace, path: Path) -> Drawing | None:
     A figure's file also brings back how its map was shown and, where its run is open here, the
     word, layer, heads and runs that it was drawn of; it is returned. Raises FigureError.
     """
+    from var_studio.figures.data import NoMethodError
     from var_studio.figures.data import load_settings as redistribution_of
     from var_studio.figures.drawing import read_drawing
 
-    method = redistribution_of(path)
+    method: Redistribution | None = None
+    with contextlib.suppress(NoMethodError):
+        method = redistribution_of(path)
     document = json.loads(path.read_text(encoding="utf-8"))
     drawing = read_drawing(document)
     generation = document.get("generation")
@@ -107,10 +111,12 @@ def load_settings(workspace: Workspace, path: Path) -> Drawing | None:
     stack.beginMacro("load of settings")
     if drawing is not None:
         look_again(workspace, drawing)
-    workspace.method.set(**dict(method))
+    if method is not None:
+        workspace.method.set(**dict(method))
     if sampling is not None:
         workspace.generation.set(**dict(sampling))
-    if drawing is not None and workspace.run is not None and workspace.run.id == drawing.run:
+    here = drawing is not None and workspace.run is not None and workspace.run.id == drawing.run
+    if method is not None and here:
         workspace.method.set_dims_of_shown(method.sink_dims)
         _take_region(workspace, method)
     stack.endMacro()

@@ -13,11 +13,11 @@ import pytest
 
 from var_studio.figures.build import FIGURES
 from var_studio.figures.data import load_settings
-from var_studio.figures.export import export_figure
+from var_studio.figures.export import draw_figure, export_figure
 from var_studio.figures.render import FigureError
 from var_studio.recording.recording import Recording
 from var_studio.recording.session import save_session
-from var_studio.recording.settings import Redistribution
+from var_studio.recording.settings import Knockout, Redistribution
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -94,6 +94,50 @@ def test_a_file_that_holds_no_settings_is_refused(tmp_path, content):
     path.write_text(content, encoding="utf-8")
     with pytest.raises(FigureError, match="holds no settings"):
         load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "told"),
+    [
+        ("/home/ann/models/llava-1.5-7b-hf", "llava-1.5-7b-hf"),
+        ("C:\\Users\\ann\\llava", "llava"),
+        ("llava-hf/llava-1.5-7b-hf", "llava-hf/llava-1.5-7b-hf"),
+    ],
+)
+def test_what_is_shared_names_no_folder_of_who_recorded_it(tmp_path, monkeypatch, checkpoint, told):
+    from tests.answers import answered
+    from var_studio.figures.gallery import gallery_html
+    from var_studio.figures.numbers import maps_of
+    from var_studio.recording.session import Session
+
+    runs = answered(tmp_path, monkeypatch)
+    known = {"checkpoint": checkpoint, "revision": None, "fingerprint": "ab12", "model": "M"}
+    monkeypatch.setattr(Recording, "provenance", property(lambda _: known))
+    one = draw_figure(runs[0], "map").figure.metadata
+    two = draw_figure(runs[0], "answers", compare_with=runs[1]).figure.metadata
+    for about in (one, two, maps_of(runs[0]).metadata):
+        assert (about["checkpoint"], about["fingerprint"]) == (told, "ab12")
+        assert "ann" not in json.dumps({**about, "text": ""})
+    page = gallery_html(Session([runs[0]]))
+    assert f"<dt>Checkpoint</dt><dd>{told}</dd>" in page and "models" not in page
+
+
+def test_answers_carry_settings_only_of_a_redistribution(tmp_path, monkeypatch):
+    from tests import answers
+
+    first, second, _ = answers.answered(tmp_path, monkeypatch)
+    other = answers._run(
+        tmp_path / "k", monkeypatch, answers._SECOND, 2, intervention=Knockout(tau=4.0)
+    )
+    out = tmp_path / "a.svg"
+    export_figure(first, "answers", out, compare_with=second, with_data=True)
+    assert load_settings(out.with_suffix(".json")) == Redistribution()
+    export_figure(first, "answers", out, compare_with=other, with_data=True)
+    about = json.loads(out.with_suffix(".json").read_text("utf-8"))
+    assert "redistribution" not in about
+    assert about["after"]["interventions"][0]["tau"] == 4.0
+    with pytest.raises(FigureError, match="no redistribution plays a part"):
+        load_settings(out.with_suffix(".json"))
 
 
 def test_settings_of_a_missing_file(tmp_path):
