@@ -256,7 +256,10 @@ def keep(runs: list[Recording], out: Path) -> None:
         save_session(out, runs=runs, progress=progress.saving(out))
     except VarStudioError as error:
         places = ", ".join(str(run.path) for run in runs)
-        raise VarStudioError(f"{error.what} The recording is kept in {places}.") from error
+        raise VarStudioError(
+            f"{error.what} What was recorded is kept in {places}.",
+            f"{error.next_step} To save it elsewhere, open it: var-studio gui FOLDER",
+        ) from error
     finally:
         progress.end()
     for run in runs:

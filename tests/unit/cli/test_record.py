@@ -370,12 +370,14 @@ def test_a_recording_that_cannot_be_saved_is_kept_and_named(ask, monkeypatch):
 
     from var_studio.recording import session as sessions
 
-    monkeypatch.setattr(sessions.os, "fsync", full)
-    assert sessions.os is system
-    outcome = ask("--max-new-tokens", 2)
-    monkeypatch.undo()
-    assert outcome.code == 2
-    assert "kept in" in outcome.err and "Traceback" not in outcome.err
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions.os, "fsync", full)
+        assert sessions.os is system
+        outcome = ask("--max-new-tokens", 2)
+    assert outcome.code == 2 and "Traceback" not in outcome.err
+    (kept,) = kept_runs()
+    assert f"kept in {kept}." in outcome.err
+    assert outcome.err.endswith(f"To save it elsewhere, open it: var-studio gui FOLDER\n")
 
 
 @pytest.mark.slow
