@@ -377,7 +377,7 @@ def test_a_recording_that_cannot_be_saved_is_kept_and_named(ask, monkeypatch):
     assert outcome.code == 2 and "Traceback" not in outcome.err
     (kept,) = kept_runs()
     assert f"kept in {kept}." in outcome.err
-    assert outcome.err.endswith(f"To save it elsewhere, open it: var-studio gui FOLDER\n")
+    assert outcome.err.endswith("To save it elsewhere, open it: var-studio gui FOLDER\n")
 
 
 @pytest.mark.slow
