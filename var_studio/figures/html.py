@@ -168,12 +168,13 @@ def histogram_panel(panel: HistogramPanel, title: str) -> str:
 
 
 def words_panel(panel: WordsPanel) -> str:
-    """Two answers word under word; those that differ are marked and underlined."""
+    """Two answers word under word; those that differ are underlined, in a colour for each."""
 
     def cell(text: str | None, differs: bool, parts: bool) -> str:
-        kind = " ".join(name for name, on in (("differs", differs), ("parts", parts)) if on)
+        kinds = (("differs", differs), ("parts", parts), ("none", text is None))
+        kind = " ".join(name for name, on in kinds if on)
         shown = "–" if text is None else escape(text)
-        told = f"<mark>{shown}</mark>" if differs else shown
+        told = f"<mark>{shown}</mark>" if differs and text is not None else shown
         return f'<td class="{kind}">{told}</td>'
 
     blocks = []
@@ -182,7 +183,7 @@ def words_panel(panel: WordsPanel) -> str:
         lines = ""
         for name, side in zip(panel.names, ("first", "second"), strict=True):
             cells = "".join(cell(getattr(c, side), c.differs, c.parts) for c in columns)
-            lines += f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
+            lines += f'<tr class="{side}"><th scope="row">{escape(name)}</th>{cells}</tr>'
         blocks.append(f"<table>{lines}</table>")
     return f'<div class="words">{"".join(blocks)}</div>'
 

@@ -19,6 +19,7 @@ from tests.answers import answered
 from tests.synthetic import make_run
 from var_studio.analysis.choice import read
 from var_studio.errors import VarStudioError
+from var_studio.figures import draw_words
 from var_studio.figures.build import build
 from var_studio.figures.gallery import gallery_html, save_gallery
 from var_studio.recording.recording import Recording
@@ -159,6 +160,12 @@ def test_answers_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     marked = [mark.text for mark in page.all("mark")]
     assert "mug" in marked and "cup" in marked and "blue" not in marked
     assert len(page.all("td", "parts")) == 2
+    # In the colours of figures, each answer in its own; what is not there is neither.
+    style = gallery_html(session).partition("@media")[0]
+    named = {"first": draw_words.FIRST, "second": draw_words.SECOND, "parts": draw_words.DIVERGENCE}
+    assert all(f"--{name}:{colour}" in style for name, colour in named.items())
+    assert page.all("tr", "first") and page.all("tr", "second")
+    assert page.all("td", "none") and "–" not in marked
     assert len(page.all("section", "run")) == 3
 
 
