@@ -178,7 +178,7 @@ def build_map(
     )
     bent = f", gamma {options.gamma:g}" if options.gamma != 1.0 else ""
     percent = options.quantity == "attention"
-    label = "attention α (% of the row)" if percent else "contribution α·‖v W_O‖"
+    label = "attention α (% of the row)" if percent else "contribution α·‖v Wₒ‖"
     attention = ColourScale(
         limits, options.colour_map, f"{label}{bent}", percent=percent, gamma=options.gamma
     )

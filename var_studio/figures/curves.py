@@ -38,6 +38,7 @@ from var_studio.figures.words import (
     phi_notes,
     redistributes,
     sinks_by_kind,
+    sinks_rule,
     sinks_unknown,
     token_line,
 )
@@ -230,7 +231,8 @@ def build_hidden(reading: Reading, *, width: Width = "two-columns") -> Figure:
         f"(sinks: {sinks_by_kind(reading)})",
         notes=(
             f"Sink dimensions {dims_of(reading)} in colour. Hatched: below the 16th largest, "
-            "not recorded. The non-sink is the one that gets the most attention.",
+            "not recorded. The non-sink is the one that gets the most attention. "
+            f"{sinks_rule(reading)}".rstrip(),
         ),
         metadata=origin("hidden", reading),
         arrays={**columns, **sinks},
@@ -252,7 +254,7 @@ def build_contribution(reading: Reading, *, width: Width = "two-columns") -> Fig
         title="",
         marks=(
             Marks("attention", "bars", places - 0.2, attention, PLAIN_COLOUR, 0.38),
-            Marks("contribution ‖α v W_O‖", "bars", places + 0.2, share, VISUAL_COLOUR, 0.38),
+            Marks("contribution ‖α v Wₒ‖", "bars", places + 0.2, share, VISUAL_COLOUR, 0.38),
         ),
         x=across,
         y=Scale("% of the sum", 0.0, top, percent=True),
@@ -262,7 +264,7 @@ def build_contribution(reading: Reading, *, width: Width = "two-columns") -> Fig
         title="",
         marks=(Marks("", "bars", places, mean, VISUAL_COLOUR, 0.7),),
         x=across,
-        y=Scale("mean ‖α v W_O‖ per token", 0.0, 1.08 * highest if highest > 0 else 1.0),
+        y=Scale("mean ‖α v Wₒ‖ per token", 0.0, 1.08 * highest if highest > 0 else 1.0),
     )
     columns: dict[str, npt.NDArray[Any]] = {
         "group": np.array([group.name for group in found.groups]),
@@ -278,7 +280,7 @@ def build_contribution(reading: Reading, *, width: Width = "two-columns") -> Fig
         title=f"{token_line(reading)} · {focus_line(reading, 'mean')}",
         notes=(
             f"Mean over all visual tokens: {found.visual.per_token:.3g} per token, in units of "
-            f"the residual stream. Sinks by τ = {tau_of(reading):.4g}.",
+            f"the residual stream. {sinks_rule(reading)}".rstrip(),
             *((f"Shares, and what has no bar, are {LEFT_OUT}.",) if hidden else ()),
         ),
         metadata=origin("contribution", reading),

@@ -29,6 +29,7 @@ from var_studio.figures.words import (
     hatched_line,
     image_line,
     sinks_line,
+    sinks_rule,
 )
 
 _FEW: dict[Width, int] = {"column": 3, "two-columns": 5, "slide": 5}
@@ -170,7 +171,15 @@ class _Maps:
         drawn = self.drawn
         beyond = beyond_line(self.limits, self.sinks[self.views.tokens], *drawn)
         lines = [
-            f"Attention of each word, {focus}. {sinks_line(reading, self.views)}",
+            " ".join(
+                part
+                for part in (
+                    f"Attention of each word, {focus}.",
+                    sinks_line(reading, self.views),
+                    sinks_rule(reading),
+                )
+                if part
+            ),
             bare_line(self.scene.options),
             beyond and f"In all maps together: {beyond}",
             CHOSEN_NOTE if self.chosen else "",

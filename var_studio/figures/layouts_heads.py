@@ -32,7 +32,14 @@ from var_studio.figures.spec import (
     Scale,
     Width,
 )
-from var_studio.figures.words import beyond_line, hatched_line, image_line, sinks_line, token_line
+from var_studio.figures.words import (
+    beyond_line,
+    hatched_line,
+    image_line,
+    sinks_line,
+    sinks_rule,
+    token_line,
+)
 
 _SIDE_BY_SIDE: dict[Width, int] = {"column": 3, "two-columns": 6, "slide": 5}
 _CURVE: dict[Width, float] = {"column": 0.35, "two-columns": 0.18, "slide": 0.13}
@@ -126,9 +133,10 @@ def _head_maps(
             row.append(heat_panel(base, name, reading, shares[r], scale, views))
         rows.append(tuple(row))
     beyond = beyond_line(limits, hidden, drawn).replace("token", "cell")
-    boxed = " Boxed: the visual sinks of its layer." if options.sinks_boxed else ""
+    boxed = "Boxed: the visual sinks of its layer." if options.sinks_boxed else ""
+    told = "Maps: each cell's share of all attention that the head gives to visual tokens."
     lines = (
-        f"Maps: each cell's share of all attention that the head gives to visual tokens.{boxed}",
+        " ".join(part for part in (told, boxed, sinks_rule(reading)) if part),
         beyond,
         hatched_line(picture),
     )
@@ -185,7 +193,7 @@ def build_hidden_tokens(scene: Scene) -> Figure:
         title=" · ".join(part for part in parts if part),
         notes=(
             f"Sink dimensions {dims_of(reading)} in colour. Hatched foot: below the 16th largest, "
-            f"not recorded. {sinks_line(reading, views)}",
+            f"not recorded. {sinks_line(reading, views)} {sinks_rule(reading)}".rstrip(),
             "Visual non-sink: the one with the most attention, "
             + ("boxed in yellow." if map_.others else "which lies outside the picture shown."),
             *((hatched,) if hatched else ()),

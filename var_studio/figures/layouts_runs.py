@@ -54,7 +54,7 @@ def build_contribution_layers(scene: Scene) -> Figure:
     curves = (("visual sinks", found.sinks), ("visual non-sinks", found.others))
     highest = max(float(np.nanmax(c, initial=0.0)) for _, c in curves)
     like = min(top, highest)
-    label = "mean ‖α v W_O‖ per token"
+    label = "mean ‖α v Wₒ‖ per token"
     together = PlotPanel(
         title="",
         marks=tuple(

@@ -36,6 +36,7 @@ from var_studio.figures.words import (
     heads_by_line,
     image_line,
     sinks_line,
+    sinks_rule,
 )
 from var_studio.recording.recording import Recording
 
@@ -140,7 +141,8 @@ def build_before_after(scene: Scene) -> Figure:
         np.logical_or.reduce([s[views.tokens] for s in sinks.values()]),
         *(v[views.tokens] for v in values.values()),
     )
-    heads = f"Maps of {focus_line(scene.reading)}. {sinks_line(scene.reading, views)}"
+    told = (sinks_line(scene.reading, views), sinks_rule(first.before, first.after))
+    heads = " ".join(part for part in (f"Maps of {focus_line(scene.reading)}.", *told) if part)
     return Figure(
         rows=(*panels, (words,)),
         title=" · ".join(part for part in (asked, image_line(scene.reading, views)) if part),

@@ -345,6 +345,15 @@ def sinks_line(reading: Reading, shown: ShownViews) -> str:
     )
 
 
+def sinks_rule(reading: Reading, after: Reading | None = None) -> str:
+    """By which threshold a token counts as a sink, in a sentence; in `after` perhaps by another."""
+    if not reading.sink_dims or phi_undefined(reading):
+        return ""
+    tau = f"{reading.settings.tau:.4g}"
+    later = tau if after is None else f"{after.settings.tau:.4g}"
+    return f"Sinks by τ = {tau}." if later == tau else f"Sinks by τ = {tau}, after {later}."
+
+
 def _elsewhere(layout: VisualLayout, image: int, tokens: npt.NDArray[np.intp]) -> str:
     """Where visual tokens lie that a picture of `image` does not show."""
     cells = [layout.cell_of(int(k)) for k in tokens]

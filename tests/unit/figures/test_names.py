@@ -76,6 +76,8 @@ def test_a_figure_uses_what_changes_it_and_nothing_else(runs, name) -> None:
             return str(error)
 
     as_it_is = drawn()
+    # What decides which tokens are sinks is said on the figure, not in its file alone.
+    assert ("τ = 4.5" in str(drawn(settings=Redistribution(tau=4.5)))) == ("tau" in name.method)
     for choice, options in LOOK.items():
         told = drawn(options=options)
         if not name.pictures and name.key != "answers":
