@@ -96,8 +96,8 @@ def export(
     row: Annotated[
         Literal["query", "produced"],
         typer.Option(
-            help="The token's own row, or that of the step that produced it: of the token before, "
-            "which the figure names."
+            help="The token's own row, or that of the step that produced it, of the token before; "
+            "the figure says so."
         ),
     ] = "query",
     with_data: Annotated[
