@@ -1,4 +1,4 @@
-"""The contribution α·‖v W_O‖ as what the Image panel and its figure show, against plain loops."""
+"""The contribution α·‖v Wₒ‖ as what the Image panel and its figure show, against plain loops."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_the_map_shows_contributions(
     assert reading is not None
     assert not np.allclose(panel._maps.before, reading.map_before, rtol=0.05)
     # Said in words wherever it is shown.
-    assert "contribution α·‖v W_O‖" in panel.bar.accessibleDescription()
-    assert "change of α·‖v W_O‖" in panel.difference_bar.accessibleDescription()
+    assert "contribution α·‖v Wₒ‖" in panel.bar.accessibleDescription()
+    assert "change of α·‖v Wₒ‖" in panel.difference_bar.accessibleDescription()
     panel._hover(17)
     rank = 1 + int((before > before[17]).sum())
     text = panel.hover.text()
-    assert "α·‖v W_O‖ " in text and f"rank {rank} of 80" in text and " · α " in text
+    assert "α·‖v Wₒ‖ " in text and f"rank {rank} of 80" in text and " · α " in text
     # And drawn in the figure, with its own unit.
     figure = build_map(reading, options=panel.map_options(reading))
     shown = figure.rows[0][1]

@@ -28,7 +28,7 @@ class ContributionPanel(Panel):
 
     help_text = (
         "What each kind of token adds to the residual stream of the selected token: the "
-        "attention contribution ‖α v W_O‖ (Sec. 4.2, App. D.3). Outline: the kind's share of the "
+        "attention contribution ‖α v Wₒ‖ (Sec. 4.2, App. D.3). Outline: the kind's share of the "
         "attention. Filled: its share of the sum of all contributions. Both are in % and sum to "
         "100. The last column is no share: the mean contribution of one token of the kind, in "
         "units of the residual stream, as in Fig. 3c. In the paper's Fig. 3c visual "
@@ -47,7 +47,7 @@ class ContributionPanel(Panel):
             percent=True,
         )
         self.ledger.setToolTip(
-            "Outline: share of the attention. Filled: share of all contributions ‖α v W_O‖ "
+            "Outline: share of the attention. Filled: share of all contributions ‖α v Wₒ‖ "
             "(Sec. 4.2). Last column: mean contribution of one token, in units of the residual "
             "stream, as in Fig. 3c."
         )
@@ -70,7 +70,7 @@ class ContributionPanel(Panel):
         selection, over = self.workspace.selection, heads_text(reading, "mean")
         self.subject.set_text(subject(reading, selection.position, selection.row_of, heads=over))
         sinks, every = found.groups[2].per_token, found.visual.per_token
-        parts = ["per token: ‖α v W_O‖, no share"]
+        parts = ["per token: ‖α v Wₒ‖, no share"]
         if not math.isnan(sinks) and every > 0:
             times = number_text(sinks / every)
             parts.insert(0, f"visual sink: {times} × the mean visual token")

@@ -73,7 +73,7 @@ QUANTITIES: tuple[HeadQuantity, ...] = (
         "Image contribution",
         "image contribution",
         "share of all keys'",
-        "What the image adds to the residual stream, α · ‖v W_O‖, as a part of what all keys add "
+        "What the image adds to the residual stream, α · ‖v Wₒ‖, as a part of what all keys add "
         "(Sec. 4.2)",
         short="Contrib.",
     ),

@@ -68,7 +68,7 @@ class ImagePanel(Panel):
 
     help_text = (
         "The attention α from the selected token to each visual token (or, by the Scale menu, its "
-        "contribution α·‖v W_O‖, Sec. 4.2), laid over the part of the "
+        "contribution α·‖v Wₒ‖, Sec. 4.2), laid over the part of the "
         "picture that the token sees. Hatched: parts of the picture that the model never saw, and "
         "padding; veiled: parts that it saw in another view. "
         "Boxes: visual sinks of the layer, φ ≥ τ (Sec. 4.1). Local compares this row with "
@@ -492,7 +492,7 @@ class ImagePanel(Panel):
     @property
     def _sign(self) -> str:
         assert self.workspace is not None
-        return "α" if self.workspace.view.current.quantity == "attention" else "α·‖v W_O‖"
+        return "α" if self.workspace.view.current.quantity == "attention" else "α·‖v Wₒ‖"
 
     def picture(self) -> QtGui.QPixmap:
         """The maps with their colour bars, without the controls."""

@@ -42,7 +42,7 @@ NO_MATCH = "The two answers differ at this word, so it has no counterpart in the
 UNCHANGED = "No visual token gets more or less."
 BAR_NAMES = {
     "attention": ("attention α (share of the row)", "change of α (share of the row)"),
-    "contribution": ("contribution α·‖v W_O‖", "change of α·‖v W_O‖"),
+    "contribution": ("contribution α·‖v Wₒ‖", "change of α·‖v Wₒ‖"),
 }
 """What the colours of a map, and of a difference, stand for."""
 

@@ -21,7 +21,7 @@ QUANTITIES = (
     ("attention", "Attention α", "How much of the row each visual token gets."),
     (
         "contribution",
-        "Contribution α·‖v W_O‖",
+        "Contribution α·‖v Wₒ‖",
         "What each visual token adds to the residual stream: attention times the norm of its "
         "value after the output projection (Sec. 4.2).",
     ),
