@@ -21,7 +21,7 @@ from var_studio.models.errors import CheckpointError, PromptError
 from var_studio.models.skeleton import build_skeleton
 from var_studio.recording.tokens import Exchange
 
-TOLERANCE = 0.15
+TOLERANCE = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,8 @@ def test_memory_and_disk_are_as_forecast(
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # Else glibc raises this by itself and keeps what was freed: a fifth more in some runs.
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "131072"},
     )
     measured = json.loads(done.stdout.splitlines()[-1])
     assert measured["n_new"] == NEW == said.n_new, "the run used all the tokens of the forecast"

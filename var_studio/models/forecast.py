@@ -1,11 +1,12 @@
 """What a model and a run will take, before either: device memory, RAM, disk.
 
-From the config and the processor alone; no weights are read. Within 15 % of what is then measured
+From the config and the processor alone; no weights are read. Within 10 % of what is then measured
 of a model of 200 MB, on the CPU, with a run that uses all its new tokens
 (`tests/models/test_forecast.py`).
 
 Counted are tensors whose size follows from the shapes. What the libraries and the allocator take
-is not, so that the run of a small model takes more than is said. On disk,
+is not, so that the run of a small model takes more than is said; glibc may keep what was freed,
+which made up to a fifth more in that run. On disk,
 how far attention compresses is assumed (`footprint.STORED`); an answer shorter than allowed takes
 less.
 """
