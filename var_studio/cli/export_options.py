@@ -43,13 +43,11 @@ def check_used(given: Collection[str], figures: Sequence[str]) -> None:
 
 def tell_ignored(style: Path | None) -> None:
     """Say on stderr what of a style file no figure takes up."""
-    if style is None:
-        return
-    from var_studio.figures.page import ignored_settings
+    from var_studio.figures.page import ignored_line
 
-    ignored = ignored_settings(style)
-    if ignored:
-        complain(f"{style}: {_listed(ignored)} stayed as VAR Studio needs them.")
+    line = ignored_line(style)
+    if line:
+        complain(line)
 
 
 def _uses(figure: str, choice: str) -> bool:

@@ -23,6 +23,7 @@ _PAGE_HEIGHT = 9.2
 _SLIDE_HEIGHT = 7.5
 _UNITS = {"mm": 1 / 25.4, "cm": 1 / 2.54, "in": 1.0, "pt": 1 / 72}
 _NARROWEST, _WIDEST = 2.75, 20.0
+LENGTHS = f"a length of {_NARROWEST:g}in to {_WIDEST:g}in, such as 88mm"
 
 # Text sizes that a style sets; those in words ("medium") follow font.size.
 _SIZES = (
@@ -94,13 +95,11 @@ def page_of(width: str | Page, style: str | os.PathLike[str] | None = None) -> P
     if match is None:
         raise FigureError(
             f"There is no width {width!r}.",
-            f"Use {', '.join(WIDTHS)}, or a length such as 88mm or 3.5in.",
+            f"Use {', '.join(WIDTHS)}, or {LENGTHS}.",
         )
     inches = float(match[1]) * _UNITS[match[2]]
     if not _NARROWEST <= inches <= _WIDEST:
-        raise FigureError(
-            f"{width} is no width of a figure.", f"Use {_NARROWEST:g}in to {_WIDEST:g}in."
-        )
+        raise FigureError(f"{width} is no width of a figure.", f"Use {LENGTHS}.")
     form: Width = "column" if inches <= 4.6 else "two-columns" if inches <= 8.5 else "slide"
     return Page(form, inches, file)
 
@@ -135,6 +134,12 @@ def ignored_settings(path: Path) -> tuple[str, ...]:
     kept = [name for name, value in _KEPT.items() if name in found and found[name] != value]
     left = [name for name in found if name.startswith(_NO_STYLE) and name not in _KEPT]
     return tuple(sorted([*kept, *left]))
+
+
+def ignored_line(style: Path | None) -> str:
+    """`ignored_settings` in a sentence; empty where all of a style is taken up."""
+    ignored = () if style is None else ignored_settings(style)
+    return f"{', '.join(ignored)} of {style} stayed as VAR Studio needs it." if ignored else ""
 
 
 def _read_style(path: Path) -> dict[str, Any]:

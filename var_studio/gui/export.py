@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -28,6 +29,7 @@ from PySide6.QtWidgets import (
 from var_studio.errors import VarStudioError
 from var_studio.figures.data import DATA_SUFFIXES
 from var_studio.figures.names import BY_KEY, FIGURE_NAMES
+from var_studio.figures.page import LENGTHS, ignored_line, page_of
 from var_studio.gui import memory
 from var_studio.gui.export_batch import start_export
 from var_studio.gui.models.answers import scored
@@ -38,7 +40,6 @@ from var_studio.gui.widgets.wheel_guard import WheelGuard
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
     from var_studio.figures.export import Drawn
-    from var_studio.figures.spec import Width
     from var_studio.gui.main_window import MainWindow
     from var_studio.gui.models.workspace import Workspace
     from var_studio.gui.panels.image import ImagePanel
@@ -78,7 +79,23 @@ class ExportDialog(QDialog):
         self.note = QLabel()
         self.note.setObjectName("quiet")
         self.note.setWordWrap(True)
+        self.note.setAlignment(Qt.AlignmentFlag.AlignTop)
+        # Room for two lines: nothing moves when it says more.
+        self.note.setMinimumHeight(2 * self.note.fontMetrics().lineSpacing())
         self.width_of = _combo(_WIDTHS, "two-columns", "Width")
+        self.width_of.setEditable(True)
+        self.width_of.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.width_of.setToolTip(
+            "3.35, 6.9 and 10 inches; or type a length: 88mm, 8.8cm, 3.5in, 250pt."
+        )
+        self.width_of.currentTextChanged.connect(self._check)
+        self.style_file = QLineEdit(memory.figure_style())
+        self.style_file.setPlaceholderText("None: as VAR Studio draws it")
+        self.style_file.setAccessibleName("Style file")
+        self.style_file.setToolTip(
+            "A matplotlib style file on top of ours: fonts, sizes from 5 pt on, lines."
+        )
+        self.style_file.textChanged.connect(self._check)
         self.formats = {}
         formats = QHBoxLayout()
         formats.setSpacing(16)
@@ -106,11 +123,6 @@ class ExportDialog(QDialog):
         self.figure.currentIndexChanged.connect(self._words_of_figure)
         self.each.currentIndexChanged.connect(self._each_changed)
         self.replace.toggled.connect(self._check)
-        choose = QPushButton("Choose…")
-        choose.clicked.connect(self._choose)
-        file = QHBoxLayout()
-        file.addWidget(self.file, 1)
-        file.addWidget(choose)
         form = QFormLayout()
         form.setHorizontalSpacing(14)
         form.setVerticalSpacing(10)
@@ -119,11 +131,12 @@ class ExportDialog(QDialog):
         form.addRow("Files of", self.each)
         form.addRow("", self.chosen)
         form.addRow("Width", self.width_of)
+        form.addRow("Style file", _beside(self.style_file, self._choose_style))
         form.addRow("Formats", formats)
         form.addRow("PNG at", self.dpi)
         form.addRow("", self.with_data)
         self._place = QLabel("File")
-        form.addRow(self._place, file)
+        form.addRow(self._place, _beside(self.file, self._choose))
         form.addRow("", self.replace)
         self.buttons, self.export_button = dialog_buttons(self, "Export")
         column = QVBoxLayout(self)
@@ -163,15 +176,39 @@ class ExportDialog(QDialog):
             if box.isChecked()
         ]
 
+    def width_asked(self) -> str:
+        """A width by name, or a length as it was typed."""
+        typed = self.width_of.currentText()
+        return next((key for key, text in _WIDTHS if text == typed), typed)
+
+    def style_asked(self) -> Path | None:
+        """A person's own style file."""
+        text = self.style_file.text().strip()
+        return Path(os.path.expanduser(text)).absolute() if text else None
+
+    def _page_problem(self) -> str:
+        """What is wrong with the width or the style file, with the next step."""
+        style = self.style_asked()
+        if style is not None and not style.is_file():
+            return f"There is no style file {style}. Choose another, or leave it empty."
+        try:
+            page_of(self.width_asked())
+        except VarStudioError as error:
+            return f"{error.what} Choose from the list, or type {LENGTHS}."
+        return ""
+
     def _check(self) -> None:
         paths, there = self.paths(), [] if self.several else self._there()
         named = not self.several or bool(self.named().strip(" ,"))
         kept = bool(there) and not self.replace.isChecked()
+        problem = self._page_problem()
         self.export_button.setEnabled(
-            bool(self.file.text().strip() and paths) and named and not kept
+            bool(self.file.text().strip() and paths) and named and not kept and not problem
         )
         said = "Drawn in light colours for print, whatever the window's theme."
-        if kept:
+        if problem:
+            said = problem
+        elif kept:
             said = f"{there[0].name} exists: choose another name, or replace it."
         elif self.several:
             said = "A figure of each word, and index.csv that lists them."
@@ -218,6 +255,17 @@ class ExportDialog(QDialog):
         if path:
             self.file.setText(path)
 
+    def _choose_style(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self,
+            "Style file",
+            self.style_file.text() or memory.last_folder("style"),
+            "matplotlib style (*.mplstyle);;All files (*)",
+        )
+        if path:
+            memory.remember_folder("style", path)
+            self.style_file.setText(path)
+
 
 def ask_export(window: MainWindow, workspace: Workspace, figure: str) -> ExportDialog | None:
     """Open the dialog for one figure of what is on screen; None, with a notice, if nothing is."""
@@ -251,17 +299,18 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
     QGuiApplication.setOverrideCursor(QCursor(Qt.CursorShape.WaitCursor))
     try:
         # matplotlib is imported here, at the first export: about a second.
-        from var_studio.figures.export import draw, export
+        from var_studio.figures.export import draw, draw_answers, export
 
-        name, width = dialog.figure.currentData(), dialog.width_of.currentData()
+        name = dialog.figure.currentData()
+        page: dict[str, Any] = {"width": dialog.width_asked(), "style": dialog.style_asked()}
         if name == "map":
             image = cast("ImagePanel", window.area.panel("image"))
             options, other = image.map_options(reading), _compared(workspace, reading)
-            drawn = draw(name, reading, width=width, options=options, compare_with=other)
+            drawn = draw(name, reading, options=options, compare_with=other, **page)
         elif name == "answers":
-            drawn = _answers(workspace, width)
+            drawn = draw_answers(*_two_runs(workspace), scored(workspace), **page)
         else:
-            drawn = _composed(window, workspace, reading, dialog)
+            drawn = _composed(window, workspace, reading, dialog, page)
         for number, path in enumerate(dialog.paths()):
             # The numbers are the same for each format: they are written once.
             with_data = dialog.with_data.isChecked() and number == 0
@@ -272,19 +321,25 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
     finally:
         QGuiApplication.restoreOverrideCursor()
     memory.remember_folder("figure", written[0])
+    memory.remember_figure_style(dialog.style_asked())
     names = ", ".join(path.name for path in written)
-    window.notices.show_notice("note", f"Exported {names}", f"to {written[0].parent}.")
+    told = [f"to {written[0].parent}.", ignored_line(dialog.style_asked())]
+    window.notices.show_notice("note", f"Exported {names}", " ".join(filter(None, told)))
     return written
 
 
 def _composed(
-    window: MainWindow, workspace: Workspace, reading: Reading, dialog: ExportDialog
+    window: MainWindow,
+    workspace: Workspace,
+    reading: Reading,
+    dialog: ExportDialog,
+    page: Mapping[str, Any],
 ) -> Drawn:
     """A figure of the reading on screen, with what more it asks for."""
     from var_studio.figures.export import draw
 
     name = BY_KEY[dialog.figure.currentData()]
-    asked: dict[str, Any] = {}
+    asked: dict[str, Any] = dict(page)
     if name.pictures:
         options = cast("ImagePanel", window.area.panel("image")).map_options(reading)
         # Made for the one map on screen, these limits are none for others.
@@ -295,7 +350,7 @@ def _composed(
         asked["tokens"] = "answer" if whole else [reading.chosen]
     if name.runs:
         asked["others"] = [run for run in workspace.runs if run is not reading.run]
-    return draw(name.key, reading, width=dialog.width_of.currentData(), **asked)
+    return draw(name.key, reading, **asked)
 
 
 def _compared(workspace: Workspace, reading: Reading) -> Recording | None:
@@ -304,12 +359,6 @@ def _compared(workspace: Workspace, reading: Reading) -> Recording | None:
         return None
     baseline, second = _two_runs(workspace)
     return second if reading.run is baseline else baseline
-
-
-def _answers(workspace: Workspace, width: Width) -> Drawn:
-    from var_studio.figures.export import draw_answers
-
-    return draw_answers(*_two_runs(workspace), scored(workspace), width=width)
 
 
 def _two_runs(workspace: Workspace) -> tuple[Recording, Recording]:
@@ -333,6 +382,16 @@ def _free(path: Path) -> Path:
     except OSError:
         return path
     return found
+
+
+def _beside(line: QLineEdit, choose: Callable[[], None]) -> QHBoxLayout:
+    """A line for a path, with a button that asks for it."""
+    button = QPushButton("Choose…")
+    button.clicked.connect(choose)
+    row = QHBoxLayout()
+    row.addWidget(line, 1)
+    row.addWidget(button)
+    return row
 
 
 def _combo(choices: tuple[tuple[str, str], ...], current: str, name: str) -> QComboBox:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from var_studio.errors import VarStudioError
 from var_studio.figures.names import BY_KEY
+from var_studio.figures.page import ignored_line
 from var_studio.gui import memory
 
 if TYPE_CHECKING:
@@ -48,18 +49,26 @@ def start_export(
             "Choose another folder, or tick Replace.",
         )
 
-    def work(progress: Callable[[int, int], None]) -> list[Outcome]:
-        return export_batch(
+    style = dialog.style_asked()
+
+    def work(progress: Callable[[int, int], None]) -> tuple[list[Outcome], str]:
+        ignored = ignored_line(style)  # raises for a file that is no style, before any is drawn
+        outcomes = export_batch(
             jobs,
             folder,
             dpi=dpi,
             with_data=with_data,
             progress=lambda done, total, _: progress(done, total),
         )
+        return outcomes, ignored
 
-    return window.takeaway.start(
-        "Exporting figures", work, lambda outcomes: _tell(window, folder, outcomes)
-    )
+    def tell(done: tuple[list[Outcome], str]) -> None:
+        outcomes, ignored = done
+        if any(each.state == "written" for each in outcomes):
+            memory.remember_figure_style(style)
+        _tell(window, folder, outcomes, ignored)
+
+    return window.takeaway.start("Exporting figures", work, tell)
 
 
 def _planned(
@@ -78,7 +87,8 @@ def _planned(
         "row_of": workspace.selection.row_of,
         "settings": reading.settings,
         "aggregate": focus.aggregate,
-        "width": dialog.width_of.currentData(),
+        "width": dialog.width_asked(),
+        "style": dialog.style_asked(),
     }
     if name.pictures and options is not None:
         if workspace.view.current.scale != "shared":
@@ -107,7 +117,7 @@ def _planned(
     )
 
 
-def _tell(window: MainWindow, folder: Path, outcomes: list[Outcome]) -> None:
+def _tell(window: MainWindow, folder: Path, outcomes: list[Outcome], ignored: str) -> None:
     """What was drawn and what was not."""
     drawn = [each for each in outcomes if each.state == "written"]
     failed = [each for each in outcomes if each.state == "failed"]
@@ -115,8 +125,10 @@ def _tell(window: MainWindow, folder: Path, outcomes: list[Outcome]) -> None:
     if drawn:
         memory.remember_folder("figure", drawn[0].files[0])
         said = "1 word" if len(drawn) == 1 else f"{len(drawn)} words"
-        more = f" {without} more without a row." if without else ""
-        window.notices.show_notice("note", f"Exported figures of {said}", f"to {folder}.{more}")
+        told = [f"to {folder}.", f"{without} more without a row." if without else "", ignored]
+        window.notices.show_notice(
+            "note", f"Exported figures of {said}", " ".join(filter(None, told))
+        )
     if failed or not drawn:
         first = (failed or outcomes)[0]
         window.show_problem(

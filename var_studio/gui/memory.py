@@ -39,3 +39,14 @@ def last_folder(kind: str) -> str:
 def remember_folder(kind: str, path: str | Path) -> None:
     """Start the next file dialog of this kind where `path` is."""
     settings().setValue(f"folder/{kind}", str(Path(path).parent))
+
+
+def figure_style() -> str:
+    """The style file of the last figure that was exported, if it is still there; else empty."""
+    style = str(settings().value("figure_style") or "")
+    return style if Path(style).is_file() else ""
+
+
+def remember_figure_style(path: Path | None) -> None:
+    """Propose this style file for the next figure; None: ours alone."""
+    settings().setValue("figure_style", "" if path is None else str(path))
