@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,11 +82,34 @@ def test_the_page_is_written_beside_the_window(
     assert "page.html" in " ".join(notices(window))
 
 
+def hold_until_stopped(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a page wait in its midst until it is to stop: it may be written in a tenth of a second.
+
+    A window that asks for no stop gets its page in the end.
+    """
+    from var_studio.figures import gallery
+
+    save = gallery.save_gallery
+
+    def held(*args: Any, progress: Callable[[int, int], None], **kwargs: Any) -> Path:
+        calls = itertools.count()
+
+        def tell(done: int, total: int) -> None:
+            if next(calls) == 1:
+                window.takeaway._stop.wait(20)
+            progress(done, total)
+
+        return save(*args, progress=tell, **kwargs)
+
+    monkeypatch.setattr(gallery, "save_gallery", held)
+
+
 def test_stop_leaves_no_page(
     window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
+    hold_until_stopped(window, monkeypatch)
     choose(window, monkeypatch, "save_gallery", tmp_path / "page.html")
     (dialog,) = window.findChildren(QtWidgets.QProgressDialog)
     dialog.canceled.emit()
@@ -99,6 +125,7 @@ def test_closing_the_window_stops_the_page(
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
+    hold_until_stopped(window, monkeypatch)
     choose(window, monkeypatch, "save_gallery", tmp_path / "page.html")
     window.takeaway.end()
     assert not (tmp_path / "page.html").exists()

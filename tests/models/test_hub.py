@@ -61,7 +61,7 @@ def hub(checkpoint: Any, tmp_path: Path) -> Iterator[FakeHub]:
     for file, part in halves.items():
         held = {name: tensors[name].contiguous() for name in part}
         if file.startswith("model-00002"):
-            held["a_tensor_that_no_module_has"] = torch.zeros(12 << 20, dtype=torch.uint8)
+            held["a_tensor_that_no_module_has"] = torch.zeros(24 << 20, dtype=torch.uint8)
         save_file(held, folder / file, metadata={"format": "pt"})
         index |= dict.fromkeys(held, file)
     (folder / "model.safetensors.index.json").write_text(
@@ -101,7 +101,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def test_a_model_from_the_hub_and_without_it(hub: FakeHub, tmp_path: Path) -> None:
-    hub.pause = 0.02  # 12 MiB in about four seconds
+    hub.pause = 0.02  # 24 MiB in about eight seconds; it is to stop half-way
     steps = [["some-org/nothing"], [REPO, 10 << 20], [REPO], [REPO], ["org/other"]]
     process = start(hub, tmp_path / "home", steps)
     missing = next_answer(process)
