@@ -276,6 +276,20 @@ def test_painting_makes_the_session_unsaved(workspace: Workspace) -> None:
     assert not workspace.modified
     workspace.regions.add((1,))
     assert workspace.modified
+    workspace.undo_stack.undo()
+    assert not workspace.modified, "it is what it was again"
+    workspace.undo_stack.redo()
+    assert workspace.modified
+    workspace.modified = False  # saved with it: undoing it is a change now
+    workspace.undo_stack.undo()
+    assert workspace.modified
+
+
+def test_undoing_a_region_leaves_a_run_that_is_not_saved(workspace: Workspace) -> None:
+    workspace.modified = True
+    workspace.regions.add((1,))
+    workspace.undo_stack.undo()
+    assert workspace.modified
 
 
 # ----------------------------------------------------------------------------- in the window
@@ -306,7 +320,8 @@ def test_regions_and_cells_come_back_with_the_session(
     assert not window.isWindowModified()
     workspace.regions.paint((9,))
     assert window.isWindowModified()
-    workspace.modified = False
+    window.undo()
+    assert not window.isWindowModified()
     assert window.files.open(path)
     settle(qtbot)
     assert workspace.regions.current == (Region("cup", (4, 5, 6)),)

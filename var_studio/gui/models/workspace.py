@@ -21,6 +21,7 @@ from var_studio.gui.models.view import ViewModel
 if TYPE_CHECKING:
     from var_studio.analysis.reading import Reading
     from var_studio.recording.recording import Recording
+    from var_studio.recording.regions import Region
 
 
 _MOST_UNDO = 1000
@@ -42,7 +43,7 @@ class Workspace(QObject):
     run_changed = Signal()  # another run is looked at
     runs_changed = Signal()  # runs were added, removed, finished, paired
     tokens_appended = Signal()  # the growing run has new tokens
-    modified_changed = Signal()  # the session is no longer what its file holds
+    modified_changed = Signal()  # by an edited region
     problem = Signal(object)  # a VarStudioError to show as a notice
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -66,7 +67,8 @@ class Workspace(QObject):
         self.session_path: Path | None = None
         self.session: Any = None
         self.notes = ""
-        self.modified = False
+        self._modified = False
+        self._clean: dict[str, tuple[Region, ...]] | None = {}
         self._reading: Reading | None = None
         self._stale = True
         self._picked = False
@@ -82,6 +84,17 @@ class Workspace(QObject):
         self.regions.changed.connect(self._region_changed)
         self.regions.edited.connect(self._edited)
         self.view.changed.connect(self._view_changed)
+
+    @property
+    def modified(self) -> bool:
+        """Whether the session is not what its file holds; not after all changes are undone."""
+        return self._modified
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        self._modified = value
+        # The regions with which it is as in its file; None: with none, more than they has changed.
+        self._clean = None if value else self.regions.to_save()
 
     # ------------------------------------------------------------------------------- reading
     @property
@@ -286,8 +299,9 @@ class Workspace(QObject):
 
     # ------------------------------------------------------------------------------ plumbing
     def _edited(self) -> None:
-        if not self.modified:
-            self.modified = True
+        modified = self.regions.to_save() != self._clean
+        if modified != self._modified:
+            self._modified = modified
             self.modified_changed.emit()
 
     def _show_no_run(self) -> None:
