@@ -106,6 +106,7 @@ class HeadScatterPanel(Panel):
             ("text_tokens", "●", "others"),
             note=f"large: layer {reading.focus.layer}",
         )
+        self.scatter.tell_hovered()
 
     # ---------------------------------------------------------------------------- the user
     def _drag(self, name: str, value: float) -> None:

@@ -120,6 +120,8 @@ class HiddenStatePanel(Panel):
         said = subject(reading, selection.position, selection.row_of)
         self.frame.say_subject(f"Input of layer {reading.focus.layer} · most attention: {said}")
         self._show_evidence(reading)
+        for chart in self.charts:
+            chart.tell_hovered()
 
     def _share_room(self) -> int:
         """Give the evidence its width; how many tokens have room beside it."""

@@ -106,6 +106,8 @@ class LayersPanel(Panel):
         self.counts.setAccessibleDescription(
             f"{int(shown.n_visual[layer])} visual sinks in layer {layer}"
         )
+        for chart in (self.phi, self.counts):
+            chart.tell_hovered()
 
     # ---------------------------------------------------------------------------- the user
     def _drag(self, _: str, tau: float) -> None:

@@ -118,6 +118,7 @@ class PhiAlphaPanel(Panel):
         total = points.unknown + len(points.phi)
         note = f"φ known for {len(points.phi)} of {total}" if points.unknown else ""
         self.legend.set_entries(*entries, note=note)
+        self.scatter.tell_hovered()
 
     def _alpha_axis(self, most: float) -> Axis:
         name = "α (% of the row)"

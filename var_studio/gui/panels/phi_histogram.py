@@ -105,6 +105,7 @@ class PhiHistogramPanel(Panel):
             "head"
         )
         self._plot().set_tau(reading.settings.tau, caption(reading))
+        self._plot().tell_hovered()
 
     # ---------------------------------------------------------------------------- the user
     def _drag(self, tau: float) -> None:

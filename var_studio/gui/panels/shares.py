@@ -139,6 +139,7 @@ class SharesPanel(Panel):
             ("text_tokens", "■", "question"),
             note="% of all heads" if done == total else f"reading row {done} of {total}",
         )
+        self.chart.tell_hovered()
 
     # ---------------------------------------------------------------------------- the user
     def _choose(self, index: int) -> None:

@@ -48,6 +48,7 @@ class Chart(QtWidgets.QWidget):
         self.heading = ""
         self._held = ""
         self._pressed: QtCore.QPointF | None = None
+        self._pointer: QtCore.QPointF | None = None
         self._band = QtCore.QRectF()
 
     def set_axes(self, x: Axis, y: Axis) -> None:
@@ -284,6 +285,7 @@ class Chart(QtWidgets.QWidget):
     def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         """Move what was taken up; else say what lies under the pointer."""
         point = event.position()
+        self._pointer = point if self.plot_rect().contains(point) else None
         guide = next((g for g in self.guides if g.name == self._held), None)
         if guide is not None:
             value = self.value_at(point)[0 if guide.upright else 1]
@@ -302,7 +304,7 @@ class Chart(QtWidgets.QWidget):
         else:
             shape = QtCore.Qt.CursorShape
             self.setCursor(shape.SizeHorCursor if over.upright else shape.SizeVerCursor)
-        self.hovered.emit(point if self.plot_rect().contains(point) else None)
+        self.hovered.emit(self._pointer)
 
     def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:
         """Let go: a guide, a rectangle, or a click."""
@@ -323,7 +325,13 @@ class Chart(QtWidgets.QWidget):
     def leaveEvent(self, event: QtCore.QEvent) -> None:
         """The pointer is on nothing any more."""
         super().leaveEvent(event)
+        self._pointer = None
         self.hovered.emit(None)
+
+    def tell_hovered(self) -> None:
+        """Say anew what lies under the pointer: what is drawn there may have changed."""
+        if self._pointer is not None:
+            self.hovered.emit(self._pointer)
 
     def changeEvent(self, event: QtCore.QEvent) -> None:
         """Wear the new palette or font."""

@@ -49,7 +49,7 @@ class HistogramView(pg.PlotWidget):
         self._tau = 0.0
         self._bound = 1.0
         self._caption = ""
-        self._hovered = -1
+        self._pointer = QtCore.QPointF(-1, -1)
         self._axis = PhiAxis("bottom")
         super().__init__(
             parent, background=None, enableMenu=False, axisItems={"bottom": self._axis}
@@ -244,22 +244,23 @@ class HistogramView(pg.PlotWidget):
     def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         """Say which bin lies under the pointer."""
         super().mouseMoveEvent(event)
-        self._hover(event.position())
+        self._pointer = event.position()
+        self.tell_hovered()
 
     def leaveEvent(self, event: QtCore.QEvent) -> None:
         """The pointer is on no bin any more."""
         super().leaveEvent(event)
-        self._hover(QtCore.QPointF(-1, -1))
+        self._pointer = QtCore.QPointF(-1, -1)
+        self.tell_hovered()
 
-    def _hover(self, point: QtCore.QPointF) -> None:
-        found = -1
+    def tell_hovered(self) -> None:
+        """Say which bin lies under the pointer; anew after the counts have changed."""
+        found, point = -1, self._pointer
         if self._counts is not None and self.plot_rect().contains(point):
             edges = self._counts.edges
             found = int(np.searchsorted(edges, self.phi_at(point.x()), side="right")) - 1
             found = found if 0 <= found < len(edges) - 1 else -1
-        if found != self._hovered:
-            self._hovered = found
-            self.bin_hovered.emit(found)
+        self.bin_hovered.emit(found)
 
     def focusInEvent(self, event: QtGui.QFocusEvent) -> None:
         """Show the frame."""

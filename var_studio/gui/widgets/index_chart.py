@@ -49,7 +49,6 @@ class IndexChart(Chart):
         self._bars: tuple[Bars, ...] = ()
         self._words: tuple[str, ...] | None = None
         self._current = -1
-        self._hovered = -1
         self.count = 1
         self.clicked.connect(self._click)
         self.hovered.connect(self._hover)
@@ -186,10 +185,7 @@ class IndexChart(Chart):
             self.index_clicked.emit(self.index_at(point))
 
     def _hover(self, point: QtCore.QPointF | None) -> None:
-        found = -1 if point is None else self.index_at(point)
-        if found != self._hovered:
-            self._hovered = found
-            self.index_hovered.emit(found)
+        self.index_hovered.emit(-1 if point is None else self.index_at(point))
 
 
 def _runs(known: npt.NDArray[np.bool_]) -> list[slice]:

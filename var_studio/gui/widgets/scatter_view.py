@@ -44,7 +44,6 @@ class ScatterView(Chart):
         super().__init__(name, parent)
         self._values: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
         self._groups: tuple[Points, ...] = ()
-        self._hovered = -1
         self.brushed.connect(self._pick_within)
         self.clicked.connect(self._pick_at)
         self.hovered.connect(self._hover)
@@ -111,10 +110,7 @@ class ScatterView(Chart):
         self.picked.emit(np.array([found] if found >= 0 else [], dtype=np.int64), extend)
 
     def _hover(self, point: QtCore.QPointF | None) -> None:
-        found = -1 if point is None else self.point_at(point)
-        if found != self._hovered:
-            self._hovered = found
-            self.point_hovered.emit(found)
+        self.point_hovered.emit(-1 if point is None else self.point_at(point))
 
 
 def _draw_dots(
