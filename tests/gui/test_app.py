@@ -15,7 +15,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 from pytestqt.qtbot import QtBot
 
-from tests.gui.fixtures import IGNORE_QT, notices, press, settle
+from tests.gui.fixtures import IGNORE_QT, cached, notices, press, settle
 from tests.synthetic import make_run
 from var_studio.gui import app
 from var_studio.gui.collector import Collector
@@ -97,6 +97,23 @@ def test_a_run_cut_off_by_a_crash_is_offered_once(window: MainWindow, qtbot: QtB
     assert notices(window) == []
     window.start(model=None)
     assert notices(window) == []
+
+
+def test_a_cache_that_cannot_be_written_is_told_at_the_start(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.start(model=None)
+    assert notices(window) == []
+    assert cached() == [], "asking left something"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("VAR_STUDIO_HOME", str(tmp_path / "file"))
+    window.start(model=None)
+    settle(qtbot)
+    (said,) = notices(window)
+    assert "No answer can be recorded" in said and "VAR_STUDIO_HOME" in said
+    window.workspace.add_run(make_run(tmp_path / "elsewhere"))
+    settle(qtbot)
+    assert window.workspace.reading is not None  # what was recorded before can be looked at
 
 
 def test_first_start_shows_a_question_ready_to_run(window: MainWindow, qtbot: QtBot) -> None:

@@ -47,9 +47,15 @@ class Recovery(QObject):
         self.dialog: LeftOverDialog | None = None
 
     def offer(self) -> None:
-        """Look for what was left, and show a notice if there is any."""
+        """Look for what was left, and show a notice if there is any, or no place for more."""
+        from var_studio.recording.paths import check_cache
         from var_studio.recording.unsaved import left_over
 
+        try:
+            check_cache()
+        except VarStudioError as error:
+            told = f"No answer can be recorded. {error.what}"
+            self._window.show_problem(VarStudioError(told, error.next_step))
         self._left = left_over()
         if self._left:
             self._show_notice()

@@ -46,10 +46,13 @@ def new_run_directory(folder: Path | None = None) -> Path:
 
 def check_cache() -> None:
     """Raise StorageError where no run can begin in the user's cache: asked by making one's
-    directory, since rights mislead."""
+    directory, since rights mislead. Leaves nothing."""
+    first = not runs_folder().exists()
     directory = new_run_directory()
     with contextlib.suppress(OSError):
         directory.rmdir()
+        if first:
+            directory.parent.rmdir()
 
 
 def dated_name() -> str:

@@ -39,7 +39,10 @@ def test_a_home_that_cannot_be_written(tmp_path, monkeypatch):
     assert "VAR_STUDIO_HOME" not in str(error.value)
     monkeypatch.setenv("VAR_STUDIO_HOME", str(tmp_path / "home"))
     check_cache()
-    assert list(runs_folder().iterdir()) == []
+    assert not runs_folder().exists()
+    new_run_directory()
+    check_cache()
+    assert len(list(runs_folder().iterdir())) == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no locks")
