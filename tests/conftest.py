@@ -41,6 +41,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No window pops up on a developer's screen; the X server job asks for xcb by name.
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# Qt would take this instead, and warn of it in whichever test is the first with a window.
+if os.environ.get("LC_ALL") in ("C", "POSIX"):
+    os.environ["LC_ALL"] = "C.UTF-8"
 
 # A shell has its jobs in the background ignore Ctrl-C, and what they start does so too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
