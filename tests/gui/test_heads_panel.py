@@ -317,3 +317,17 @@ def test_thumbnails_follow_the_part_of_the_picture_chosen_in_image(
     workspace.view.show_part((7,))
     settle()
     assert panel.atlas._values.shape[2:] == (2, 2), "of another run: as by default"
+
+
+def test_the_way_back_stays_where_it_is_without_a_note(qtbot: QtBot, run: Recording) -> None:
+    panel = HeadsPanel()
+    workspace = stage(qtbot, panel, run)
+    workspace.selection.select_cells({3})
+    workspace.view.reverse()
+    settle()
+    assert panel.note.isVisible() and panel.let_go.isVisible()
+    place = panel.let_go.geometry()
+    workspace.view.set(head_value="visual_mass")
+    settle()
+    assert not panel.note.isVisible() and panel.let_go.isVisible()
+    assert panel.let_go.geometry() == place

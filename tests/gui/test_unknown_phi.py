@@ -147,3 +147,50 @@ def test_figures_say_what_is_not_known(run: Recording) -> None:
         assert any("unknown in layer" in note for note in FIGURES[name](some).notes)
         assert any("No sink dimension" in note for note in FIGURES[name](none).notes)
     assert "unknown" in FIGURES["histogram"](none).title
+
+
+def undecided_by_hand(run: Recording, dim: int, tau: float) -> dict[int, int]:
+    """Tokens of each layer that may be sinks or not, one by one; layers without any left out."""
+    dims, values = run.top_dims()
+    found = {}
+    for layer in range(run.n_layers):
+        sizes = np.abs(values[layer]).min(axis=-1)
+        alone = [j for j in range(run.length) if dim not in dims[layer, j] and sizes[j] >= tau]
+        if alone:
+            found[layer] = len(alone)
+    return found
+
+
+def test_panels_say_that_unknown_tokens_count_as_non_sinks(qtbot: QtBot, run: Recording) -> None:
+    heads, scatter, ledger = HeadsPanel(), HeadScatterPanel(), LedgerPanel()
+    dim, tau = other_dim(run), 0.02
+    for panel in (heads, scatter, ledger):
+        workspace = stage(qtbot, panel, run)
+        workspace.selection.set_layer(LAYER)
+        settle()
+    said = (heads.note, scatter.frame.subject, ledger.note)
+    assert not any("unknown" in line.text() for line in said)
+    assert heads.note.isHidden()
+    for panel in (heads, scatter, ledger):
+        assert panel.workspace is not None
+        panel.workspace.method.set(sink_dims=(dim,), tau=tau)
+        settle()
+    found = undecided_by_hand(run, dim, tau)
+    assert len(found) == run.n_layers > 1
+    told = f"φ of up to {max(found.values())} tokens unknown in layers 0–3: counted as non-sinks"
+    for line in said:
+        assert told in line.text()
+    # And so they are: r of every head, where these tokens are in no account of sinks.
+    reading = heads._reading
+    assert reading is not None
+    known = run.phi(sink_dims=(dim,))[:, : reading.length] >= tau  # NaN: no sink
+    for layer, head in np.ndindex(run.n_layers, run.n_heads):
+        alpha, visual = reading.attention[layer, head], run.visual[: reading.length]
+        expected = alpha[visual & ~known[layer]].sum() / alpha[visual].sum()
+        assert heads._values[layer, head] == pytest.approx(expected, abs=1e-6)
+    # A ledger counts on the sinks of its heads' layers alone.
+    assert ledger.workspace is not None
+    ledger.workspace.selection.select_head(1, 0, False)
+    settle()
+    told = f"φ of {found[1]} tokens unknown in layer 1: counted as non-sinks"
+    assert told in ledger.note.text()

@@ -35,6 +35,7 @@ from var_studio.figures.words import (
     focus_line,
     gained_line,
     heads_by_line,
+    layers_in_focus,
     phi_notes,
     redistributes,
     sinks_by_kind,
@@ -319,7 +320,7 @@ def build_ledger(reading: Reading, *, width: Width = "two-columns") -> Figure:
         title=f"{token_line(reading)} · {focus_line(reading, 'mean')}",
         notes=(
             *_ledger_notes(reading),
-            *sinks_unknown(reading),
+            *sinks_unknown(reading, layers_in_focus(reading)),
             f"{acts_line(reading)}.",
         ),
         metadata=origin("ledger", reading),

@@ -61,7 +61,7 @@ def sinks_by_kind(reading: Reading) -> str:
     found = ", ".join(f"{n} {what}" for n, what in named if n) or "none"
     if phi_undefined(reading):
         return f"{found} (φ of visual tokens undefined)"
-    return found + (", more unknown" if undecided_line(reading) else "")
+    return found + (", more unknown" if undecided_line(reading, [layer]) else "")
 
 
 def phi_undefined(reading: Reading) -> str:
@@ -108,23 +108,35 @@ def phi_notes(reading: Reading, layer: int | None = None) -> tuple[str, ...]:
     return (f"{phi_known(reading, layer)}.",)
 
 
-def undecided_line(reading: Reading) -> str:
-    """How many tokens may be sinks or not in the layer in focus; empty for none."""
+def undecided_line(reading: Reading, layers: Sequence[int] | None = None) -> str:
+    """How many tokens of these layers (None: of all) may be sinks or not, and what they are counted
+    as; empty for none."""
     if phi_undefined(reading) or not reading.sink_dims:
         return ""
-    from var_studio.analysis.phi import phi_counts
+    from var_studio.analysis.phi import undecided_by_layer
 
-    number = phi_counts(reading, reading.focus.layer).undecided
-    if not number:
+    numbers = undecided_by_layer(reading)
+    looked_at = range(len(numbers)) if layers is None else layers
+    found = np.array(sorted(layer for layer in looked_at if numbers[layer]), dtype=np.intp)
+    if not len(found):
         return ""
-    return f"φ of {count(number, 'token')} unknown in layer {reading.focus.layer}: sinks or not"
+    most = count(int(numbers[found].max()), "token")
+    some = most if len(found) == 1 else f"up to {most}"
+    return f"φ of {some} unknown in {layers_named(found)}: counted as non-sinks"
 
 
-def sinks_unknown(reading: Reading) -> tuple[str, ...]:
-    """What a figure that counts on sinks says where they are not, or not all, known."""
+def layers_in_focus(reading: Reading) -> Sequence[int]:
+    """The layers of the heads in focus: those whose sinks a mean over these heads counts on."""
+    heads = reading.focus.heads
+    return sorted({layer for layer, _ in heads}) or range(reading.run.n_layers)
+
+
+def sinks_unknown(reading: Reading, layers: Sequence[int] | None = None) -> tuple[str, ...]:
+    """What a figure that counts on the sinks of these layers (None: of all) says where they are
+    not, or not all, known."""
     if no_dims(reading):
         return ("No sink dimension is known: no token is counted as a sink.",)
-    line = undecided_line(reading)
+    line = undecided_line(reading, layers)
     return (f"{line}.",) if line else ()
 
 

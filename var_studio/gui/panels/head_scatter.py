@@ -63,7 +63,7 @@ class HeadScatterPanel(Panel):
         self._reading = reading
         if reading is None or self.workspace is None:
             return
-        from var_studio.figures.words import no_dims
+        from var_studio.figures.words import no_dims, undecided_line
 
         if no_dims(reading):
             self.show_empty(no_dims(reading))
@@ -99,7 +99,9 @@ class HeadScatterPanel(Panel):
         )
         selection = self.workspace.selection
         heads = f"each of {centric.size:,} heads with its own layer’s sinks"
-        self.frame.say_subject(subject(reading, selection.position, selection.row_of, heads=heads))
+        said = subject(reading, selection.position, selection.row_of, heads=heads)
+        unknown = undecided_line(reading)
+        self.frame.say_subject(f"{said} · {unknown}" if unknown else said)
         share = f"{int(centric.sum())} of {centric.size} heads"
         self.legend.set_entries(
             ("image_centric", "●", f"image-centric: {share}"),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.analysis.views import JoinedViews, group_name, joined, view_groups
-from var_studio.figures.words import LEFT_OUT, STRIP_NOTE, no_dims
+from var_studio.figures.words import LEFT_OUT, STRIP_NOTE, no_dims, undecided_line
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.head_values import (
     BY_KEY,
@@ -140,7 +140,7 @@ class HeadsPanel(Panel):
         noted = QtWidgets.QHBoxLayout()
         noted.setSpacing(6)
         noted.addWidget(self.note, 1)
-        noted.addWidget(self.let_go)
+        noted.addWidget(self.let_go, 0, QtCore.Qt.AlignmentFlag.AlignRight)
         column.addLayout(noted)
         self.bar = ColourBar()
         column.addWidget(self.bar)
@@ -258,8 +258,10 @@ class HeadsPanel(Panel):
             text = STRIP_NOTE
         elif maps and len(layout.views) > 1:
             text = f"Maps show {group_name(layout, self._part(reading).views)}, as chosen in Image."
-        self.note.set_text(text)
-        self.note.setVisible(bool(text))
+        unknown = undecided_line(reading)
+        # Outlines count on the sinks of every layer, whatever the cells show.
+        self.note.set_text(" · ".join(filter(None, (unknown, text))), unknown)
+        self.note.setVisible(bool(unknown or text))
 
     # ------------------------------------------------------------------------------ values
     def _find_values(self, reading: Reading, key: str) -> npt.NDArray[np.floating]:

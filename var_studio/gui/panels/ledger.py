@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6 import QtWidgets
 
-from var_studio.figures.words import LEFT_OUT, no_dims, undecided_line
+from var_studio.figures.words import LEFT_OUT, layers_in_focus, no_dims, undecided_line
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import heads_text, subject
 from var_studio.gui.widgets.ledger_view import LedgerView, Line
@@ -54,7 +54,7 @@ class LedgerPanel(Panel):
             note += " · a mean, whatever the maps show: accounts of maxima would not sum to 1"
         if reading.unknown is not None:
             note += f" · – : {LEFT_OUT}"
-        for told in (no_dims(reading), undecided_line(reading)):
+        for told in (no_dims(reading), undecided_line(reading, layers_in_focus(reading))):
             note = f"{told} · {note}" if told else note
         self.note.set_text(note)
         lines = [

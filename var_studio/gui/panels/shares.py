@@ -111,6 +111,8 @@ class SharesPanel(Panel):
         reading, masses = self._reading, self._masses
         if reading is None or masses is None or self.workspace is None:
             return
+        from var_studio.figures.words import undecided_line
+
         run, position = reading.run, self.workspace.selection.position
         shares = self._shares = masses.image_centric_share(reading.settings)[self._queries]
         top = 1.08 * max(float(np.nanmax(shares, initial=0.0)), 0.05)
@@ -129,10 +131,12 @@ class SharesPanel(Panel):
         settings = reading.settings
         rule = "r ≥ ρ" if settings.convention == "paper" else "sink share ≤ ρ"
         row = "as query" if self.workspace.selection.row_of == "query" else "step that produced it"
-        self.frame.say_subject(
+        said = (
             f"Every word, {row} · all {total:,} heads · {rule} = {setting_text(settings.rho)}, "
             f"mass ≥ {setting_text(settings.mass_min)}"
         )
+        unknown = undecided_line(reading)
+        self.frame.say_subject(f"{said} · {unknown}" if unknown else said)
         done, total = int(masses.done.sum()), len(masses.done)
         self.legend.set_entries(
             ("image_centric", "■", "answer"),
