@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from tests.gui.layouts import two_pictures
 from tests.gui.panel_stage import COLS, ROWS, SIZE, cropped_run, settle, stage
 from var_studio.gui.models.workspace import Workspace
-from var_studio.gui.panels.regions import RegionsPanel
+from var_studio.gui.panels.regions import RegionsPanel, _alpha
 from var_studio.recording.recording import Recording
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
@@ -55,6 +55,10 @@ def test_numbers_equal_the_loops(qtbot: QtBot, run: Recording) -> None:
     assert float(panel.numbers.text(5, 1)) == pytest.approx(later, rel=6e-3)
     outside = 100 * (1 - inside / len(sinks[layer]))
     assert f"{outside:.3g} % of the layer's visual sinks" in panel.sentence.text()
+
+
+def test_numbers_of_a_column_have_the_same_digits() -> None:
+    assert _alpha("α", 0.396, 0.896) == ("α", "0.396", "0.500", "44.2 %")
 
 
 def test_steering_to_a_region_that_is_gone_is_said(qtbot: QtBot, run: Recording) -> None:

@@ -391,7 +391,8 @@ def _sentence(region: Region, counts: RegionCounts, layer: int) -> str:
 
 def _alpha(name: str, inside: float, visual: float) -> tuple[str, str, str, str]:
     share = inside / visual if visual else float("nan")
-    return name, number_text(inside), number_text(visual - inside), _percent(share)
+    alphas = (number_text(value, zeros=True) for value in (inside, visual - inside))
+    return (name, *alphas, _percent(share))
 
 
 def _percent(share: float) -> str:
