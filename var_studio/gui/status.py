@@ -8,6 +8,7 @@ from PySide6.QtCore import QElapsedTimer, Qt
 from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QStatusBar, QToolButton, QWidget
 
 from var_studio.analysis.parity import parity
+from var_studio.gui.widgets.ticks import number_text
 
 if TYPE_CHECKING:
     from var_studio.gui.models.model_worker import ModelSummary
@@ -116,5 +117,5 @@ def facts_of_run(provenance: dict[str, Any]) -> tuple[list[str], str]:
         tip.append(f"parity: {found[1]}")
     speed = provenance.get("tokens_per_second")
     if isinstance(speed, int | float) and speed > 0:
-        facts.append(f"{speed:.0f} tokens/s")
+        facts.append(f"{number_text(speed, 2)} tokens/s")
     return facts, "\n".join(tip)
