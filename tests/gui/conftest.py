@@ -13,6 +13,7 @@ from tests.gui.fixtures import (  # noqa: F401  (fixtures, by being here)
     answer_boxes,
     demo,
     gate,
+    qtbot,
     window,
 )
 from tests.gui.panel_stage import cropped_run

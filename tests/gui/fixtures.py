@@ -25,6 +25,22 @@ PATIENCE = 60_000
 """Milliseconds: loading torch on a busy machine. No test asserts how long anything takes."""
 
 
+class PatientBot(QtBot):
+    """Waits as long as the slowest machine may take, and not the five seconds of its parent."""
+
+    def waitUntil(self, callback: Callable[[], bool | None], *, timeout: int = PATIENCE) -> None:
+        super().waitUntil(callback, timeout=timeout)
+
+    def waitSignal(self, signal: Any, *, timeout: int = PATIENCE, **others: Any) -> Any:
+        return super().waitSignal(signal, timeout=timeout, **others)
+
+
+@pytest.fixture
+def qtbot(qapp: QtWidgets.QApplication, request: pytest.FixtureRequest) -> QtBot:
+    """The bot of pytest-qt, with patience."""
+    return PatientBot(request)
+
+
 @pytest.fixture
 def window(qtbot: QtBot, qapp: QtWidgets.QApplication) -> Iterator[MainWindow]:
     """The window on screen, no model loaded yet; ends as closing it would, without a question."""

@@ -324,7 +324,7 @@ def test_chosen_words_have_to_be_there(window: MainWindow, qtbot: QtBot, tmp_pat
     dialog = batch(window, qtbot, tmp_path / "out", "chosen")
     dialog.chosen.setText("g0, g2")
     press(qtbot, dialog.export_button)
-    qtbot.waitUntil(lambda: not window.takeaway.busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not window.takeaway.busy)
     assert len(list((tmp_path / "out").glob("map-t*.png"))) == 2
 
 

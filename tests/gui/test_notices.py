@@ -41,7 +41,7 @@ def test_good_news_pass_and_problems_and_questions_stay(
     bar.show_notice("warning", "This is slow.")
     bar.show_notice("note", "The last run was cut off.", action=QtWidgets.QPushButton("Open it"))
     bar.show_notice("note", "Exported map.pdf", "to /home/me.")
-    qtbot.waitUntil(lambda: len(bar.notices) == 3, timeout=3000)
+    qtbot.waitUntil(lambda: len(bar.notices) == 3)
     qtbot.wait(400)
     assert [notice.kind for notice in bar.notices] == ["note", "warning", "error"]
     assert bar.notices[0].asks
@@ -54,7 +54,7 @@ def test_a_note_that_is_read_stays(over: QtWidgets.QWidget, qtbot: QtBot) -> Non
     qtbot.wait(500)
     assert bar.notices == [note] and note.isVisible()
     send(note, inside=False)
-    qtbot.waitUntil(lambda: bar.notices == [], timeout=3000)
+    qtbot.waitUntil(lambda: bar.notices == [])
     assert not bar.isVisible()
 
 
@@ -102,8 +102,8 @@ def test_a_problem_becomes_one_line_until_it_is_looked_at(
     problem = bar.show_notice("error", long, "Open another one.")
     whole = bar.height()
     send(problem, inside=False)  # wherever the pointer happens to be
-    qtbot.waitUntil(lambda: problem.folded, timeout=3000)
-    qtbot.waitUntil(lambda: bar.height() < whole, timeout=3000)
+    qtbot.waitUntil(lambda: problem.folded)
+    qtbot.waitUntil(lambda: bar.height() < whole)
     one_line = bar.height()
     assert (
         over.fontMetrics().height() < one_line < 2.5 * over.fontMetrics().height() + 10
@@ -111,13 +111,13 @@ def test_a_problem_becomes_one_line_until_it_is_looked_at(
     )
     assert problem.text().startswith(long) and over.rect().contains(bar.geometry())
     send(problem, inside=True)
-    qtbot.waitUntil(lambda: bar.height() == whole, timeout=3000)
+    qtbot.waitUntil(lambda: bar.height() == whole)
     qtbot.wait(300)
     assert not problem.folded, "somebody reads it"
     send(problem, inside=False)
-    qtbot.waitUntil(lambda: problem.folded and bar.height() == one_line, timeout=3000)
+    qtbot.waitUntil(lambda: problem.folded and bar.height() == one_line)
     problem.close_button.setFocus()
-    qtbot.waitUntil(lambda: not problem.folded, timeout=3000)
+    qtbot.waitUntil(lambda: not problem.folded)
     asks = bar.show_notice("warning", long, action=QtWidgets.QPushButton("Load it anyway"))
     qtbot.wait(400)
     assert not asks.folded, "a question is there to be read"

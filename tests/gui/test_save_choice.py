@@ -48,7 +48,7 @@ def told(dialog: SaveChoice, qtbot: QtBot) -> dict[str, str]:
     def sizes() -> dict[str, str]:
         return {kind: label.text() for kind, label in dialog.sizes.items()}
 
-    qtbot.waitUntil(lambda: "…" not in sizes().values(), timeout=10_000)
+    qtbot.waitUntil(lambda: "…" not in sizes().values())
     return sizes()
 
 
@@ -81,7 +81,7 @@ def test_the_sizes_told_are_those_of_the_files(
     dialog.words.setText("g2, nonsense")
     assert not dialog.save_button.isEnabled() and "positions such as" in dialog.problem.text()
     dialog.words.setText("g99")
-    qtbot.waitUntil(lambda: "No run has a row" in dialog.problem.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "No run has a row" in dialog.problem.text())
     assert not dialog.save_button.isEnabled()
     dialog.words.setText("g2")
     dialog.without_images.setChecked(True)
@@ -133,12 +133,12 @@ def test_a_save_is_stopped_from_the_status_line(
         add(told, size)
         if told._done > told._total / 2 and not half.is_set():
             half.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
     monkeypatch.setattr(packing._Told, "add", slow)
     assert not window.status.stop.isVisible()
     assert window.files.save_to(path)
-    qtbot.waitUntil(half.is_set, timeout=10_000)
+    qtbot.waitUntil(half.is_set)
     qtbot.waitUntil(lambda: " kB of " in window.status.activity.text())
     assert window.status.activity.text().startswith("Saving a.vars… ")
     press(qtbot, window.status.stop)

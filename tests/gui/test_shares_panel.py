@@ -50,7 +50,7 @@ def counts(run: Recording, rho: float = 0.8, mass_min: float = 0.2) -> list[int]
 
 
 def wait_complete(qtbot: QtBot, panel: SharesPanel) -> None:
-    qtbot.waitUntil(lambda: panel._masses is not None and panel._masses.complete, timeout=20_000)
+    qtbot.waitUntil(lambda: panel._masses is not None and panel._masses.complete)
     settle()
 
 

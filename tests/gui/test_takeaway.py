@@ -75,7 +75,7 @@ def test_the_page_is_written_beside_the_window(
     assert window.takeaway.busy
     choose(window, monkeypatch, "save_gallery", tmp_path / "second.html")
     assert "written already" in " ".join(notices(window))
-    qtbot.waitUntil(lambda: not window.takeaway.busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not window.takeaway.busy)
     text = (tmp_path / "page.html").read_text("utf-8")
     assert "ρ = 0.345" in text and text.count('<section class="run"') == 3
     assert not (tmp_path / "second.html").exists()
@@ -113,7 +113,7 @@ def test_stop_leaves_no_page(
     choose(window, monkeypatch, "save_gallery", tmp_path / "page.html")
     (dialog,) = window.findChildren(QtWidgets.QProgressDialog)
     dialog.canceled.emit()
-    qtbot.waitUntil(lambda: not window.takeaway.busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not window.takeaway.busy)
     assert not (tmp_path / "page.html").exists()
     assert notices(window) == []
     settle(qtbot)
