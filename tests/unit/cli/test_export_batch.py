@@ -212,7 +212,7 @@ def test_what_of_a_style_has_no_effect_is_said(cli, session, tmp_path):
     style.write_text("axes.linewidth: 2\ntext.usetex: True\npdf.fonttype: 3\n")
     drawing = ["export", session, "--figure", "heads", "--out", tmp_path / "f.pdf"]
     outcome = cli(*drawing, "--style", style)
-    assert outcome.code == 0 and "pdf.fonttype and text.usetex stayed" in outcome.err
+    assert outcome.code == 0 and f"pdf.fonttype, text.usetex of {style} stayed" in outcome.err
     style.write_text("axes.linewidth: 2\npdf.fonttype: 42\n")
     assert cli(*drawing, "--style", style, "--overwrite").err == ""
 
