@@ -209,7 +209,7 @@ def test_thumbnails_of_the_line_are_the_maps_of_their_ranks(qtbot: QtBot, run: R
 
 def test_in_a_low_panel_the_profile_has_all_the_room(qtbot: QtBot, run: Recording) -> None:
     panel = HeadsPanel()
-    stage(qtbot, panel, run, size=(320, 290)).view.set(head_order="sorted")
+    stage(qtbot, panel, run, size=(320, 314)).view.set(head_order="sorted")
     settle()
     assert len(panel.strip.page()) == 0
     assert panel.strip.profile_rect().height() > 60

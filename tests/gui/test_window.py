@@ -18,6 +18,7 @@ from var_studio.gui.appearance import Appearance
 from var_studio.gui.main_window import MainWindow
 from var_studio.gui.panels import PANELS
 from var_studio.recording.session import save_session
+from var_studio.recording.settings import Redistribution
 
 pytestmark = IGNORE_QT
 # The offscreen plugin warns where a panel floats.
@@ -331,3 +332,25 @@ def test_the_room_of_a_hidden_panel_goes_to_the_maps(window: MainWindow, qtbot: 
         docks[hidden].show()
         settle(qtbot)
         assert {name: docks[name].size() for name in before} == before, "there and back"
+
+
+def test_a_note_does_not_make_a_small_window_grow(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    window.start(model=None)
+    run = make_run(tmp_path / "run")
+    pair = make_run(tmp_path / "pair", intervention=Redistribution(tau=5.0))
+    for each in (run, pair):
+        window.workspace.add_run(each)
+    window.workspace.look_at(run)
+    qtbot.waitUntil(lambda: all(dock.has_panel for dock in window.area.docks.values()))
+    window.resize(1100, 700)
+    settle(qtbot)
+    heads = window.area.panel("heads")
+    assert not heads.note.isVisible()  # type: ignore[attr-defined]
+    assert window.workspace.paired is pair and window.size().toTuple() == (1100, 700)
+    window.workspace.selection.select_cells({3})
+    window.workspace.view.reverse()
+    settle(qtbot)
+    assert heads.note.isVisible()  # type: ignore[attr-defined]
+    assert window.size().toTuple() == (1100, 700)

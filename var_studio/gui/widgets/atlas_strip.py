@@ -58,7 +58,7 @@ class StripView(HeadPicking):
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setMinimumSize(140, 120)
+        self.setMinimumSize(140, 96)  # with a note below, still in a window of 1100 × 700
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setAccessibleName("Heads in a line, sorted by their value, the largest first")
         self._order: npt.NDArray[np.int64] = np.zeros((0, 2), dtype=np.int64)

@@ -32,7 +32,7 @@ class AtlasView(HeadPicking):
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setMinimumSize(140, 120)
+        self.setMinimumSize(140, 96)  # with a note below, still in a window of 1100 × 700
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setAccessibleName("Heads: layers from top to bottom, heads from left to right")
         self._shape = (0, 0)
