@@ -16,12 +16,15 @@ from var_studio.figures.build import FIGURES
 from var_studio.figures.words import NO_DIMS
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.cell_words import phi_words
+from var_studio.gui.panels.contribution import ContributionPanel
 from var_studio.gui.panels.head_scatter import HeadScatterPanel
 from var_studio.gui.panels.heads import HeadsPanel
 from var_studio.gui.panels.layers import LayersPanel
 from var_studio.gui.panels.ledger import LedgerPanel
 from var_studio.gui.panels.phi_alpha import PhiAlphaPanel
 from var_studio.gui.panels.phi_histogram import PhiHistogramPanel
+from var_studio.gui.panels.regions import RegionsPanel
+from var_studio.gui.panels.shares import SharesPanel
 from var_studio.gui.widgets.ticks import number_text
 from var_studio.recording.recording import Recording
 from var_studio.recording.settings import Redistribution
@@ -119,8 +122,11 @@ def test_without_sink_dimensions_heads_and_ledger_claim_nothing(
     qtbot: QtBot, run: Recording
 ) -> None:
     heads, ledger = HeadsPanel(), LedgerPanel()
-    for panel in (heads, ledger):
-        stage(qtbot, panel, run).method.set(sink_dims=())
+    contribution, regions = ContributionPanel(), RegionsPanel()
+    for panel in (heads, ledger, contribution, regions):
+        workspace = stage(qtbot, panel, run)
+        workspace.regions.add({3, 4})
+        workspace.method.set(sink_dims=())
         settle()
     assert np.isnan(heads._values).all()
     assert heads._stack.currentWidget() is heads._empty
@@ -135,6 +141,8 @@ def test_without_sink_dimensions_heads_and_ledger_claim_nothing(
     assert " r " not in heads.hover.text() and "image-centric" not in heads.hover.text()
     assert "visual mass" in heads.hover.text()
     assert ledger.note.text().startswith(NO_DIMS)
+    assert contribution.note.text().startswith(NO_DIMS)
+    assert NO_DIMS in regions.sentence.text() and "no visual sink" not in regions.sentence.text()
 
 
 def test_figures_say_what_is_not_known(run: Recording) -> None:
@@ -163,15 +171,21 @@ def undecided_by_hand(run: Recording, dim: int, tau: float) -> dict[int, int]:
 
 def test_panels_say_that_unknown_tokens_count_as_non_sinks(qtbot: QtBot, run: Recording) -> None:
     heads, scatter, ledger = HeadsPanel(), HeadScatterPanel(), LedgerPanel()
+    shares, contribution, regions = SharesPanel(), ContributionPanel(), RegionsPanel()
     dim, tau = other_dim(run), 0.02
-    for panel in (heads, scatter, ledger):
+    panels = (heads, scatter, ledger, shares, contribution, regions)
+    for panel in panels:
         workspace = stage(qtbot, panel, run)
         workspace.selection.set_layer(LAYER)
+        workspace.regions.add({3, 4})
         settle()
-    said = (heads.note, scatter.frame.subject, ledger.note)
+    said = (
+        *(heads.note, scatter.frame.subject, ledger.note),
+        *(shares.frame.subject, contribution.note, regions.sentence),
+    )
     assert not any("unknown" in line.text() for line in said)
     assert heads.note.isHidden()
-    for panel in (heads, scatter, ledger):
+    for panel in panels:
         assert panel.workspace is not None
         panel.workspace.method.set(sink_dims=(dim,), tau=tau)
         settle()

@@ -108,6 +108,11 @@ def phi_notes(reading: Reading, layer: int | None = None) -> tuple[str, ...]:
     return (f"{phi_known(reading, layer)}.",)
 
 
+AS_NON_SINKS = "counted as non-sinks"
+UNKNOWN_PHI = f"Tokens of unknown φ: {AS_NON_SINKS}"
+"""In short, where there is little room."""
+
+
 def undecided_line(reading: Reading, layers: Sequence[int] | None = None) -> str:
     """How many tokens of these layers (None: of all) may be sinks or not, and what they are counted
     as; empty for none."""
@@ -122,7 +127,7 @@ def undecided_line(reading: Reading, layers: Sequence[int] | None = None) -> str
         return ""
     most = count(int(numbers[found].max()), "token")
     some = most if len(found) == 1 else f"up to {most}"
-    return f"φ of {some} unknown in {layers_named(found)}: counted as non-sinks"
+    return f"φ of {some} unknown in {layers_named(found)}: {AS_NON_SINKS}"
 
 
 def layers_in_focus(reading: Reading) -> Sequence[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySide6 import QtWidgets
 
-from var_studio.figures.words import LEFT_OUT
+from var_studio.figures.words import LEFT_OUT, layers_in_focus, no_dims, undecided_line
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import heads_text, subject
 from var_studio.gui.widgets.ledger_view import LedgerView, Line
@@ -76,7 +76,8 @@ class ContributionPanel(Panel):
             parts.insert(0, f"visual sink: {times} × the mean visual token")
         if reading.unknown is not None:
             parts.append(f"– : {LEFT_OUT}")
-        self.note.set_text(" · ".join(parts))
+        unknown = no_dims(reading) or undecided_line(reading, layers_in_focus(reading))
+        self.note.set_text(" · ".join([unknown, *parts] if unknown else parts))
         lines = [
             Line(_name(group), group.attention, group.share, colour, third=_mean(group))
             for group, colour in zip(found.groups, _COLOURS, strict=True)

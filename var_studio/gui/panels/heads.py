@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.analysis.views import JoinedViews, group_name, joined, view_groups
-from var_studio.figures.words import LEFT_OUT, STRIP_NOTE, no_dims, undecided_line
+from var_studio.figures.words import LEFT_OUT, STRIP_NOTE, UNKNOWN_PHI, no_dims, undecided_line
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.head_values import (
     BY_KEY,
@@ -260,7 +260,9 @@ class HeadsPanel(Panel):
             text = f"Maps show {group_name(layout, self._part(reading).views)}, as chosen in Image."
         unknown = undecided_line(reading)
         # Outlines count on the sinks of every layer, whatever the cells show.
-        self.note.set_text(" · ".join(filter(None, (unknown, text))), unknown)
+        self.note.set_text(
+            " · ".join(filter(None, (unknown, text))), UNKNOWN_PHI if unknown else ""
+        )
         self.note.setVisible(bool(unknown or text))
 
     # ------------------------------------------------------------------------------ values

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from var_studio.errors import VarStudioError
+from var_studio.figures.words import no_dims, undecided_line
 from var_studio.gui import memory
 from var_studio.gui.panels.base import Panel
 from var_studio.gui.panels.image_maps import subject
@@ -182,7 +183,10 @@ class RegionsPanel(Panel):
         self.numbers.set_rows(_rows(counts, attention, layer))
         selection = self.workspace.selection
         said = subject(reading, selection.position, selection.row_of)
-        self.sentence.setText(f"α: {said}. {_sentence(region, counts, layer)}")
+        told, unknown = no_dims(reading), undecided_line(reading)
+        if not told:
+            told = _sentence(region, counts, layer) + (f" {unknown}." if unknown else "")
+        self.sentence.setText(f"α: {said}. {told}")
 
     def _without_region(self) -> str:
         assert self.workspace is not None
