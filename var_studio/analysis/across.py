@@ -20,8 +20,8 @@ class Across:
     """Before is `before.map_before`, after is `after.map_after`: what each model went on with.
 
     One of them is None where the other run has no such word; `missing` then says whether it has
-    parted ("no match") or has not come there ("not yet"). `past_divergence`: both have the word,
-    but after different ones.
+    parted ("no match") or has not come there ("not yet"), be it cut short. `past_divergence`: both
+    have the word, but after different ones.
     """
 
     before: Reading | None
@@ -47,7 +47,8 @@ class AcrossRuns:
         second = other if on_baseline else baseline
         query = None if position is None else second.query_of(position)
         if query is None:
-            missing: Missing = "no match" if second.finished else "not yet"
+            parted = self._compared(baseline, other).first_divergence is not None
+            missing: Missing = "no match" if second.finished and parted else "not yet"
             if on_baseline:
                 return Across(reading, None, missing)
             return Across(None, self._used(other, reading.focus), missing)

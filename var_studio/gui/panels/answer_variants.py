@@ -59,8 +59,11 @@ def interventions_text(run: Recording) -> str:
     return "; ".join([*words, "teacher-forced"] if run.teacher is not None else words)
 
 
-def how_they_differ(compared: Comparison, baseline: Recording, other: Recording) -> str:
-    """Where the two answers part, or why they cannot; the scores of a forced one."""
+def how_they_differ(
+    compared: Comparison, baseline: Recording, other: Recording, growing: Recording | None = None
+) -> str:
+    """Where the two answers part, or why they cannot; the scores of a forced one. `growing`: the
+    run that is being made."""
     from var_studio.analysis.scores import score
 
     first = compared.first_divergence
@@ -78,8 +81,8 @@ def how_they_differ(compared: Comparison, baseline: Recording, other: Recording)
             "The baseline's own answer, scored: its log-probability changes by "
             f"{scores.total_change:+.3g}, {scores.mean_change:+.2g} a token (nats)."
         )
-    if not (baseline.finished and other.finished):
-        return "The second answer is being written."
+    if growing is not None and growing in (baseline, other):
+        return f"The {'second' if growing is other else 'first'} answer is being written."
     if compared.undecided and not compared.identical:
         return "One answer was cut short; up to there both are the same."
     if first is None:

@@ -304,7 +304,7 @@ class TranscriptPanel(Panel):
         for strip, token in zip((self.answer, self.second), tokens, strict=True):
             strip.tokens.set_divergence(None if token is None else token.position)
         self.parting.show_runs(workspace.answers_with_var(baseline), other)
-        self.parting.say(how_they_differ(compared, baseline, other))
+        self.parting.say(how_they_differ(compared, baseline, other, workspace.growing))
 
     def _grow(self) -> None:
         """Show new words; of a long answer a few times a second, since all words move."""
