@@ -147,7 +147,8 @@ def across_runs(
     word = token_said(reading.run, reading.position)
     if found.missing == "not yet":
         raise NoCounterpartError(
-            f"The other run has not come to {word}.", "Choose an earlier word, or wait while it is being written."
+            f"The other run has not come to {word}.",
+            "Choose an earlier word, or wait while it is being written.",
         )
     raise NoCounterpartError(
         f"{word} has no counterpart in the other run: the two answers differ there.",
