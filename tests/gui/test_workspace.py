@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.fixtures import settle
 from tests.synthetic import make_run
+from var_studio.gui.models.answers import scored
 from var_studio.gui.models.method_settings import MethodModel, ModelFacts
 from var_studio.gui.models.selection import SelectionModel
 from var_studio.gui.models.token_list import TokenListModel, TokenRole
@@ -257,3 +258,23 @@ def test_runs_of_two_models_are_no_pair(tmp_path: Path, qtbot: QtBot) -> None:
     workspace.add_run(same)
     assert (workspace.baseline, workspace.paired) == (baseline, same)
     settle(qtbot)
+
+
+def test_a_baseline_cut_short_stands_back_behind_a_whole_one(
+    qtbot: QtBot, tmp_path: Path, workspace: Workspace
+) -> None:
+    whole = workspace.runs[0]
+    cut = make_run(tmp_path / "cut", recorded=20, finish=False)
+    assert whole.reason == "end" and cut.reason is None
+    workspace.add_run(cut)
+    assert workspace.baseline is cut, "the one that is looked at"
+    changed = make_run(tmp_path / "var", intervention=Redistribution(tau=5.0))
+    forced = make_run(tmp_path / "forced", intervention=Redistribution(tau=5.0), teacher=whole.id)
+    for run in (changed, forced):
+        workspace.add_run(run, look=False)
+    assert (workspace.baseline, workspace.paired) == (whole, changed)
+    assert scored(workspace) is forced, "what Run pair has scored is what is compared"
+    # Where there is no whole one, what there is.
+    workspace.remove_run(whole)
+    workspace.look_at(changed)
+    assert (workspace.baseline, workspace.paired) == (cut, changed)

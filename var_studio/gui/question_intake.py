@@ -15,7 +15,7 @@ from var_studio.errors import VarStudioError
 from var_studio.gui import memory
 from var_studio.gui.models.question import Sample
 from var_studio.gui.models.requests import RunRequest
-from var_studio.gui.models.workspace import Workspace
+from var_studio.gui.models.workspace import Workspace, is_whole
 from var_studio.gui.widgets.image_well import dropped_files
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ class QuestionIntake(QObject):
         model = self._window.controller.model
         return (
             not run.interventions
-            and run.reason in ("end", "length")
+            and is_whole(run)
             and run.teacher is None
             and run.generation == wanted.generation
             and [e.sha256 for e in run.image_entries] == [i.sha256 for i in wanted.images]

@@ -323,17 +323,20 @@ class Workspace(QObject):
     def _partner(self, run: Recording, *, with_intervention: bool) -> Recording | None:
         """The latest run on the same image, question and sampling, with or without VAR.
 
-        None that was forced to an answer: that is no answer of its own.
+        None that was forced to an answer: that is no answer of its own. A baseline that was cut
+        short stands back behind a whole one, which is the same answer and is what gets scored.
         """
-        for other in reversed(self.runs):
-            if (
-                other is not run
-                and other.teacher is None
-                and bool(other.interventions) == with_intervention
-                and same_question(other, run)
-            ):
-                return other
-        return None
+        found = [
+            other
+            for other in reversed(self.runs)
+            if other is not run
+            and other.teacher is None
+            and bool(other.interventions) == with_intervention
+            and same_question(other, run)
+        ]
+        if not with_intervention:
+            found.sort(key=lambda other: not is_whole(other))
+        return found[0] if found else None
 
     def _region_changed(self) -> None:
         self._tell_region()
@@ -399,6 +402,11 @@ def facts_of(run: Recording) -> ModelFacts:
         name=str(run.provenance.get("model") or ""),
         origin=str(run.provenance.get("sink_dims_origin") or ""),
     )
+
+
+def is_whole(run: Recording) -> bool:
+    """Whether a run came to its own end: the model's, or the longest answer allowed."""
+    return run.reason in ("end", "length")
 
 
 def same_question(one: Recording, other: Recording) -> bool:
