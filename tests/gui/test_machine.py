@@ -54,6 +54,7 @@ def test_closing_it_ends_all_its_processes(qtbot: QtBot, slow_torch: Path) -> No
     process = report.findChild(QtCore.QProcess)
     pids = [slow_torch.with_name(f"{module}.pid") for module in ("torch", "matplotlib")]
     qtbot.waitUntil(lambda: all(pid.exists() and pid.read_text() for pid in pids))
+    qtbot.waitUntil(lambda: process.state() == QtCore.QProcess.ProcessState.Running)
     ended = []
     process.stateChanged.connect(lambda state: ended.append(state))
     report.close()

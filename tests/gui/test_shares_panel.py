@@ -13,6 +13,7 @@ from tests.gui.charts import colour, is_like, middle_of
 from tests.gui.panel_stage import settle, stage
 from tests.gui.pointer import move_mouse
 from tests.synthetic import make_run
+from var_studio.gui.panels import shares
 from var_studio.gui.panels.shares import SharesPanel
 from var_studio.recording.recording import Recording
 
@@ -134,11 +135,16 @@ def test_a_click_selects_the_word(qtbot: QtBot, run: Recording) -> None:
         assert f"{counts(run)[12]} of 16 heads" in panel.hover.text()
 
 
-def test_a_hidden_panel_reads_nothing(qtbot: QtBot, run: Recording) -> None:
+def test_a_hidden_panel_reads_nothing(
+    qtbot: QtBot, run: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
     panel = SharesPanel()
-    stage(qtbot, panel, run)
-    assert panel._timer.isActive()
-    panel.hide()
+    with monkeypatch.context() as patch:
+        for pause in ("PAUSE", "REST"):
+            patch.setattr(shares, pause, 60_000)  # a slow machine would have read all by now
+        stage(qtbot, panel, run)
+        assert panel._timer.isActive()
+        panel.hide()
     assert not panel._timer.isActive()
     qtbot.wait(30)
     assert panel._masses is not None and not panel._masses.done.any()
