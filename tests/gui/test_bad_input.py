@@ -313,11 +313,13 @@ def test_damaged_session_keeps_the_present_one(
     damaged = tmp_path / "damaged.vars"
     damaged.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     window.workspace.add_run(present)
-    answer_boxes(Answer.Discard)
+    asked = answer_boxes(Answer.Discard)
     assert not window.files.open(damaged)
     one_notice(window, "damaged.vars")
+    assert not asked, "what to do with the runs, for a file that cannot take their place"
     assert window.workspace.run is present and window.workspace.reading is not None
     assert window.files.open(whole)
+    assert len(asked) == 1
     assert len(window.workspace.runs) == 1 and window.workspace.run is not present
 
 

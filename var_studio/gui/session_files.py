@@ -63,6 +63,11 @@ class SessionFiles(QObject):
         return self._task is not None
 
     @property
+    def _unsaved(self) -> bool:
+        """Whether runs or their regions are in no session file."""
+        return bool(self._workspace.modified and self._workspace.runs)
+
+    @property
     def read_only(self) -> bool:
         """Whether another program had the session's file open when it was opened here."""
         return not self._file.mine
@@ -93,10 +98,16 @@ class SessionFiles(QObject):
         """Show this session in place of the present one. False, with a notice, if it cannot."""
         if self._refused("opened"):
             return False
-        if not self.may_discard():
-            return False
         from var_studio.recording.session import open_session
 
+        try:
+            if self._unsaved:
+                open_session(path).close()  # nobody is asked to give up runs for a damaged file
+        except VarStudioError as error:
+            self._window.show_problem(error)
+            return False
+        if not self.may_discard():
+            return False
         file = self._file.hold(path)
         try:
             session = open_session(path)
@@ -366,7 +377,7 @@ class SessionFiles(QObject):
         from var_studio.gui.unsaved_question import ask_unsaved
 
         workspace = self._workspace
-        if not (workspace.modified and workspace.runs):
+        if not self._unsaved:
             return True
         path = workspace.session_path
         content = getattr(workspace.session, "content", None)
