@@ -395,8 +395,8 @@ def _sentence(region: Region, counts: RegionCounts, layer: int) -> str:
 
 def _alpha(name: str, inside: float, visual: float) -> tuple[str, str, str, str]:
     share = inside / visual if visual else float("nan")
-    alphas = (number_text(value, zeros=True) for value in (inside, visual - inside))
-    return (name, *alphas, _percent(share))
+    outside = number_text(visual - inside, zeros=True)
+    return name, number_text(inside, zeros=True), outside, _percent(share)
 
 
 def _percent(share: float) -> str:
