@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from var_studio.gui.models.token_list import TokenListModel, TokenRole, matches
 from var_studio.gui.widgets.token_strip import TokenStrip
 from var_studio.recording.layout import View, VisualLayout
 from var_studio.recording.recording import Recording
+from var_studio.recording.settings import Redistribution
 from var_studio.recording.tokens import Token
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", extend=True)
@@ -332,3 +334,30 @@ def test_a_click_on_the_image_goes_to_its_map(
     click_word(qtbot, question, question.tokens.entries.index(before))
     assert window.workspace.selection.position == position
     assert "no attention row is kept" in window.status.activity.text().lower()
+
+
+@pytest.mark.parametrize(
+    ("total", "mean", "said"),
+    [
+        (-1.07e-6, -1.8e-7, "by −1.1·10⁻⁶, −1.8·10⁻⁷ a token"),
+        (0.3124, 0.0521, "by +0.312, +0.0521 a token"),
+        (0.0, 0.0, "by 0, 0 a token"),
+    ],
+)
+def test_scores_are_written_as_people_read_them(
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    total: float,
+    mean: float,
+    said: str,
+) -> None:
+    scores = SimpleNamespace(total_change=total, mean_change=mean)
+    monkeypatch.setattr("var_studio.analysis.scores.score", lambda *_: scores)
+    baseline = make_run(tmp_path / "baseline", queries=16)
+    acts = Redistribution(tau=5.0)
+    forced = make_run(tmp_path / "forced", queries=16, intervention=acts, teacher=baseline.id)
+    panel, workspace = shown(qtbot, baseline, forced)
+    workspace.look_at(forced)
+    settle()
+    assert said in panel.parting.text()

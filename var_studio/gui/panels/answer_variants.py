@@ -8,7 +8,7 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
 from var_studio.gui.widgets.hover_line import HoverLine
-from var_studio.gui.widgets.ticks import setting_text
+from var_studio.gui.widgets.ticks import setting_text, signed_text
 from var_studio.recording.interventions import NAMES, without_effect
 from var_studio.recording.settings import Redistribution
 
@@ -79,7 +79,8 @@ def how_they_differ(
         scores = score(baseline.tokens, other.tokens)
         return (
             "The baseline's own answer, scored: its log-probability changes by "
-            f"{scores.total_change:+.3g}, {scores.mean_change:+.2g} a token (nats)."
+            f"{signed_text(scores.total_change)}, {signed_text(scores.mean_change)} a token "
+            "(nats)."
         )
     if growing is not None and growing in (baseline, other):
         return f"The {'second' if growing is other else 'first'} answer is being written."

@@ -52,6 +52,11 @@ def number_text(value: float, digits: int = 3, zeros: bool = False) -> str:
     return _minus(text.rstrip("0").rstrip(".") if "." in text and not zeros else text)
 
 
+def signed_text(value: float) -> str:
+    """A change as people read it: +0.0123, −1.2·10⁻⁵, 0."""
+    return ("+" if value > 0 else "") + number_text(value)
+
+
 def setting_text(value: float, least: int = 0) -> str:
     """A setting as it is used: up to three decimals, of which `least` always stand."""
     whole, _, decimals = f"{value:.3f}".partition(".")
