@@ -121,3 +121,22 @@ def test_a_problem_becomes_one_line_until_it_is_looked_at(
     asks = bar.show_notice("warning", long, action=QtWidgets.QPushButton("Load it anyway"))
     qtbot.wait(400)
     assert not asks.folded, "a question is there to be read"
+
+
+def test_a_long_path_is_seen_whole_and_copied_as_it_is(
+    over: QtWidgets.QWidget, qtbot: QtBot
+) -> None:
+    bar = NoticeBar(over)
+    path = "/cache/windows/20261121-221504-561415-70dbc5f4/20261121-221824-591166-e12f80ec"
+    name = "a" * 90
+    bar.show_notice("error", f"Recording to {path} failed.", f"Rename {name}.")
+    label = bar.notices[0]._text
+    qtbot.waitUntil(lambda: label.isVisible() and label.width() > 100)
+    metrics = label.fontMetrics()
+    room = label.contentsRect().width()
+    for piece in label.text().replace("\u200b", " ").split():
+        assert metrics.horizontalAdvance(piece) <= room, "no line can hold it"
+    assert bar.notices[0].text() == f"Recording to {path} failed. Rename {name}."
+    label.setSelection(0, len(label.text()))
+    qtbot.keyClick(label, QtCore.Qt.Key.Key_C, QtCore.Qt.KeyboardModifier.ControlModifier)
+    assert QtWidgets.QApplication.clipboard().text() == bar.notices[0].text()

@@ -30,6 +30,7 @@ from var_studio.errors import VarStudioError
 from var_studio.gui import theme
 from var_studio.gui.models.problems import details
 from var_studio.gui.widgets.icons import icon
+from var_studio.gui.widgets.long_words import LongWords
 
 Kind = Literal["note", "warning", "error"]
 
@@ -64,14 +65,11 @@ class Notice(QFrame):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._mark = QLabel()
         self._mark.setFixedSize(18, 18)
-        self._text = QLabel()
+        self._text = LongWords()
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._text.setTextFormat(Qt.TextFormat.PlainText)
-        self._text.setWordWrap(True)
         self._said = f"{what} {next_step}".strip()
         self.folded = False
-        self._text.setText(self._said)
-        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._text.say(self._said)
         self.setAccessibleName(self._said)
         self.details_button = QToolButton()
         self.details_button.setText("Details")
@@ -144,11 +142,11 @@ class Notice(QFrame):
             self._elide()
 
     def _elide(self) -> None:
-        shown = self._said
         if self.folded:
             metrics, room = self._text.fontMetrics(), self._text.width()
-            shown = metrics.elidedText(shown, Qt.TextElideMode.ElideRight, room)
-        self._text.setText(shown)
+            self._text.setText(metrics.elidedText(self._said, Qt.TextElideMode.ElideRight, room))
+        else:
+            self._text.say(self._said)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """The keyboard on one of the buttons shows all of it."""
