@@ -39,11 +39,19 @@ class Paints(QtCore.QObject):
 
     def of(self, change: Callable[[], object]) -> dict[str, int]:
         """How often each was painted because of a change."""
-        QtTest.QTest.qWait(120)
+        self._wait()
         self.counts.clear()
         change()
-        QtTest.QTest.qWait(120)
+        self._wait()
         return dict(self.counts)
+
+    def _wait(self) -> None:
+        """Until nothing is painted any more: on a slow machine paints come late."""
+        for _ in range(50):
+            before = dict(self.counts)
+            QtTest.QTest.qWait(120)
+            if dict(self.counts) == before:
+                return
 
 
 @pytest.fixture
