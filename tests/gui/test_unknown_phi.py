@@ -64,7 +64,7 @@ def test_known_below_and_undecided_tokens_are_counted(run: Recording, tau: float
     counts, expected = phi_counts(reading, LAYER), by_hand(run, dim, tau)
     assert {name: getattr(counts, name) for name in expected} == expected
     assert counts.total == run.length and counts.unread == 0
-    assert reading.undecided[LAYER].sum() == expected["undecided"]
+    assert reading.undecided[LAYER].sum() == reading.n_undecided[LAYER] == expected["undecided"]
     assert bool(expected["undecided"]) is (tau < 1)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from var_studio.analysis.reading import Reading
 from var_studio.method.sinks import sink_mask
@@ -40,11 +39,3 @@ def phi_counts(reading: Reading, layer: int | None = None) -> PhiCounts:
         undecided=int((~known & reaches).sum()),
         unread=int(unread.sum()),
     )
-
-
-def undecided_by_layer(reading: Reading) -> npt.NDArray[np.int64]:
-    """(L,) int64: the tokens of each layer that may, or may not, reach tau; no sink mask holds
-    them."""
-    assert reading.settings.tau is not None
-    reaches = sink_mask(reading.phi_bound, reading.settings.tau, reading.settings.convention)
-    return np.asarray((np.isnan(reading.phi) & np.asarray(reaches)).sum(axis=1), dtype=np.int64)

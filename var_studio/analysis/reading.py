@@ -228,6 +228,17 @@ class Reading:
         return self._remember("undecided", self._sink_key, compute)
 
     @property
+    def n_undecided(self) -> npt.NDArray[np.int64]:
+        """(L,) int64: tokens of each layer that may reach tau or not; no sink mask holds them.
+        Those of which nothing is known, as of an answer's last, are not among them."""
+
+        def compute() -> npt.NDArray[np.int64]:
+            known = ~np.isnan(self.phi_bound)
+            return np.asarray((self.undecided & known).sum(axis=1), dtype=np.int64)
+
+        return self._remember("n_undecided", self._sink_key, compute)
+
+    @property
     def n_sinks(self) -> npt.NDArray[np.int64]:
         """(L,) int64: number of sinks of each layer, visual and text."""
         return self._remember("n_sinks", self._sink_key, lambda: self.sinks.sum(axis=1))

@@ -118,9 +118,7 @@ def undecided_line(reading: Reading, layers: Sequence[int] | None = None) -> str
     as; empty for none."""
     if phi_undefined(reading) or not reading.sink_dims:
         return ""
-    from var_studio.analysis.phi import undecided_by_layer
-
-    numbers = undecided_by_layer(reading)
+    numbers = reading.n_undecided
     looked_at = range(len(numbers)) if layers is None else layers
     found = np.array(sorted(layer for layer in looked_at if numbers[layer]), dtype=np.intp)
     if not len(found):
