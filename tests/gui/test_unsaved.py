@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,11 +28,11 @@ from tests.gui.fixtures import (
 )
 from tests.synthetic import make_run
 from var_studio.gui.main_window import MainWindow
-from var_studio.gui.recovery import LeftOverDialog
+from var_studio.gui.recovery import LeftOverDialog, _what
 from var_studio.recording.content import Content
 from var_studio.recording.paths import runs_folder
 from var_studio.recording.session import Session, open_session, save_session
-from var_studio.recording.unsaved import UnsavedFolder, left_over, windows_folder
+from var_studio.recording.unsaved import LeftOver, UnsavedFolder, left_over, windows_folder
 
 pytestmark = IGNORE_QT
 
@@ -48,6 +50,13 @@ def buttons(shown: MainWindow) -> dict[str, QtWidgets.QPushButton]:
     """The buttons of the newest notice, by their words."""
     notice = shown.notices.notices[0]
     return {b.text(): b for b in notice.findChildren(QtWidgets.QPushButton)}
+
+
+@pytest.mark.parametrize(("days", "said"), [(0, "today at"), (400, r"\d+ [A-Z][a-z]+ \d{4} at")])
+def test_when_it_was_last_changed(tmp_path: Path, days: int, said: str) -> None:
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+    told = _what(LeftOver(tmp_path, 2, then, "what is it?", tmp_path / "a.vars"))
+    assert re.fullmatch(rf"2 runs of a\.vars, last changed {said} \d\d:\d\d", told)
 
 
 # ------------------------------------------------------------------------------------- autosave
@@ -140,7 +149,7 @@ def test_a_killed_window_s_session_comes_back_whole(
 
     window.start(model=None)
     (said,) = notices(window)
-    assert "1 run of a.vars, last changed today at" in said
+    assert "1 run of a.vars, last changed " in said
     press(qtbot, buttons(window)["Open it"])
     settle(qtbot)
     assert notices(window) == []
