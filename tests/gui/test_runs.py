@@ -105,6 +105,44 @@ def test_runs_wait_in_a_list_and_single_ones_can_be_taken_off(
     assert last.reason == "end" and last.provenance["prompt"] == "how many stars are there?"
 
 
+def test_a_baseline_that_is_asked_for_already_is_not_made_twice(
+    demo: MainWindow, qtbot: QtBot, gate: Gate
+) -> None:
+    controller, question = demo.controller, demo.workspace.question
+    first = question.prompt
+    press(qtbot, demo.setup.run_button)
+    qtbot.waitUntil(gate.reached.is_set, timeout=PATIENCE)
+    press(qtbot, demo.setup.run_pair_button)
+    assert [r.name for r in controller.waiting] == ["VAR", "VAR, teacher-forced"]
+    assert controller.waiting[1].scores is controller.current
+    # Of another question it is another one; of one that waits, the one that waits.
+    question.set_prompt("how many stars are there?")
+    press(qtbot, demo.setup.run_pair_button)
+    press(qtbot, demo.setup.run_pair_button)
+    names = [r.name for r in controller.waiting[2:]]
+    assert names == ["baseline", *["VAR", "VAR, teacher-forced"] * 2]
+    assert controller.waiting[6].scores is controller.waiting[2]
+    gate.open()
+    wait_idle(qtbot, demo)
+    baseline, free, forced, second, *_, last = demo.workspace.runs
+    assert free.teacher is None and forced.teacher == baseline.id
+    assert baseline.provenance["prompt"] == first and last.teacher == second.id
+    assert notices(demo) == []
+
+
+def test_a_baseline_that_is_being_stopped_is_made_anew(
+    demo: MainWindow, qtbot: QtBot, gate: Gate
+) -> None:
+    press(qtbot, demo.setup.run_button)
+    qtbot.waitUntil(gate.reached.is_set, timeout=PATIENCE)
+    demo.controller.stop()
+    assert [r.name for r in demo.intake.requests("pair")] == [
+        "baseline", "VAR", "VAR, teacher-forced",
+    ]  # fmt: skip
+    gate.open()
+    wait_idle(qtbot, demo)
+
+
 def test_stop_empties_the_queue_and_keeps_what_was_recorded(
     demo: MainWindow, qtbot: QtBot, gate: Gate
 ) -> None:

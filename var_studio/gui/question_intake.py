@@ -197,8 +197,8 @@ class QuestionIntake(QObject):
         """The runs that answer the present question; none, with a notice, if it is incomplete.
 
         Images that are asked about one by one come one after another. With interventions the
-        baseline comes first, unless the session has it already; of a pair, the baseline's answer
-        scored under them comes last.
+        baseline comes first, unless it is there or asked for already; of a pair, the baseline's
+        answer scored under them comes last.
         """
         try:
             return self._requests(what)
@@ -234,8 +234,8 @@ class QuestionIntake(QObject):
         interventions, cells = self._interventions(images)
         chosen_for = tuple(workspace.method.sink_dims_models)
         changed = replace(baseline, interventions=interventions, cells=cells, dims_of=chosen_for)
-        there = self._baseline_of(baseline)
-        requests = [changed] if there is not None else [baseline, changed]
+        there = self._baseline_of(baseline) or self._coming(baseline)
+        requests = [baseline, changed] if there is None else [changed]
         if what == "pair":
             requests.append(replace(changed, scores=there or baseline))
         return requests
@@ -286,6 +286,14 @@ class QuestionIntake(QObject):
         runs = reversed(self._workspace.runs)
         return next((run for run in runs if self._answers(run, wanted)), None)
 
+    def _coming(self, wanted: RunRequest) -> RunRequest | None:
+        """The run under way or in the queue that will be this answer."""
+        controller = self._window.controller
+        asked = list(controller.waiting)
+        if controller.current is not None and controller.state == "running":
+            asked.insert(0, controller.current)
+        return next((request for request in asked if _same(request, wanted)), None)
+
     def _answers(self, run: Recording, wanted: RunRequest) -> bool:
         model = self._window.controller.model
         return (
@@ -301,3 +309,15 @@ class QuestionIntake(QObject):
             and run.provenance.get("dtype") == model.dtype
             and (run.provenance.get("quantization") or "none") == model.quantization
         )
+
+
+def _same(one: RunRequest, baseline: RunRequest) -> bool:
+    """Whether a request is for this baseline."""
+    return (
+        not one.interventions
+        and one.scores is None
+        and one.generation == baseline.generation
+        and [i.sha256 for i in one.images] == [i.sha256 for i in baseline.images]
+        and one.prompt == baseline.prompt
+        and one.history == baseline.history
+    )
