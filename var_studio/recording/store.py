@@ -352,7 +352,7 @@ class RunWriter:
         try:
             return step()
         except OSError as error:
-            kept = kept or f"What was recorded so far is kept in {self.directory}."
+            kept = kept or "What was recorded so far is kept there."
             raise storage_error(f"{doing} to {self.directory}", error, kept) from error
 
 
