@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PySide6 import QtGui
 from pytestqt.qtbot import QtBot
 
 from tests.gui.panel_stage import settle, stage
 from tests.gui.transcript_stage import shown
 from tests.synthetic import make_run
+from var_studio.gui import theme
 from var_studio.gui.panels.image import ImagePanel
 from var_studio.gui.panels.image_maps import NOT_YET
 from var_studio.recording.recording import Recording
@@ -66,3 +68,24 @@ def test_a_word_beyond_its_end_is_not_said_to_differ(
     workspace.selection.select_token(int(baseline.generated_positions[-1]))
     settle()
     assert panel._maps.after is None and panel.note.text() == NOT_YET
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_its_missing_words_are_no_difference(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    baseline, other = both(tmp_path, "other")
+    monkeypatch.setattr(Recording, "finished", property(lambda run: True))
+    ends = {baseline: "end", other: "cancelled" if cut else "end"}
+    monkeypatch.setattr(Recording, "reason", property(lambda run: ends[run]))
+    panel, _ = shown(qtbot, baseline, other)
+    settle()
+    picture = panel.answer.grab().toImage()
+    # Dots and line of the sinks' colour have soft edges: pink, which no tint of a word is.
+    ink = QtGui.QColor(theme.colours().sink)
+    assert ink.red() > ink.blue() > ink.green()
+    seen = (
+        picture.pixelColor(x, y) for x in range(picture.width()) for y in range(picture.height())
+    )
+    marked = sum(c.red() - 40 > c.green() < c.blue() - 10 for c in seen)
+    assert marked == 0 if cut else marked > 100

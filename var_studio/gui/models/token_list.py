@@ -80,6 +80,7 @@ class TokenListModel(QAbstractListModel):
         self._shades: Mapping[int, float] = {}
         self._values: Mapping[int, str] = {}
         self.divergence: int | None = None
+        self.parted = False
 
     @property
     def run(self) -> Recording | None:
@@ -106,7 +107,7 @@ class TokenListModel(QAbstractListModel):
         self._run = run
         self._entries, self._at, self._seen = [], {}, 0
         self._columns = None
-        self.divergence = None
+        self.divergence, self.parted = None, False
         if run is not None:
             self._entries = self._read(run.tokens, 0)
             self._seen = len(run.tokens)
@@ -153,10 +154,11 @@ class TokenListModel(QAbstractListModel):
             self.restyled.emit()
         self._values = values
 
-    def set_divergence(self, position: int | None) -> None:
-        """Mark the first token at which this answer leaves the other one."""
-        if position != self.divergence:
-            self.divergence = position
+    def set_divergence(self, position: int | None, parted: bool = False) -> None:
+        """Mark the first token at which this answer leaves the other one. `parted`: whether they
+        part at all; that one was cut short, or is not there yet, is no difference."""
+        if (position, parted) != (self.divergence, self.parted):
+            self.divergence, self.parted = position, parted
             self.restyled.emit()
 
     def shade(self, position: int) -> float | None:

@@ -302,7 +302,7 @@ class TranscriptPanel(Panel):
         column = None if at is None else compared.pairs[at]
         tokens = (None, None) if column is None else (column.baseline, column.other)
         for strip, token in zip((self.answer, self.second), tokens, strict=True):
-            strip.tokens.set_divergence(None if token is None else token.position)
+            strip.tokens.set_divergence(None if token is None else token.position, at is not None)
         self.parting.show_runs(workspace.answers_with_var(baseline), other)
         self.parting.say(how_they_differ(compared, baseline, other, workspace.growing))
 

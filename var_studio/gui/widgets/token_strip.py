@@ -172,7 +172,7 @@ class _TokenDelegate(QStyledItemDelegate):
             painter.setPen(QPen(QColor(colours.text_faint), 1))
             painter.setBrush(_NO_BRUSH)
             painter.drawRoundedRect(rect.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
-        if entry.differs:
+        if entry.differs and strip.tokens.parted:
             painter.setPen(QPen(QColor(colours.sink), 1.2, Qt.PenStyle.DotLine))
             painter.drawLine(rect.bottomLeft() + QPoint(2, -1), rect.bottomRight() - QPoint(2, 1))
         if entry.position == strip.divergence:
