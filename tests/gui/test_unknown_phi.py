@@ -68,6 +68,34 @@ def test_known_below_and_undecided_tokens_are_counted(run: Recording, tau: float
     assert bool(expected["undecided"]) is (tau < 1)
 
 
+def test_what_a_convention_never_looks_for_is_no_open_question(
+    qtbot: QtBot, run: Recording
+) -> None:
+    """In the released code layers 0 and 1 have no sinks, nor have generated tokens."""
+    dim, tau = other_dim(run), 0.02
+    dims, values = run.top_dims()
+    sizes = np.abs(values).min(axis=-1)
+    panel = LayersPanel()
+    workspace = stage(qtbot, panel, run)
+    for convention in ("paper", "released-code"):
+        workspace.method.set(sink_dims=(dim,), tau=tau, convention=convention)
+        settle()
+        reading = workspace.reading
+        assert reading is not None
+        free = convention == "paper"
+        for layer in range(run.n_layers):
+            expected = sum(
+                dim not in dims[layer, j] and sizes[layer, j] >= tau
+                for j in range(run.length)
+                if free or (layer >= 2 and j < run.prompt_length)
+            )
+            assert reading.n_undecided[layer] == expected
+            panel._hover(layer)
+            said = f", {expected} unknown ·" if expected else " of text ·"
+            assert said in panel.hover.text()
+    assert expected > 0 and run.prompt_length < run.length
+
+
 def test_a_cell_says_what_is_known_of_its_phi(run: Recording) -> None:
     dim = other_dim(run)
     dims, values = run.top_dims()

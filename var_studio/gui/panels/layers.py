@@ -124,10 +124,8 @@ class LayersPanel(Panel):
 
     def _unknown(self, layer: int) -> str:
         """How many more tokens of the layer may be sinks."""
-        from var_studio.analysis.phi import phi_counts
-
         reading = None if self.workspace is None else self.workspace.reading
-        number = 0 if reading is None else phi_counts(reading, layer).undecided
+        number = 0 if reading is None else int(reading.n_undecided[layer])
         return f", {number} unknown" if number else ""
 
     def _hover(self, layer: int) -> None:
