@@ -43,7 +43,7 @@ class Workspace(QObject):
     run_changed = Signal()  # another run is looked at
     runs_changed = Signal()  # runs were added, removed, finished, paired
     tokens_appended = Signal()  # the growing run has new tokens
-    modified_changed = Signal()  # by an edited region
+    modified_changed = Signal()  # `modified` is another, for a region was edited
     problem = Signal(object)  # a VarStudioError to show as a notice
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -326,17 +326,18 @@ class Workspace(QObject):
         None that was forced to an answer: that is no answer of its own. A baseline that was cut
         short stands back behind a whole one, which is the same answer and is what gets scored.
         """
-        found = [
-            other
-            for other in reversed(self.runs)
-            if other is not run
-            and other.teacher is None
-            and bool(other.interventions) == with_intervention
-            and same_question(other, run)
-        ]
-        if not with_intervention:
-            found.sort(key=lambda other: not is_whole(other))
-        return found[0] if found else None
+        cut: Recording | None = None
+        for other in reversed(self.runs):
+            if (
+                other is not run
+                and other.teacher is None
+                and bool(other.interventions) == with_intervention
+                and same_question(other, run)
+            ):
+                if with_intervention or is_whole(other):
+                    return other
+                cut = other if cut is None else cut
+        return cut
 
     def _region_changed(self) -> None:
         self._tell_region()
