@@ -301,8 +301,9 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
         # matplotlib is imported here, at the first export: about a second.
         from var_studio.figures.export import draw, draw_answers, export
 
-        name = dialog.figure.currentData()
-        page: dict[str, Any] = {"width": dialog.width_asked(), "style": dialog.style_asked()}
+        name, style = dialog.figure.currentData(), dialog.style_asked()
+        ignored = ignored_line(style)  # raises for a file that is no style
+        page: dict[str, Any] = {"width": dialog.width_asked(), "style": style}
         if name == "map":
             image = cast("ImagePanel", window.area.panel("image"))
             options, other = image.map_options(reading), _compared(workspace, reading)
@@ -321,10 +322,10 @@ def export_now(window: MainWindow, workspace: Workspace, dialog: ExportDialog) -
     finally:
         QGuiApplication.restoreOverrideCursor()
     memory.remember_folder("figure", written[0])
-    memory.remember_figure_style(dialog.style_asked())
+    memory.remember_figure_style(style)
     names = ", ".join(path.name for path in written)
-    told = [f"to {written[0].parent}.", ignored_line(dialog.style_asked())]
-    window.notices.show_notice("note", f"Exported {names}", " ".join(filter(None, told)))
+    where = f"to {written[0].parent}. {ignored}".rstrip()
+    window.notices.show_notice("note", f"Exported {names}", where)
     return written
 
 
