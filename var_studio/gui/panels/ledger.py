@@ -54,9 +54,8 @@ class LedgerPanel(Panel):
             note += " · a mean, whatever the maps show: accounts of maxima would not sum to 1"
         if reading.unknown is not None:
             note += f" · – : {LEFT_OUT}"
-        for told in (no_dims(reading), undecided_line(reading, layers_in_focus(reading))):
-            note = f"{told} · {note}" if told else note
-        self.note.set_text(note)
+        unknown = no_dims(reading) or undecided_line(reading, layers_in_focus(reading))
+        self.note.set_text(f"{unknown} · {note}" if unknown else note)
         lines = [
             Line(_capital(account.name), account.before, account.after, colour)
             for account, colour in zip(ledger.accounts, _COLOURS, strict=True)
