@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from tests import synthetic
 from tests.answers import answered
+from tests.gui.export_stage import asked, asked_for
 from tests.gui.fixtures import IGNORE_QT, notices, press, settle
 from tests.synthetic import make_run
 from var_studio.figures.data import load_settings
@@ -254,21 +255,12 @@ def test_two_answers_are_exported_from_the_transcript(
     assert picture.height() >= window.transcript._paragraphs.height()
 
 
-def asked(window: MainWindow, qtbot: QtBot) -> ExportDialog:
-    """The dialog for a map, also where one was open before."""
-    window.export_panel(window.area.panel("image"))
-    return next(d for d in window.findChildren(ExportDialog) if d.isVisible())
-
-
-def batch(window: MainWindow, qtbot: QtBot, folder: Path, each: str) -> ExportDialog:
+def batch(window: MainWindow, folder: Path, each: str) -> ExportDialog:
     """The dialog, set to a small PNG of each of several words."""
-    dialog = asked(window, qtbot)
+    dialog = asked_for(window, folder, "png")
     dialog.each.setCurrentIndex(dialog.each.findData(each))
-    for suffix, box in dialog.formats.items():
-        box.setChecked(suffix == "png")
     dialog.dpi.setValue(72)
     dialog.with_data.setChecked(False)
-    dialog.file.setText(str(folder))
     return dialog
 
 
@@ -285,7 +277,7 @@ def test_a_file_of_each_word_of_the_answer(
     workspace.method.set(rho=0.45)
     workspace.view.set(gamma=0.5, aggregate="max")
     settle(qtbot)
-    dialog = batch(window, qtbot, tmp_path / "out", "generated")
+    dialog = batch(window, tmp_path / "out", "generated")
     assert dialog.several and not dialog.chosen.isVisible()
     press(qtbot, dialog.export_button)
     assert window.takeaway.busy
@@ -306,7 +298,7 @@ def test_a_file_of_each_word_of_the_answer(
     drawn = sum(line["state"] == "written" for line in lines)
     assert f"figures of {drawn} words" in notices(window)[0]
     # Once more into the same folder: nothing is replaced unless it is asked for.
-    dialog = batch(window, qtbot, tmp_path / "out", "generated")
+    dialog = batch(window, tmp_path / "out", "generated")
     press(qtbot, dialog.export_button)
     assert not window.takeaway.busy
     assert "exist in" in " ".join(notices(window))
@@ -316,12 +308,12 @@ def test_chosen_words_have_to_be_there(window: MainWindow, qtbot: QtBot, tmp_pat
     run = make_run(tmp_path / "run", queries=16)
     window.workspace.add_run(run)
     settle(qtbot)
-    dialog = batch(window, qtbot, tmp_path / "out", "chosen")
+    dialog = batch(window, tmp_path / "out", "chosen")
     assert dialog.chosen.isVisible() and not dialog.export_button.isEnabled()
     dialog.chosen.setText("nowhere")
     press(qtbot, dialog.export_button)
     assert "no word 'nowhere'" in notices(window)[0] and not (tmp_path / "out").exists()
-    dialog = batch(window, qtbot, tmp_path / "out", "chosen")
+    dialog = batch(window, tmp_path / "out", "chosen")
     dialog.chosen.setText("g0, g2")
     press(qtbot, dialog.export_button)
     qtbot.waitUntil(lambda: not window.takeaway.busy)
@@ -334,7 +326,7 @@ def test_a_figure_that_is_there_is_not_replaced_unasked(
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
     (tmp_path / "figure.npz").write_text("mine")
-    dialog = asked(window, qtbot)
+    dialog = asked(window)
     dialog.formats["png"].setChecked(False)
     dialog.file.setText(str(tmp_path / "figure"))
     assert not dialog.export_button.isEnabled() and "figure.npz exists" in dialog.note.text()
@@ -345,7 +337,7 @@ def test_a_figure_that_is_there_is_not_replaced_unasked(
     press(qtbot, dialog.export_button)
     settle(qtbot)
     assert (tmp_path / "figure.npz").read_bytes().startswith(b"PK")
-    dialog = asked(window, qtbot)
+    dialog = asked(window)
     assert Path(dialog.file.text()) == tmp_path / "map", "no file of that name is there"
     dialog.reject()
     settle(qtbot)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
+from tests.gui.export_stage import asked_for
 from tests.gui.fixtures import IGNORE_QT, notices, press, settle
 from tests.synthetic import make_run
 from var_studio.gui import memory
-from var_studio.gui.export import ExportDialog
 from var_studio.gui.main_window import MainWindow
 
 pytestmark = IGNORE_QT
@@ -26,25 +26,16 @@ def style(tmp_path: Path) -> Path:
     return path
 
 
-def asked(window: MainWindow, file: Path, *formats: str) -> ExportDialog:
-    window.export_panel(window.area.panel("image"))
-    dialog = next(d for d in window.findChildren(ExportDialog) if d.isVisible())
-    for suffix, box in dialog.formats.items():
-        box.setChecked(suffix in formats)
-    dialog.file.setText(str(file))
-    return dialog
-
-
 def test_a_length_and_a_style_file_are_what_is_drawn(
     window: MainWindow, qtbot: QtBot, tmp_path: Path, style: Path
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
-    dialog = asked(window, tmp_path / "plain", "pdf", "svg")
+    dialog = asked_for(window, tmp_path / "plain", "pdf", "svg")
     assert dialog.style_file.text() == "" and dialog.width_of.currentText() == "Two columns"
     press(qtbot, dialog.export_button)
     settle(qtbot)
-    dialog = asked(window, tmp_path / "figure", "pdf", "svg")
+    dialog = asked_for(window, tmp_path / "figure", "pdf", "svg")
     qtbot.keyClicks(dialog.style_file, str(style))
     dialog.width_of.lineEdit().selectAll()
     qtbot.keyClicks(dialog.width_of, "88mm")
@@ -59,7 +50,7 @@ def test_a_length_and_a_style_file_are_what_is_drawn(
     assert b"DejaVuSansMono" in pdf and b"/Type3" not in pdf
     assert b"DejaVuSansMono" not in (tmp_path / "plain.pdf").read_bytes()
     # Proposed again, as long as it is there.
-    assert asked(window, tmp_path / "next", "pdf").style_file.text() == str(style)
+    assert asked_for(window, tmp_path / "next", "pdf").style_file.text() == str(style)
     style.unlink()
     assert memory.figure_style() == ""
 
@@ -69,7 +60,7 @@ def test_the_script_beside_it_draws_the_same_page(
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
-    dialog = asked(window, tmp_path / "figure", "svg")
+    dialog = asked_for(window, tmp_path / "figure", "svg")
     dialog.style_file.setText(str(style))
     dialog.width_of.setEditText("3.5in")
     press(qtbot, dialog.export_button)
@@ -94,7 +85,7 @@ def test_no_such_page(
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run"))
     settle(qtbot)
-    dialog = asked(window, tmp_path / "figure", "pdf")
+    dialog = asked_for(window, tmp_path / "figure", "pdf")
     assert dialog.export_button.isEnabled()
     dialog.width_of.setEditText(width)
     dialog.style_file.setText(str(tmp_path / file) if file else "")
@@ -113,7 +104,7 @@ def test_a_file_that_is_no_style_is_refused_once(
     (tmp_path / "bad.mplstyle").write_text("font.size: enormous\n")
     window.workspace.add_run(make_run(tmp_path / "run", queries=16))
     settle(qtbot)
-    dialog = asked(window, tmp_path / "out", "pdf")
+    dialog = asked_for(window, tmp_path / "out", "pdf")
     dialog.each.setCurrentIndex(dialog.each.findData(each))
     dialog.style_file.setText(str(tmp_path / "bad.mplstyle"))
     press(qtbot, dialog.export_button)
@@ -129,7 +120,7 @@ def test_each_of_several_words_in_that_style(
 ) -> None:
     window.workspace.add_run(make_run(tmp_path / "run", queries=16))
     settle(qtbot)
-    dialog = asked(window, tmp_path / "out", "pdf")
+    dialog = asked_for(window, tmp_path / "out", "pdf")
     dialog.each.setCurrentIndex(dialog.each.findData("chosen"))
     dialog.chosen.setText("g0, g2")
     dialog.width_of.setEditText("88mm")
