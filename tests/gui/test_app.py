@@ -23,6 +23,7 @@ from var_studio.gui.main_window import MainWindow
 from var_studio.gui.models.run_controller import RunController
 from var_studio.gui.question_intake import QuestionIntake
 from var_studio.gui.widgets.section import Section
+from var_studio.recording.files import ZipFiles
 from var_studio.recording.paths import runs_folder
 from var_studio.recording.session import save_session
 
@@ -251,6 +252,20 @@ def test_main_opens_a_file_and_leaves_nothing_behind(
     assert sys.excepthook is hooks and gc.collect is collect and gc.isenabled()
     kinds = {type(widget) for widget in QtWidgets.QApplication.allWidgets()}
     assert MainWindow not in kinds
+
+
+def test_a_change_in_the_last_moment_does_not_open_the_file_again(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_session(tmp_path / "one.vars", runs=[make_run(tmp_path / "run")])
+    assert window.files.open(path)
+    settle(qtbot)
+    window.workspace.selection.select_token(window.workspace.selection.positions[-1])
+    window.close()
+    read: list[str] = []
+    monkeypatch.setattr(ZipFiles, "read", lambda _, name, offset=0: read.append(name))
+    qtbot.wait(50)
+    assert read == []
 
 
 def test_a_note_takes_the_place_of_the_last_note_but_of_no_problem(window: MainWindow) -> None:

@@ -501,6 +501,7 @@ class MainWindow(QMainWindow):
         self._closing = True
         self._remember()
         self.hide()  # stopping may take a moment: a library that is being imported is waited for
+        self.workspace.end()
         self.rows_ahead.end()
         self.takeaway.end()
         self.desk.end()

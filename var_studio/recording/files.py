@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import threading
+import weakref
 import zipfile
 import zlib
 from pathlib import Path
@@ -218,16 +219,9 @@ class ZipFiles:
         with self._lock:
             self._opened()
 
-    def __del__(self) -> None:
-        file = getattr(self, "_file", None)
-        if file is not None:
-            file.close()
-
     def close(self) -> None:
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._let_go()
 
     def _content(self, member: zipfile.ZipInfo) -> bytes:
         file = self._opened()
@@ -255,15 +249,22 @@ class ZipFiles:
             if not stat.S_ISREG(found.st_mode) or _identity(found) != self._identity:
                 raise self._replaced()
             self._file = self.place.open("rb")
+            # Not __del__: of what is collected together, the file might be finalized first.
+            self._closing = weakref.finalize(self, self._file.close)
+            self._closing.atexit = False
         return self._file
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            self._file = None
+            self._closing()
 
     def _wrong(self, why: str) -> SessionError:
         """The error for content that is not what the list of contents says."""
         file = self._file
         if file is not None and _identity(os.fstat(file.fileno())) != self._identity:
             # Written over in place, as by `cp`: what is there now may be sound.
-            self._file = None
-            file.close()
+            self._let_go()
             return self._replaced()
         return self.damaged(why)
 

@@ -1,5 +1,8 @@
 """A session opens without reading what it does not show: its size does not matter."""
 
+import gc
+import io
+import warnings
 from pathlib import PurePath
 
 import pytest
@@ -42,3 +45,23 @@ def test_chunks_are_read_when_they_are_asked_for(tmp_path, members_read):
         members_read.clear()
         run.phi(), run.sinks(tau=1.0), run.attention(4)
         assert members_read == []
+
+
+def files_open_at(path):
+    """Open files of this name."""
+    files = [file for file in gc.get_objects() if isinstance(file, io.FileIO)]
+    return [file for file in files if not file.closed and file.name == str(path)]
+
+
+def test_the_file_of_a_forgotten_session_is_closed(tmp_path):
+    path = save_session(tmp_path / "s.vars", two_runs(tmp_path))
+    session = open_session(path)
+    session.runs[0].hold()
+    session.view["circle"] = session  # collected, not counted down
+    (file,) = files_open_at(path)
+    gc.collect()  # what is held at this moment is finalized before the others later on
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        del session, file
+        gc.collect()
+    assert said == [] and files_open_at(path) == []
