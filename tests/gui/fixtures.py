@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -45,7 +43,6 @@ def qtbot(qapp: QtWidgets.QApplication, request: pytest.FixtureRequest) -> QtBot
 def window(qtbot: QtBot, qapp: QtWidgets.QApplication) -> Iterator[MainWindow]:
     """The window on screen, no model loaded yet; ends as closing it would, without a question."""
     qapp.setStyle("Fusion")
-    _set_libraries_aside()
     collector = Collector()
     collector.start()
     appearance = Appearance()
@@ -61,18 +58,6 @@ def window(qtbot: QtBot, qapp: QtWidgets.QApplication) -> Iterator[MainWindow]:
     shown.close()
     shown.deleteLater()
     collector.stop()
-
-
-def _set_libraries_aside() -> None:
-    """Once torch is loaded each full collection looks at a million objects that stay: 0.6 s."""
-    global _set_aside
-    if not _set_aside and "torch" in sys.modules:
-        gc.collect()
-        gc.freeze()
-        _set_aside = True
-
-
-_set_aside = False
 
 
 @pytest.fixture
