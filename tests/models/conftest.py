@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 
 @pytest.fixture(scope="session")
-def loaded(checkpoint: Callable[[str], Path]) -> Iterator[Callable[[str], Any]]:
+def loaded(checkpoint: Callable[[str], Path]) -> Callable[[str], Any]:
     """A loaded model by variant, or "demo". Leave it as you found it."""
     models: dict[str, Any] = {}
 
@@ -56,6 +56,4 @@ def loaded(checkpoint: Callable[[str], Path]) -> Iterator[Callable[[str], Any]]:
             models[name] = vs.load_model("demo" if name == "demo" else checkpoint(name))
         return models[name]
 
-    yield get
-    for model in models.values():
-        model.release()
+    return get

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from tests.models.families.kit import DIMS
 
 
 @pytest.fixture(scope="session")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
+def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """A loaded model by the name of its case. Leave it as you found it."""
     models: dict[str, Any] = {}
 
@@ -24,6 +24,4 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
             models[name] = lmm
         return models[name]
 
-    yield get
-    for lmm in models.values():
-        lmm.release()
+    return get

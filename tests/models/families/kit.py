@@ -192,7 +192,7 @@ def worst_centre_error(case: Case, lmm: Any, size: tuple[int, int]) -> tuple[flo
     """
     assert case.means is not None
     width, height = size
-    layout = lmm.encode(Image.fromarray(noise(width, height)), "?").layout
+    layout = lmm.encode(Image.new("RGB", size), "?").layout
     assert layout.known
     rng = np.random.default_rng(1)
     # The ramps span what is seen, and a little more: 255 levels go further there.
