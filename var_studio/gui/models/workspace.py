@@ -78,7 +78,6 @@ class Workspace(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._announce)
-        self._ended = False
         self.history = LookHistory(self)
         self.selection.changed.connect(self._selection_changed)
         self.method.changed.connect(self.invalidate)
@@ -117,13 +116,11 @@ class Workspace(QObject):
     def invalidate(self) -> None:
         """Something the reading depends on has changed: announce a new one soon, once."""
         self._stale = True
-        if not self._ended:
-            self._timer.start()
+        self._timer.start()
 
     def end(self) -> None:
         """The window closes: announce no reading any more, which would open its file anew."""
-        self._ended = True
-        self._timer.stop()
+        self._timer.timeout.disconnect(self._announce)
 
     def _announce(self) -> None:
         self.reading_changed.emit(self.reading)
