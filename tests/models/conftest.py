@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder of a tiny checkpoint by the name of its variant. Do not write into it."""
-    folders: dict[str, Path] = {}
 
+    @cache
     def get(name: str) -> Path:
-        if name not in folders:
-            folder = tmp_path_factory.mktemp(f"tiny-{name}")
-            folders[name] = save_checkpoint(folder, **VARIANTS[name])
-        return folders[name]
+        return save_checkpoint(tmp_path_factory.mktemp(f"tiny-{name}"), **VARIANTS[name])
 
     return get
 
@@ -49,11 +47,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 @pytest.fixture(scope="session")
 def loaded(checkpoint: Callable[[str], Path]) -> Callable[[str], Any]:
     """A loaded model by variant, or "demo". Leave it as you found it."""
-    models: dict[str, Any] = {}
 
+    @cache
     def get(name: str) -> Any:
-        if name not in models:
-            models[name] = vs.load_model("demo" if name == "demo" else checkpoint(name))
-        return models[name]
+        return vs.load_model("demo" if name == "demo" else checkpoint(name))
 
     return get

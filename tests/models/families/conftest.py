@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -15,13 +16,11 @@ from tests.models.families.kit import DIMS
 @pytest.fixture(scope="session")
 def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """A loaded model by the name of its case. Leave it as you found it."""
-    models: dict[str, Any] = {}
 
+    @cache
     def get(name: str) -> Any:
-        if name not in models:
-            lmm = vs.load_model(CASES[name].save(tmp_path_factory.mktemp(name)))
-            lmm.sink_dims = DIMS  # a random model has none to discover
-            models[name] = lmm
-        return models[name]
+        lmm = vs.load_model(CASES[name].save(tmp_path_factory.mktemp(name)))
+        lmm.sink_dims = DIMS  # a random model has none to discover
+        return lmm
 
     return get
